@@ -1,0 +1,37 @@
+# make search   install into .venv, then search on the built-in digits (10 minutes on 2 cores)
+# make test     install into .venv, lint, then every quick test
+PYTHON ?= python3
+BIN := .venv/bin
+SPACE ?= search_spaces/detnet.yaml
+
+.PHONY: search test test-all lint bench clean install
+
+search: .venv/.installed
+	$(BIN)/nasdet search $(SPACE)
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow" --durations=15
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed
+	for script in benchmarks/*.py; do $(BIN)/python $$script --json || exit 1; done
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev,onnx]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""`python -m nasdet`."""
+
+from nasdet.cli.main import main
+
+main()
