@@ -1,0 +1,26 @@
+"""Images and boxes: opening a data set, checking it, caching its pixels, feeding batches. One decision: everything
+else in the project sees data through the names listed here."""
+
+from nasdet.data.cache import CachedSplit, fit_image, fitted_size
+from nasdet.data.dataset import Dataset, default_cache_root, open_data
+from nasdet.data.images import read_image
+from nasdet.data.loader import Batch, TrainBatches, eval_loader, train_loader
+from nasdet.data.records import DatasetInfo, Defect, ImageRecord, Target
+
+__all__ = [
+    "Batch",
+    "CachedSplit",
+    "Dataset",
+    "DatasetInfo",
+    "Defect",
+    "ImageRecord",
+    "Target",
+    "TrainBatches",
+    "default_cache_root",
+    "eval_loader",
+    "fit_image",
+    "fitted_size",
+    "open_data",
+    "read_image",
+    "train_loader",
+]

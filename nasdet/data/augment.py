@@ -1,0 +1,112 @@
+"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup. One decision: everything is drawn from
+the generator given, so that a sample depends on its seed alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nasdet.data.cache import CachedSplit
+from nasdet.data.colour import draw_jitter
+from nasdet.data.geometry import Region, View, draw
+from nasdet.data.records import Boxes, Labels, Pixels
+from nasdet.space.specs import AugmentSpec
+
+_MIXUP_BETA = 8.0
+_MOSAIC_SCALE = 0.6
+_MOSAIC_CENTRE = (0.3, 0.7)
+
+
+def scale_range(strength: float) -> tuple[float, float]:
+    """Smallest and largest scale: 1 at strength 0, 0.6..1.4 at 0.5, 0.1..2.0 at 1 (large-scale jitter)."""
+    if strength <= 0.5:
+        return 1 - 0.8 * strength, 1 + 0.8 * strength
+    return 0.6 - (strength - 0.5), 1.4 + 1.2 * (strength - 0.5)
+
+
+def blank(split: CachedSplit, fill: tuple[float, ...]) -> Pixels:
+    """An empty canvas `(H, W, C)`: uint8, or float32 for 16-bit images; one value of `fill` serves all channels."""
+    dtype = np.uint8 if split.dtype == np.uint8 else np.float32
+    value = np.round(fill) if dtype == np.uint8 else np.array(fill)
+    return np.broadcast_to(value.astype(dtype), (split.height, split.width, split.channels)).copy()
+
+
+def sample(
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels
+) -> tuple[Boxes, Labels]:
+    """Draw one augmented sample onto `canvas` (`(H, W, C)`, filled with the mean).
+
+    Returns:
+        Boxes `(n, 4)` xyxy in canvas pixels and labels `(n,)`, -2 for regions to be ignored.
+    """
+    mixup = augment.strength > 0 and rng.random() < augment.mixup
+    other = canvas.copy() if mixup else None
+    boxes, labels = _scene(split, index, augment, rng, canvas)
+    if other is None:
+        return boxes, labels
+    more = _scene(split, int(rng.integers(len(split))), augment, rng, other)
+    _blend(canvas, other, float(rng.beta(_MIXUP_BETA, _MIXUP_BETA)))
+    return np.concatenate([boxes, more[0]]), np.concatenate([labels, more[1]])
+
+
+def _blend(canvas: Pixels, other: Pixels, share: float) -> None:
+    """`share` of the canvas and the rest of the other image, in place; bytes in fixed point (5 times as fast)."""
+    if canvas.dtype != np.uint8:
+        canvas[:] = canvas * np.float32(share) + other * np.float32(1 - share)
+        return
+    weight = np.uint16(round(256 * share))
+    mixed = canvas.astype(np.uint16) * weight
+    mixed += other.astype(np.uint16) * np.uint16(256 - weight)
+    mixed += np.uint16(127)
+    np.right_shift(mixed, np.uint16(8), out=mixed)
+    canvas[:] = mixed
+
+
+def _scene(
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels
+) -> tuple[Boxes, Labels]:
+    """One image, or a mosaic of it and three others."""
+    if augment.strength > 0 and rng.random() < augment.mosaic:
+        return _mosaic(split, index, augment, rng, canvas)
+    low, high = scale_range(augment.strength)
+    free = augment.strength > 0
+    view = _view(augment, rng, rng.uniform(low, high), tuple(rng.random(2)) if free else (0.0, 0.0))
+    return _draw(split, index, augment, rng, canvas, Region(0, 0, split.height, split.width), view)
+
+
+def _mosaic(
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels
+) -> tuple[Boxes, Labels]:
+    """Four images around a random centre, each touching it."""
+    height, width = split.height, split.width
+    y, x = round(rng.uniform(*_MOSAIC_CENTRE) * height), round(rng.uniform(*_MOSAIC_CENTRE) * width)
+    regions = (
+        (Region(0, 0, y, x), (1.0, 1.0)),
+        (Region(0, x, y, width - x), (1.0, 0.0)),
+        (Region(y, 0, height - y, x), (0.0, 1.0)),
+        (Region(y, x, height - y, width - x), (0.0, 0.0)),
+    )
+    chosen = rng.permutation([index, *rng.integers(len(split), size=3)])
+    low, high = scale_range(augment.strength)
+    drawn = [
+        _draw(
+            split, int(i), augment, rng, canvas, region,
+            _view(augment, rng, _MOSAIC_SCALE * rng.uniform(max(low, 0.4), high), place),
+        )
+        for i, (region, place) in zip(chosen, regions, strict=True)
+    ]  # fmt: skip
+    return np.concatenate([boxes for boxes, _ in drawn]), np.concatenate([labels for _, labels in drawn])
+
+
+def _view(augment: AugmentSpec, rng: np.random.Generator, factor: float, place: tuple[float, ...]) -> View:
+    crop = (float(rng.random()), float(rng.random()))
+    hflip, vflip = rng.random(2) < 0.5
+    return View(factor, crop, (place[0], place[1]), bool(augment.hflip and hflip), bool(augment.vflip and vflip))
+
+
+def _draw(
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, region: Region,
+    view: View,
+) -> tuple[Boxes, Labels]:  # fmt: skip
+    jitter = draw_jitter(rng, augment.strength, split.channels)
+    return draw(canvas, region, split.image(index), split.target(index), view, jitter)

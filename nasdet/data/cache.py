@@ -1,0 +1,223 @@
+"""Decoded images of a split, fitted into the canvas once. One decision: one `.npy` memory map per split and size, keyed
+by content, written beside its place and renamed, so that every process on the machine shares the same pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+from nasdet.data.images import read_image
+from nasdet.data.records import DatasetInfo, ImageRecord, Pixels, Target
+from nasdet.errors import InputError
+
+CACHE_LIMIT = 32 << 30
+"""Bytes that all arrays under one cache root may take."""
+_VERSION = 1
+
+
+def fitted_size(height: int, width: int, canvas_height: int, canvas_width: int) -> tuple[int, int, float]:
+    """Rows, columns and scale of an image that keeps its aspect and just fits the canvas."""
+    scale = min(canvas_height / height, canvas_width / width)
+    return (
+        min(canvas_height, max(1, round(height * scale))),
+        min(canvas_width, max(1, round(width * scale))),
+        scale,
+    )
+
+
+def resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Bilinear with antialiasing, `(h, w, C)` of uint8 or uint16 to `(height, width, C)`."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)).permute(2, 0, 1)
+    sized = transforms.resize(image, [height, width], antialias=True).permute(1, 2, 0)
+    if pixels.dtype == np.uint8:
+        return sized.numpy()  # type: ignore[no-any-return]
+    return sized.round().clamp(0, 65535).numpy().astype(np.uint16)  # type: ignore[no-any-return]
+
+
+def fit_image(pixels: Pixels, height: int, width: int) -> tuple[Pixels, float]:
+    """Fit an image into a canvas as the cache does: the resized image (no padding) and its scale.
+
+    Args:
+        pixels: `(h, w, C)` uint8 or uint16.
+        height: rows of the canvas.
+        width: columns of the canvas.
+    """
+    rows, columns, scale = fitted_size(pixels.shape[0], pixels.shape[1], height, width)
+    return resize(pixels, rows, columns), scale
+
+
+def with_channels(pixels: Pixels, channels: int, where: str) -> Pixels:
+    """The image with the data set's channels; gray is repeated where three are wanted."""
+    if pixels.shape[2] == channels:
+        return pixels
+    if pixels.shape[2] == 1 and channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    raise InputError(f"{pixels.shape[2]} channels where {channels} are wanted", where=where)
+
+
+class CachedSplit:
+    """Images and targets of a split at canvas scale; picklable, and the pickle holds no pixels."""
+
+    def __init__(
+        self, info: DatasetInfo, split: str, records: Sequence[ImageRecord], height: int, width: int, *,
+        folder: Path, cache_limit: int = CACHE_LIMIT, alpha: bool = False,
+    ) -> None:  # fmt: skip
+        self.info, self.split, self.records = info, split, records
+        self.height, self.width, self.channels = height, width, info.channels
+        self.dtype = np.dtype(np.uint8 if info.bits == 8 else np.uint16)
+        self._alpha = alpha
+        self._sizes = [fitted_size(r.height, r.width, height, width) for r in records]
+        self._path = _cache_file(folder, self)
+        self._array = self._open(folder, cache_limit)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None, "streams": self.streams}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        streams = state.pop("streams")
+        self.__dict__.update(state)
+        if not streams:
+            self._array = _map(self._path)
+
+    @property
+    def streams(self) -> bool:
+        """Whether images are decoded on demand because the split exceeds the limit."""
+        return self._array is None
+
+    def image(self, i: int) -> Pixels:
+        """`(h', w', C)` pixels of the valid region, h' <= height and w' <= width."""
+        rows, columns, _ = self._sizes[i]
+        return self._decode(i) if self._array is None else self._array[i, :rows, :columns]
+
+    def target(self, i: int) -> Target:
+        """Objects of an image in canvas pixels."""
+        record, scale = self.records[i], self._sizes[i][2]
+        return Target(record.boxes * np.float32(scale), record.labels, record.crowd)
+
+    def image_id(self, i: int) -> int:
+        """Id of the image in `Dataset.coco`."""
+        return self.records[i].id
+
+    def scale(self, i: int) -> float:
+        """Canvas pixels per original pixel."""
+        return self._sizes[i][2]
+
+    def original_size(self, i: int) -> tuple[int, int]:
+        """Height and width of the image before fitting."""
+        return self.records[i].height, self.records[i].width
+
+    def _decode(self, i: int) -> Pixels:
+        record = self.records[i]
+        pixels = with_channels(read_image(record.path, alpha=self._alpha), self.channels, str(record.path))
+        return resize(pixels, *self._sizes[i][:2])
+
+    def _open(self, folder: Path, cache_limit: int) -> np.memmap | None:
+        shape = (len(self), self.height, self.width, self.channels)
+        size = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        if size > cache_limit:
+            return None
+        if not self._path.is_file():
+            with _writable(folder), _locked(folder / f"{self._path.stem}.lock"):
+                if not self._path.is_file() and not self._write(folder, shape, size, cache_limit):
+                    return None
+        with contextlib.suppress(OSError):
+            os.utime(self._path)
+        return _map(self._path)
+
+    def _write(self, folder: Path, shape: tuple[int, ...], size: int, cache_limit: int) -> bool:
+        """Decode everything into a new file; False if the disk has no room for it."""
+        _make_room(folder, cache_limit - size)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self._path.stem}-", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=self.dtype, shape=shape)
+            if not _reserve(temporary):
+                return False
+            with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+                for _ in pool.map(lambda i: self._fill(array, i), range(len(self))):
+                    pass
+            array.flush()
+            temporary.chmod(0o644)
+            temporary.replace(self._path)
+            return True
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _fill(self, array: np.memmap, i: int) -> None:
+        pixels = self._decode(i)
+        array[i, : pixels.shape[0], : pixels.shape[1]] = pixels
+
+
+def _cache_file(folder: Path, split: CachedSplit) -> Path:
+    state = hashlib.sha256(f"{_VERSION} {split.height} {split.width} {split.channels} {split.dtype}".encode())
+    for record in split.records:
+        state.update(record.digest.encode())
+    return folder / f"{state.hexdigest()[:24]}.npy"
+
+
+def _map(path: Path) -> np.memmap:
+    """Copy-on-write, so that torch takes the pages without a warning and nobody can change the file."""
+    return np.lib.format.open_memmap(path, mode="c")
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache cannot be written ({error.strerror})", where=str(folder),
+            remedy="set NASDET_HOME to a folder with space that you may write to",
+        ) from None  # fmt: skip
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer at a time; file systems without locks let all write, which only costs time."""
+    with path.open("w") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _reserve(path: Path) -> bool:
+    """Allocate the blocks of a sparse file; a full disk would otherwise kill the process that writes to the map."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return True
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            return error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return True
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    """Remove the arrays used longest ago until all together take at most `limit` bytes."""
+    with contextlib.suppress(OSError):
+        files = sorted(folder.glob("*.npy"), key=lambda p: p.stat().st_mtime, reverse=True)
+        total = 0
+        for path in files:
+            total += path.stat().st_size
+            if total > limit:
+                path.unlink(missing_ok=True)

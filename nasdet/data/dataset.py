@@ -1,0 +1,263 @@
+"""`open_data`: from a name, folder or YAML to a checked data set. One decision: a data set is its records and file
+paths only, so that it opens in a second in every worker; pixels come from the cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasdet.data.cache import CACHE_LIMIT, CachedSplit
+from nasdet.data.checks import check_image
+from nasdet.data.defects import DefectLog
+from nasdet.data.digits import digits_folder
+from nasdet.data.layout import read_layout
+from nasdet.data.parts import DataFile, Source, group_finder, resolve_source
+from nasdet.data.records import SPLITS, DatasetInfo, ImageRecord, RawData, RawImage
+from nasdet.data.scan import Scan, scan_images
+from nasdet.data.splits import shares_text, split_by_content
+from nasdet.errors import InputError
+
+DIGITS = "digits"
+_VAL_SHARE = 0.15
+
+
+class Dataset:
+    """A checked data set: records of every split and what is known of the whole."""
+
+    def __init__(self, info: DatasetInfo, records: dict[str, list[ImageRecord]], cache_root: Path, alpha: bool) -> None:
+        self.info = info
+        self._records = records
+        self._cache_root = cache_root
+        self._alpha = alpha
+
+    def images(self, split: str) -> list[ImageRecord]:
+        """The images of a split in stored order."""
+        if split not in self._records:
+            raise InputError(
+                f"no split {split!r}", where=self.info.source, remedy="the splits are " + ", ".join(self._records)
+            )
+        return self._records[split]
+
+    def coco(self, split: str) -> dict[str, Any]:
+        """COCO ground truth of a split: original pixels, `category_id` = label + 1, crowds `iscrowd` = 1."""
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for record in self.images(split):
+            size = {"width": record.width, "height": record.height}
+            images.append({"id": record.id, "file_name": record.path.name, **size})
+            for box, label, crowd, area in zip(record.boxes, record.labels, record.crowd, record.area, strict=True):
+                x1, y1, x2, y2 = map(float, box)
+                annotation: dict[str, Any] = {
+                    "id": len(annotations) + 1,
+                    "image_id": record.id,
+                    "category_id": int(label) + 1,
+                }
+                annotation |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": float(area), "iscrowd": int(crowd)}
+                annotations.append(annotation)
+        categories = [{"id": label + 1, "name": name} for label, name in enumerate(self.info.classes)]
+        return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+    def cached(self, split: str, height: int, width: int, *, cache_limit: int = CACHE_LIMIT) -> CachedSplit:
+        """The split's images decoded and fitted into `height` x `width`, from a memory map shared by all processes.
+
+        Args:
+            split: train, val or test.
+            height: rows of the canvas.
+            width: columns of the canvas.
+            cache_limit: bytes all arrays of this cache may take; a larger split is decoded on demand.
+        """
+        return CachedSplit(
+            self.info, split, self.images(split), height, width,
+            folder=self._cache_root / "pixels", cache_limit=cache_limit, alpha=self._alpha,
+        )  # fmt: skip
+
+
+def default_cache_root() -> Path:
+    """`$NASDET_HOME/cache`, else `~/.cache/nasdet`."""
+    home = os.environ.get("NASDET_HOME")
+    return Path(home).expanduser() / "cache" if home else Path.home() / ".cache" / "nasdet"
+
+
+def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = None, max_bad: float = 0.05) -> Dataset:
+    """Open and check a data set.
+
+    Args:
+        source: "digits" (built in), a folder in COCO, VOC or YOLO layout, or a YAML that names the parts
+            (keys: `nasdet.data.parts`).
+        seed: of the split where no files name one, and of the built-in set.
+        cache_root: where decoded images are kept; default `$NASDET_HOME/cache`, else `~/.cache/nasdet`.
+        max_bad: largest share of bad annotations, and of bad images, that is accepted; a data YAML's own goes first.
+
+    Raises:
+        InputError: for everything that is wrong with it.
+    """
+    cache_root = cache_root or default_cache_root()
+    if str(source) == DIGITS:
+        folder = digits_folder(cache_root, seed)
+        resolved = Source(folder, DIGITS, DataFile(), DIGITS)
+    else:
+        resolved = resolve_source(source)
+    if resolved.file.max_bad is not None:
+        max_bad = resolved.file.max_bad
+    return _open(resolved, str(source), seed, cache_root, max_bad)
+
+
+def _open(source: Source, stated: str, seed: int, cache_root: Path, max_bad: float) -> Dataset:
+    log = DefectLog()
+    raw = read_layout(source, log)
+    _add_groups(raw, source)
+    alpha = source.file.channels == 4
+    scans = scan_images([image.path for image in raw.images], cache_root, alpha=alpha)
+    usable = _decodable(raw, scans, source, log)
+    channels, bits = _pixel_kind(usable, scans, source)
+    records = [check_image(image, scans[image.path], number, log) for number, image in enumerate(usable, 1)]
+    named = len(raw.images) + log.count({"missing image", "duplicate image id", "missing annotation file"})
+    objects = sum(len(image.objects) for image in usable)
+    skipped = log.count({"unknown class", "malformed annotation", "annotation of an unknown image"})
+    log.judge(source.where, objects=objects + skipped, images=named, max_bad=max_bad)
+    splits, rule = _split(records, [image.split for image in usable], source, seed)
+    _require_objects(splits, source)
+    _report_leaks(splits, log)
+    mean, std = _moments([scans[r.path] for r in splits["train"]], channels)
+    info = DatasetInfo(
+        source=stated, name=source.name, layout=raw.layout, classes=raw.classes, channels=channels, bits=bits,
+        mean=mean, std=std, splits={split: len(own) for split, own in splits.items()}, split_rule=rule,
+        aspect=float(np.median([r.width / r.height for r in records])),
+        fingerprint=_fingerprint(raw.classes, splits), defects=log.defects(), notes=tuple(raw.notes),
+    )  # fmt: skip
+    return Dataset(info, splits, cache_root, alpha)
+
+
+def _add_groups(raw: RawData, source: Source) -> None:
+    find = group_finder(source)
+    if find:
+        for image in raw.images:
+            image.group = find(image.path)
+
+
+def _decodable(raw: RawData, scans: dict[Path, Scan], source: Source, log: DefectLog) -> list[RawImage]:
+    usable = []
+    for image in raw.images:
+        error = scans[image.path].error
+        if error:
+            log.add("undecodable image", f"{image.path.name}: {error}", "skipped")
+        else:
+            usable.append(image)
+    if not usable:
+        missing = [d for d in log.defects() if "image" in d.kind]
+        detail = "; ".join(f"{d.kind} {d.count}x, such as {d.examples[0]}" for d in missing)
+        raise InputError(f"no image can be read{': ' + detail if detail else ''}", where=source.where)
+    return usable
+
+
+def _pixel_kind(images: Sequence[RawImage], scans: dict[Path, Scan], source: Source) -> tuple[int, int]:
+    """Channels and bits that all images share; gray images among colour ones are expanded to three channels."""
+    by_channels = {scans[i.path].channels: i.path for i in images}
+    by_bits = {scans[i.path].bits: i.path for i in images}
+    if set(by_channels) == {1, 3}:
+        by_channels = {3: by_channels[3]}
+    for noun, found, wanted in (("channels", by_channels, source.file.channels), ("bits", by_bits, source.file.bits)):
+        listed = ", ".join(f"{n} {noun} in {path.name}" for n, path in sorted(found.items()))
+        if len(found) > 1:
+            raise InputError(
+                f"images differ in {noun}: {listed}", where=source.where, remedy="convert them to one kind"
+            )
+        if wanted and wanted not in found and not (noun == "channels" and wanted == 3 and set(found) == {1}):
+            raise InputError(f"{wanted} {noun} wanted, but {listed}", where=f"{source.where}: {noun}")
+    return source.file.channels or next(iter(by_channels)), next(iter(by_bits))
+
+
+def _split(
+    records: list[ImageRecord], stated: list[str], source: Source, seed: int
+) -> tuple[dict[str, list[ImageRecord]], str]:
+    """Records of each split, and the rule in words."""
+    shares = source.file.split
+    keys = [f"group {r.group}" if r.group else r.digest for r in records]
+    if not any(stated):
+        chosen = _split_or_fail(keys, seed, shares, SPLITS, source)
+        rule = f"{shares_text(shares)} train/val/test by content, seed {seed}"
+    elif "train" in stated and "val" not in stated:
+        train = [key for key, split in zip(keys, stated, strict=True) if split == "train"]
+        own = iter(_split_or_fail(train, seed, (1 - _VAL_SHARE, _VAL_SHARE), ("train", "val"), source))
+        chosen = [next(own) if split == "train" else split for split in stated]
+        rule = f"{_VAL_SHARE:.0%} of the stated training images by content for val, seed {seed}"
+    else:
+        chosen, rule = list(stated), "as stated by the files"
+    if any(r.group for r in records) and rule != "as stated by the files":
+        rule += f", {len(set(keys))} groups kept together"
+    if "train" not in chosen:
+        raise InputError(
+            "no training images", where=source.where,
+            remedy=f"found {', '.join(sorted(set(chosen)))} only; name the training part in a data YAML",
+        )  # fmt: skip
+    splits = {split: [r for r, c in zip(records, chosen, strict=True) if c == split] for split in SPLITS}
+    return {split: _unique_ids(own) for split, own in splits.items() if own}, rule
+
+
+def _split_or_fail(
+    keys: list[str], seed: int, shares: Sequence[float], names: Sequence[str], source: Source
+) -> list[str]:
+    chosen = split_by_content(keys, seed, shares, names)
+    if chosen is None:
+        raise InputError(
+            f"{len(keys)} images of one group or content cannot be split into train and val", where=source.where,
+            remedy="add images, or name the parts in a data YAML",
+        )  # fmt: skip
+    return chosen
+
+
+def _unique_ids(records: list[ImageRecord]) -> list[ImageRecord]:
+    """The records, numbered anew if ids of several files collide."""
+    if len({r.id for r in records}) == len(records):
+        return records
+    return [dataclasses.replace(record, id=number) for number, record in enumerate(records, 1)]
+
+
+def _require_objects(splits: dict[str, list[ImageRecord]], source: Source) -> None:
+    for split in ("train", "val"):
+        if not any((~r.crowd).any() for r in splits[split]):
+            raise InputError(f"no usable box in split {split!r}", where=source.where, remedy="annotate some objects")
+
+
+def _report_leaks(splits: dict[str, list[ImageRecord]], log: DefectLog) -> None:
+    """Count images that stand in several splits, or several times in one."""
+    home: dict[str, str] = {}
+    for split, records in splits.items():
+        for digest, count in Counter(r.digest for r in records).items():
+            if digest in home:
+                log.add("same image in two splits", _named(records, digest, f"{home[digest]} and {split}"), "reported")
+            elif count > 1:
+                log.add("same image twice in a split", _named(records, digest, split), "reported")
+            home.setdefault(digest, split)
+
+
+def _named(records: list[ImageRecord], digest: str, where: str) -> str:
+    return f"{next(r.path.name for r in records if r.digest == digest)} ({where})"
+
+
+def _moments(scans: Sequence[Scan], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel over the images, every pixel weighing the same."""
+    weights = np.array([s.width * s.height for s in scans], np.float64)
+    weights /= weights.sum()
+    mean = weights @ np.stack([np.resize(s.mean, channels) for s in scans])
+    square = weights @ np.stack([np.resize(s.square, channels) for s in scans])
+    std = np.sqrt(np.maximum(square - mean**2, 1.0))
+    return tuple(round(float(v), 4) for v in mean), tuple(round(float(v), 4) for v in std)
+
+
+def _fingerprint(classes: Sequence[str], splits: dict[str, list[ImageRecord]]) -> str:
+    state = hashlib.sha256(repr(tuple(classes)).encode())
+    for split, records in splits.items():
+        for record in records:
+            state.update(f"{split} {record.digest} {record.width}x{record.height}".encode())
+            for array in (record.boxes, record.labels, record.crowd):
+                state.update(np.ascontiguousarray(array).tobytes())
+    return state.hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""Finding and reading the files of a data set. One decision: a path is looked up in the usual places of all three
+layouts, so that a folder moved or unpacked differently still opens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nasdet.data.images import SUFFIXES, is_image
+from nasdet.errors import InputError
+
+_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+          "testing": "test", "dev": "val"}  # fmt: skip
+_SPLIT_WORD = re.compile(r"(?<![a-z])(train|training|val|valid|validation|dev|test|testing)(?![a-z])")
+_PLACES = ("", "images", "JPEGImages", "train2017", "val2017", "test2017")
+
+
+def split_of(name: str) -> str:
+    """The split a file or folder name speaks of (`instances_train2017` is train), or an empty string."""
+    words = _SPLIT_WORD.findall(name.lower())
+    return _NAMES[words[-1]] if words else ""
+
+
+class ImageFinder:
+    """Looks image names up below a folder: relative to it, then `images/`, `JPEGImages/`, `train2017/`, `val2017/`."""
+
+    def __init__(self, root: Path, extra: Iterable[Path] = ()) -> None:
+        self._folders = list(dict.fromkeys([*extra, *(root / p for p in _PLACES)]))
+        for top in (root / "images", root):
+            if top.is_dir():
+                self._folders += [d for d in sorted(top.iterdir()) if d.is_dir() and split_of(d.name)]
+        self._folders = [d for d in dict.fromkeys(self._folders) if d.is_dir()]
+        self._listing: dict[Path, dict[str, Path]] = {}
+
+    def find(self, name: str, *, prefer: Path | None = None) -> Path | None:
+        """The file of this name (with any image suffix if it has none), or None."""
+        name = name.replace("\\", "/")
+        for folder in ([prefer] if prefer else []) + self._folders:
+            path = folder / name
+            if path.is_file():
+                return path
+        return None
+
+    def find_stem(self, stem: str, *, prefer: Path | None = None) -> Path | None:
+        """The image of this name without suffix, or None."""
+        for folder in ([prefer] if prefer else []) + self._folders:
+            base = folder / stem
+            found = self._images_in(base.parent).get(base.name)
+            if found is not None:
+                return found
+        return None
+
+    def _images_in(self, folder: Path) -> dict[str, Path]:
+        if folder not in self._listing:
+            paths = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
+            self._listing[folder] = {p.stem: p for p in paths if is_image(p)}
+        return self._listing[folder]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """All images below a folder, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and is_image(p) and p.is_file())
+
+
+def read_text(path: Path) -> str:
+    """The file's text; InputError naming it if that fails."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such file", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise InputError("is not a text file (UTF-8)", where=str(path)) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
+
+
+def read_json(path: Path) -> Any:
+    """The file's JSON value; InputError naming line and column if it is damaged."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise InputError(f"is not valid JSON ({error.msg})", where=where, remedy="write the file again") from None
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines that are not empty, stripped."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]

@@ -1,0 +1,98 @@
+"""Scale, crop, flip and place an image on a canvas together with its boxes. One decision: the part that will be seen is
+cut out first and resized once, so that the cost never exceeds one canvas.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from nasdet.data.cache import resize
+from nasdet.data.colour import Jitter, apply_jitter
+from nasdet.data.records import Boxes, Labels, Pixels, Target
+
+VISIBLE_SHARE = 0.25
+"""A box of which less is left after cropping is dropped."""
+VISIBLE_SIDE = 2.0
+"""Pixels; a box with a shorter side is dropped."""
+CROWD = -2
+"""Label of regions to be ignored."""
+
+
+class Region(NamedTuple):
+    """A rectangle of the canvas in whole pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class View(NamedTuple):
+    """How an image is shown in a region; positions in 0..1 of the free play."""
+
+    factor: float = 1.0
+    crop: tuple[float, float] = (0.0, 0.0)
+    """Where the crop lies (down, right) if the scaled image is larger than the region."""
+    place: tuple[float, float] = (0.0, 0.0)
+    """Where the image lies (down, right) if it is smaller."""
+    hflip: bool = False
+    vflip: bool = False
+
+
+def draw(
+    canvas: Pixels, region: Region, image: Pixels, target: Target, view: View, jitter: Jitter | None
+) -> tuple[Boxes, Labels]:
+    """Draw an image into a region of the canvas.
+
+    Args:
+        canvas: `(H, W, C)` uint8 or float32, changed in place.
+        region: the part of the canvas that is drawn on.
+        image: `(h, w, C)` uint8 or uint16.
+        target: its objects in image pixels.
+        view: scale, crop, place and flips.
+        jitter: change of colour, or None.
+
+    Returns:
+        Boxes `(n, 4)` xyxy in canvas pixels that are still visible, and their labels, -2 for crowds.
+    """
+    height, width = image.shape[:2]
+    rows = min(height, math.ceil(region.height / view.factor))
+    columns = min(width, math.ceil(region.width / view.factor))
+    y, x = round(view.crop[0] * (height - rows)), round(view.crop[1] * (width - columns))
+    tall = min(region.height, max(1, round(rows * view.factor)))
+    wide = min(region.width, max(1, round(columns * view.factor)))
+    part = resize(image[y : y + rows, x : x + columns], tall, wide)
+    if jitter:
+        part = apply_jitter(part.astype(np.float32) if part.dtype == np.uint16 else part, jitter)
+    part = part[:: -1 if view.vflip else 1, :: -1 if view.hflip else 1]
+    top = region.top + round(view.place[0] * (region.height - tall))
+    left = region.left + round(view.place[1] * (region.width - wide))
+    canvas[top : top + tall, left : left + wide] = part
+    scale = np.array([wide / columns, tall / rows] * 2, np.float32)
+    boxes = (target.boxes - np.array([x, y, x, y], np.float32)) * scale
+    boxes, labels = visible(boxes, np.where(target.crowd, CROWD, target.labels), tall, wide)
+    return flip_boxes(boxes, tall, wide, view) + np.array([left, top, left, top], np.float32), labels
+
+
+def visible(boxes: Boxes, labels: Labels, height: int, width: int) -> tuple[Boxes, Labels]:
+    """Boxes cut to `height` x `width`, without those of which too little is left; crowds stay while any is left."""
+    if not len(boxes):
+        return boxes, labels
+    limit = np.array([width, height, width, height], np.float32)
+    cut = np.clip(boxes, 0, limit)
+    sides, before = cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2]
+    enough = sides.prod(1) >= VISIBLE_SHARE * before.prod(1)
+    keep = (sides >= VISIBLE_SIDE).all(1) & (enough | (labels == CROWD))
+    return cut[keep], labels[keep]
+
+
+def flip_boxes(boxes: Boxes, height: int, width: int, view: View) -> Boxes:
+    """Boxes of the flipped `height` x `width` image."""
+    if view.hflip:
+        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+    if view.vflip:
+        boxes = np.stack([boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], 1)
+    return boxes

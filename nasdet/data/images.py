@@ -1,0 +1,188 @@
+"""Reading image files. One decision: every image becomes `(height, width, channels)` uint8 or uint16 in stored units,
+upright (EXIF orientation applied); palettes become RGB, bits become 0/255, transparency is dropped except in TIFF
+and .npy files, where every band counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from nasdet.data.records import AnyBoxes, Pixels
+from nasdet.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".npy", ".webp", ".gif", ".ppm", ".pgm")
+_ORIENTATION = 274
+_DIRECT_MODES = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name says that this is an image that can be read."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def read_image(path: str | Path, *, alpha: bool = False) -> Pixels:
+    """Read PNG, JPEG, BMP, WebP, TIFF (any number of bands) or .npy.
+
+    Args:
+        path: the file.
+        alpha: keep the fourth channel of RGBA files as a band.
+
+    Returns:
+        `(height, width, channels)` uint8 or uint16, upright.
+
+    Raises:
+        InputError: the file is missing or cannot be decoded.
+    """
+    return read_oriented(Path(path), alpha=alpha)[0]
+
+
+def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
+    """As `read_image`, with the EXIF orientation (1..8) that was undone."""
+    if not path.is_file():
+        raise InputError("no such image", where=str(path))
+    suffix = path.suffix.lower()
+    with _decoding(path):
+        if suffix == ".npy":
+            pixels, orientation = _bands_last(np.load(path, allow_pickle=False)), 1
+        elif suffix in (".tif", ".tiff"):
+            pixels, orientation = _read_tiff(path)
+        else:
+            pixels, orientation = _read_pillow(path, alpha)
+        return np.ascontiguousarray(_upright(_stored_units(pixels), orientation)), orientation
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turn every way in which decoders fail into one line that names the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError("not an image in a known format", where=str(path)) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        raise InputError(f"cannot be decoded ({str(error) or type(error).__name__})", where=str(path)) from error
+
+
+def _read_pillow(path: Path, alpha: bool) -> tuple[Pixels, int]:
+    with Image.open(path) as image:
+        orientation = int(image.getexif().get(_ORIENTATION, 1))
+        if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _png_depth(path) == 16:
+            pixels = _read_deep_png(path)
+            return (pixels if alpha else pixels[:, :, : 1 if pixels.shape[2] == 2 else 3]), orientation
+        if image.mode not in _DIRECT_MODES and image.mode not in ("I", "F"):
+            return _bands_last(np.asarray(image.convert(_plain_mode(image, alpha)))), orientation
+        return _bands_last(np.asarray(image)), orientation
+
+
+def _plain_mode(image: Image.Image, alpha: bool) -> str:
+    if image.mode in ("1", "LA", "La"):
+        return "L"
+    return "RGBA" if alpha and image.mode == "RGBA" else "RGB"
+
+
+def _png_depth(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _read_deep_png(path: Path) -> Pixels:
+    """16-bit colour PNG, which Pillow reduces to 8 bits."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+
+    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    return decode_image(data, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()  # type: ignore[no-any-return]
+
+
+def _read_tiff(path: Path) -> tuple[Pixels, int]:
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages[0]
+        tag = page.tags.get(_ORIENTATION)
+        orientation = int(tag.value) if tag else 1
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+            return _read_pillow(path, alpha=False)
+        try:
+            series = tiff.series[0]
+            pixels, axes = series.asarray(), series.axes
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            return _read_compressed_tiff(path, str(error))
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
+            pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
+    return _bands_last(pixels, axes), orientation
+
+
+def _read_compressed_tiff(path: Path, reason: str) -> tuple[Pixels, int]:
+    """LZW and JPEG inside TIFF, which tifffile leaves to an extra package and Pillow knows for common band counts."""
+    try:
+        return _read_pillow(path, alpha=True)
+    except Exception as error:
+        raise InputError(
+            reason.replace('"', ""), where=str(path), remedy="install imagecodecs or store the file uncompressed"
+        ) from error
+
+
+def _bands_last(pixels: Pixels, axes: str = "") -> Pixels:
+    """`(height, width, bands)` from an array in any common axis order."""
+    keep = [i for i, n in enumerate(pixels.shape) if n > 1 or pixels.ndim <= 2]
+    if len(keep) < pixels.ndim and len(keep) >= 2:
+        axes = "".join(axes[i] for i in keep) if len(axes) == pixels.ndim else ""
+        pixels = pixels.reshape([pixels.shape[i] for i in keep])
+    if pixels.ndim == 2:
+        return pixels[:, :, None]
+    if pixels.ndim != 3:
+        raise ValueError(f"shape {pixels.shape} is not (height, width, bands)")
+    known = [i for i in (0, 2) if len(axes) == 3 and axes[i] in "SC"]
+    first = known[0] == 0 if known else pixels.shape[0] < pixels.shape[2]
+    return np.moveaxis(pixels, 0, 2) if first else pixels
+
+
+def _stored_units(pixels: Pixels) -> Pixels:
+    """The array as uint8 or uint16; other whole numbers are accepted where their values fit."""
+    if 0 in pixels.shape:
+        raise ValueError(f"empty, shape {pixels.shape}")
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels.astype(pixels.dtype.newbyteorder("="))
+    if pixels.dtype.kind in "iu" and pixels.min() >= 0 and pixels.max() <= 65535:
+        return pixels.astype(np.uint16)
+    raise ValueError(f"{pixels.dtype} pixels, only 8 and 16 bits (0..65535) are known")
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo an EXIF orientation."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
+
+
+def upright_boxes(boxes: AnyBoxes, orientation: int, width: int, height: int) -> AnyBoxes:
+    """Turn `(n, 4)` xyxy boxes of the pixel grid as stored (`width` x `height`) as `read_image` turns the image."""
+    x1, y1, x2, y2 = boxes.T
+    if orientation in (5, 6, 7, 8):
+        x1, y1, x2, y2 = y1, x1, y2, x2
+        width, height = height, width
+    if orientation in (2, 3, 6, 7):
+        x1, x2 = width - x2, width - x1
+    if orientation in (3, 4, 7, 8):
+        y1, y2 = height - y2, height - y1
+    return np.stack([x1, y1, x2, y2], 1)

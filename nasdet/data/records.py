@@ -1,0 +1,130 @@
+"""The values a data set consists of. One decision: they are frozen and small, so that they cross process borders;
+pixels live elsewhere (`nasdet.data.cache`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Boxes = npt.NDArray[np.float32]
+AnyBoxes = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[Any]
+"""`(height, width, channels)` uint8 or uint16."""
+
+Action = Literal["skipped", "repaired", "reported"]
+SPLITS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Defect:
+    """One kind of fault in the annotations or images, counted."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+    """Up to five, each naming file and object."""
+    action: Action
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set without touching a pixel again."""
+
+    source: str
+    name: str
+    layout: str
+    """coco, voc or yolo."""
+    classes: tuple[str, ...]
+    channels: int
+    bits: int
+    """8 or 16, as stored."""
+    mean: tuple[float, ...]
+    """Of each channel over the training split, in stored units."""
+    std: tuple[float, ...]
+    splits: dict[str, int]
+    """Images per split: train, val and, where there is one, test."""
+    split_rule: str
+    aspect: float
+    """Median of width / height."""
+    fingerprint: str
+    """Hash over pixels, boxes, classes and splits."""
+    defects: tuple[Defect, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Choices made while reading that a person should know of."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """One image and its objects, in pixels of the image as read (after EXIF rotation)."""
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    boxes: Boxes
+    """`(n, 4)` float32 xyxy, inside the image."""
+    labels: Labels
+    """`(n,)` int64 in 0..K-1."""
+    crowd: Flags
+    """`(n,)` whether the box is a region to be ignored."""
+    area: npt.NDArray[np.float32]
+    """`(n,)` pixels, of the object's mask where the annotation states it, else of its box."""
+    group: str = ""
+    """Images of equal group (patient, flight) stay in one split; empty: on its own."""
+    digest: str = ""
+    """Hash of the file's bytes."""
+
+
+class Target(NamedTuple):
+    """Objects of one cached image in canvas pixels."""
+
+    boxes: Boxes
+    labels: Labels
+    crowd: Flags
+
+
+class RawObject(NamedTuple):
+    """One object as an annotation file states it, unchecked."""
+
+    box: tuple[float, float, float, float]
+    """xyxy in pixels of `RawImage.size`, or as shares of the image if `RawImage.relative`."""
+    label: int
+    crowd: bool
+    area: float | None
+    where: str
+
+
+@dataclasses.dataclass
+class RawImage:
+    """One image as an annotation file states it, unchecked."""
+
+    path: Path
+    split: str
+    """train, val, test, or empty where the layout does not say."""
+    objects: list[RawObject]
+    size: tuple[int, int] | None = None
+    """Stated width and height."""
+    relative: bool = False
+    """Whether boxes are shares of the image instead of pixels."""
+    id: int | None = None
+    group: str = ""
+
+
+@dataclasses.dataclass
+class RawData:
+    """All that a reader found in a folder."""
+
+    layout: str
+    classes: tuple[str, ...]
+    images: list[RawImage]
+    notes: list[str] = dataclasses.field(default_factory=list)

@@ -1,0 +1,123 @@
+"""One look at every image file: content hash, size, channels, channel sums. One decision: each file is decoded once
+in full, so that damaged files are known before training; the result is kept beside the cache and reused while the
+file's size and time stay the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasdet.data.images import read_oriented
+from nasdet.data.records import Pixels
+from nasdet.errors import InputError
+
+_VERSION = 1
+_STATS_PIXELS = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What is known of one image file."""
+
+    stamp: tuple[int, int]
+    """Bytes and modification time in ns."""
+    digest: str
+    width: int = 0
+    """After EXIF rotation."""
+    height: int = 0
+    orientation: int = 1
+    channels: int = 0
+    bits: int = 8
+    mean: tuple[float, ...] = ()
+    """Of each channel, in stored units."""
+    square: tuple[float, ...] = ()
+    """Mean square of each channel."""
+    error: str = ""
+    """Why the file cannot be decoded."""
+
+
+def scan_images(paths: Sequence[Path], cache_root: Path, *, alpha: bool = False) -> dict[Path, Scan]:
+    """Look at every file, in threads; files known from before and unchanged are not read again.
+
+    Args:
+        paths: existing files.
+        cache_root: where the result is kept.
+        alpha: passed on to `read_image`.
+    """
+    unique = sorted(set(paths))
+    key = hashlib.sha256(repr((_VERSION, alpha, [str(p) for p in unique])).encode()).hexdigest()[:24]
+    store = cache_root / "scans" / f"{key}.json"
+    known = _load(store)
+    stamps = {path: _stamp(path) for path in unique}
+    stale = [p for p in unique if str(p) not in known or known[str(p)].stamp != stamps[p]]
+    if stale:
+        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+            for path, scan in zip(stale, pool.map(lambda p: _scan(p, stamps[p], alpha), stale), strict=True):
+                known[str(path)] = scan
+        write_atomic(store, json.dumps({p: dataclasses.asdict(s) for p, s in known.items()}).encode())
+    return {path: known[str(path)] for path in unique}
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file that other processes see whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise InputError(
+            f"the cache cannot be written ({error.strerror})", where=str(path.parent),
+            remedy="set NASDET_HOME to a folder with space that you may write to",
+        ) from None  # fmt: skip
+
+
+def _load(store: Path) -> dict[str, Scan]:
+    try:
+        stored: dict[str, dict[str, Any]] = json.loads(store.read_text())
+        return {path: Scan(**{k: _frozen(v) for k, v in scan.items()}) for path, scan in stored.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _scan(path: Path, stamp: tuple[int, int], alpha: bool) -> Scan:
+    try:
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        pixels, orientation = read_oriented(path, alpha=alpha)
+    except InputError as error:
+        return Scan(stamp, "", error=error.what)
+    except OSError as error:
+        return Scan(stamp, "", error=str(error.strerror))
+    height, width, channels = pixels.shape
+    mean, square = _moments(pixels)
+    return Scan(stamp, digest, width, height, orientation, channels, pixels.dtype.itemsize * 8, mean, square)
+
+
+def _moments(pixels: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and mean square of each channel over a regular grid of about 65,536 pixels at most."""
+    step = max(1, math.ceil(math.sqrt(pixels.shape[0] * pixels.shape[1] / _STATS_PIXELS)))
+    grid = pixels[::step, ::step].reshape(-1, pixels.shape[2]).astype(np.float32)
+    mean = grid.mean(0, dtype=np.float64)
+    square = (grid * grid).mean(0, dtype=np.float64)
+    return tuple(map(float, mean)), tuple(map(float, square))

@@ -1,0 +1,120 @@
+"""What a person should know of a data set before training on it. One decision: `describe` is plain JSON, and the
+command line only prints it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nasdet.data.dataset import Dataset
+
+FEW_IMAGES = 1000
+"""Training images below which scratch training is expected to lose against pre-training (Rethinking ImageNet
+Pre-training found it to fail at 1,000 COCO images)."""
+_SMALL, _MEDIUM = 32**2, 96**2
+_QUANTILES = (0, 5, 25, 50, 75, 95, 100)
+_WANTED_SIDE = 32
+"""Canvas pixels of a small object's longer side: four cells of a stride-8 level."""
+_SIZES = (96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return images, classes, box sizes, defects and advice as JSON values.
+
+    Box sizes are in original pixels: `small`, `medium`, `large` by COCO's areas (32^2, 96^2) as shares, and quantiles
+    of the side (square root of the area).
+    """
+    info = dataset.info
+    out = info.to_json()
+    out["defects"] = [dataclasses.asdict(defect) for defect in info.defects]
+    out["objects"] = {split: _objects(dataset, split) for split in info.splits}
+    boxes = _boxes(dataset)
+    out["class_counts"] = _class_counts(dataset)
+    out["box_sizes"] = _sizes(boxes)
+    out["suggested_size"] = suggest_size(dataset)
+    out["advice"] = _advice(dataset, out)
+    return out
+
+
+def suggest_size(dataset: Dataset) -> int:
+    """Long side of the canvas at which nine of ten training boxes measure 32 pixels, at most the images' own."""
+    sides, images = [], dataset.images("train")
+    for record in images:
+        sides.append((record.boxes[:, 2:] - record.boxes[:, :2]).max(1) / max(record.width, record.height))
+    relative = np.concatenate(sides)
+    wanted = _WANTED_SIDE / max(float(np.quantile(relative, 0.1)), 1e-6)
+    longest = float(np.median([max(r.width, r.height) for r in images]))
+    limit = max((s for s in _SIZES if s <= longest), default=_SIZES[0])
+    return next((s for s in _SIZES if s >= wanted and s <= limit), limit)
+
+
+def _objects(dataset: Dataset, split: str) -> dict[str, int]:
+    records = dataset.images(split)
+    return {
+        "images": len(records),
+        "boxes": sum(int((~r.crowd).sum()) for r in records),
+        "ignore_regions": sum(int(r.crowd.sum()) for r in records),
+        "empty_images": sum(not len(r.boxes) for r in records),
+        "groups": len({r.group for r in records if r.group}),
+    }
+
+
+def _boxes(dataset: Dataset) -> npt.NDArray[np.float32]:
+    """All boxes of all splits without ignore regions, `(n, 4)`."""
+    own = [r.boxes[~r.crowd] for split in dataset.info.splits for r in dataset.images(split)]
+    return np.concatenate(own)
+
+
+def _class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Boxes of each class in each split."""
+    classes = dataset.info.classes
+    counts = {name: dict.fromkeys(dataset.info.splits, 0) for name in classes}
+    for split in dataset.info.splits:
+        labels = np.concatenate([r.labels[~r.crowd] for r in dataset.images(split)])
+        for label, count in enumerate(np.bincount(labels, minlength=len(classes))):
+            counts[classes[label]][split] = int(count)
+    return counts
+
+
+def _sizes(boxes: npt.NDArray[np.float32]) -> dict[str, Any]:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    area = sides.prod(1)
+    root = np.sqrt(area)
+    ratio = sides[:, 0] / sides[:, 1]
+    return {
+        "small": float((area < _SMALL).mean()),
+        "medium": float(((area >= _SMALL) & (area < _MEDIUM)).mean()),
+        "large": float((area >= _MEDIUM).mean()),
+        "side_quantiles": {str(q): round(float(np.percentile(root, q)), 1) for q in _QUANTILES},
+        "aspect_quantiles": {str(q): round(float(np.percentile(ratio, q)), 2) for q in _QUANTILES},
+    }
+
+
+def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
+    """What follows from the figures, one sentence each."""
+    advice = []
+    train = facts["splits"]["train"]
+    if train < FEW_IMAGES and facts["source"] != "digits":
+        advice.append(
+            f"{train} training images, fewer than {FEW_IMAGES}: scratch training is expected to lose against "
+            "pre-training on a similar domain; `nasdet analyze --what convergence` measures it"
+        )
+    advice.append(
+        f"an input of {facts['suggested_size']} px (long side) shows nine of ten boxes at {_WANTED_SIDE} px or more, "
+        "or is the images' own size"
+    )
+    rare = [name for name, counts in facts["class_counts"].items() if counts["train"] < 20]
+    if rare:
+        listed = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
+        advice.append(f"classes with fewer than 20 training boxes are hardly learned: {listed}")
+    if facts["objects"]["val"]["boxes"] < 200:
+        boxes = facts["objects"]["val"]["boxes"]
+        advice.append(f"{boxes} boxes in val: its AP is noisy, differences of a few hundredths mean little")
+    leaks = [d for d in facts["defects"] if d["kind"] == "same image in two splits"]
+    if leaks:
+        advice.append(f"{leaks[0]['count']} images stand in two splits: validation figures are too good")
+    return advice

@@ -1,0 +1,125 @@
+"""Task-aligned assignment (Feng et al. 2021, TOOD): which point learns which box, and towards which score.
+
+One decision: the whole batch is assigned at once over padded boxes (B, M, A), without gradient and without a loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nasdet.models.boxes import EPS, iou
+
+PADDING = -1
+IGNORE = -2
+
+
+class Targets(NamedTuple):
+    """Ground truth of a batch, padded to the same number of boxes."""
+
+    boxes: Tensor
+    """(B, M, 4) xyxy canvas pixels."""
+    labels: Tensor
+    """(B, M) class, -1 padding, -2 a region in which nothing is a false positive (crowd)."""
+
+
+class Assignment(NamedTuple):
+    """The positive points of a batch, P of them, and where negatives count."""
+
+    image: Tensor
+    """(P,) index into the batch."""
+    point: Tensor
+    """(P,) index into the points."""
+    boxes: Tensor
+    """(P, 4) xyxy pixels to regress."""
+    labels: Tensor
+    """(P,) class."""
+    scores: Tensor
+    """(P,) score to learn: alignment, scaled so that each box's best point gets the best IoU of its points."""
+    negatives: Tensor
+    """(B, A) bool: points that no region tells to ignore."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskAlignedAssigner:
+    """Each box takes the `topk` points inside it with the highest score^alpha * IoU^beta."""
+
+    topk: int = 10
+    alpha: float = 1.0
+    beta: float = 6.0
+
+    @torch.no_grad()
+    def __call__(self, scores: Tensor, boxes: Tensor, points: Tensor, targets: Targets) -> Assignment:
+        """Assign.
+
+        Args:
+            scores: (B, A, K) predicted probabilities.
+            boxes: (B, A, 4) predicted boxes, xyxy pixels.
+            points: (A, 2) xy pixels.
+            targets: ground truth; M may be 0.
+        """
+        truth, labels = _at_least_one(targets, boxes.dtype)
+        inside = _inside(points, truth)  # (B, M, A)
+        wanted = labels >= 0
+        candidates = _with_nearest(inside, points, truth) & wanted[..., None]
+        overlap = iou(truth[:, :, None], boxes[:, None])  # (B, M, A)
+        alignment = self._alignment(scores, overlap, labels) * candidates
+        chosen = self._choose(alignment, candidates)
+        chosen &= _owner(chosen, overlap)
+        quality = _quality(alignment, overlap, chosen)
+        image, box, point = chosen.nonzero(as_tuple=True)
+        ignored = (inside & (labels == IGNORE)[..., None]).any(1)
+        return Assignment(image, point, truth[image, box], labels[image, box], quality[image, box, point], ~ignored)
+
+    def _alignment(self, scores: Tensor, overlap: Tensor, labels: Tensor) -> Tensor:
+        """score^alpha * IoU^beta of each point for each box's class: (B, M, A)."""
+        index = labels.clamp(min=0)[:, :, None].expand(-1, -1, scores.shape[1])
+        own = scores.transpose(1, 2).gather(1, index)
+        return own.pow(self.alpha) * overlap.pow(self.beta)
+
+    def _choose(self, alignment: Tensor, candidates: Tensor) -> Tensor:
+        """The best `topk` candidates of every box: (B, M, A) bool."""
+        # Candidates of alignment 0 still come before points that are no candidates.
+        ranked = torch.where(candidates, alignment, -1.0)
+        best = ranked.topk(min(self.topk, ranked.shape[-1]), dim=-1, sorted=False).indices
+        return torch.zeros_like(candidates).scatter_(-1, best, True) & candidates
+
+
+def _at_least_one(targets: Targets, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Boxes in `dtype` and labels, with one padding box where the whole batch has none (M = 0)."""
+    boxes, labels = targets.boxes.to(dtype), targets.labels
+    if boxes.shape[1] == 0:
+        return boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
+    return boxes, labels
+
+
+def _inside(points: Tensor, truth: Tensor) -> Tensor:
+    """Whether each point lies inside each box: (B, M, A)."""
+    x, y = points.unbind(-1)
+    left, top, right, bottom = truth[..., None].unbind(2)
+    return (x > left) & (x < right) & (y > top) & (y < bottom)
+
+
+def _with_nearest(inside: Tensor, points: Tensor, truth: Tensor) -> Tensor:
+    """`inside`, and for boxes that lie between the points of every level the point nearest to their centre."""
+    missed = ~inside.any(-1)  # (B, M)
+    centre = (truth[..., :2] + truth[..., 2:]) / 2
+    nearest = torch.cdist(centre, points.expand(len(truth), -1, -1)).argmin(-1, keepdim=True)
+    return inside | torch.zeros_like(inside).scatter_(-1, nearest, missed[..., None])
+
+
+def _owner(chosen: Tensor, overlap: Tensor) -> Tensor:
+    """For each point the one box among those that chose it which overlaps it most: (B, M, A) bool."""
+    best = torch.where(chosen, overlap, -1.0).argmax(1, keepdim=True)
+    return torch.zeros_like(chosen).scatter_(1, best, True)
+
+
+def _quality(alignment: Tensor, overlap: Tensor, chosen: Tensor) -> Tensor:
+    """Score to learn: alignment, scaled per box so that its largest value is its largest IoU: (B, M, A)."""
+    alignment = alignment * chosen
+    top = alignment.amax(-1, keepdim=True)
+    best_overlap = (overlap * chosen).amax(-1, keepdim=True)
+    return alignment / (top + EPS) * best_overlap

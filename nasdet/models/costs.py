@@ -1,0 +1,69 @@
+"""Parameters and multiply-adds of a specification, without allocating the network.
+
+One decision: the network is built and run on the meta device and counted by hooks on its convolutions and linear
+layers, which are all its multiply-adds of weight; norms, activations and decoding are not counted (as in the papers).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nasdet.models.detector import build_detector
+from nasdet.space.specs import DetectorSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Size of a network and work for one image at the size of `spec.input`."""
+
+    params: int
+    """Trainable parameters."""
+    macs: int
+    """Multiply-adds of convolutions and linear layers."""
+
+    @property
+    def params_m(self) -> float:
+        """Trainable parameters in 1e6."""
+        return self.params / 1e6
+
+    @property
+    def gflops(self) -> float:
+        """Multiply-adds in 1e9."""
+        return self.macs / 1e9
+
+
+def count_costs(spec: DetectorSpec) -> Costs:
+    """Costs of `spec` for one image of its input size."""
+    with torch.device("meta"):
+        detector = build_detector(spec).eval()
+        image = torch.empty(1, spec.input.channels, spec.input.height, spec.input.width)
+    return Costs(count_params(detector), count_macs(detector, lambda: detector(image)))
+
+
+def count_params(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def count_macs(module: nn.Module, run: Callable[[], object]) -> int:
+    """Multiply-adds of the convolutions and linear layers of `module` while `run()` runs it."""
+    total = 0
+
+    def add(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal total
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        total += output.numel() * weight[0].numel()
+
+    layers = [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    handles = [layer.register_forward_hook(add) for layer in layers]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total

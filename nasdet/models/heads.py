@@ -1,0 +1,172 @@
+"""Heads: class scores and boxes at every point of every level, and their loss.
+
+One decision: what a level predicts stays a distribution over bins until it is needed: everywhere without gradient for
+assignment and detection, and with gradient at positive points only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasdet.models.assigner import Targets, TaskAlignedAssigner
+from nasdet.models.boxes import make_points, to_boxes
+from nasdet.models.layers import Layers
+from nasdet.models.losses import distribution_focal_loss, giou_loss, quality_focal_loss, worker_mean
+from nasdet.space.specs import HeadSpec
+
+PRIOR = 0.01
+START_DISTANCE = 2.5  # strides from a point to each side of its box before training
+CLS_WEIGHT, BOX_WEIGHT, DFL_WEIGHT = 2.0, 2.0, 0.5
+
+
+class Raw(NamedTuple):
+    """What the network says at its A points."""
+
+    scores: Tensor
+    """(B, A, K) logits."""
+    distances: Tensor
+    """(B, A, 4) pixels to the left, top, right and bottom side."""
+    points: Tensor
+    """(A, 2) xy canvas pixels."""
+
+
+class Dense(NamedTuple):
+    """Undecoded predictions of all levels."""
+
+    logits: Tensor
+    """(B, A, K)."""
+    sides: Tensor
+    """(B, A, 4 * bins)."""
+    points: Tensor
+    """(A, 2) xy canvas pixels."""
+    strides: Tensor
+    """(A,) pixels."""
+
+
+class Tower(nn.Module):
+    """3x3 convolutions and a 1x1 prediction; levels may share the convolutions, never the norms."""
+
+    def __init__(self, levels: int, inputs: int, outputs: int, spec: HeadSpec, layers: Layers) -> None:
+        super().__init__()
+        widths = [inputs] + [spec.width] * spec.depth
+        copies = 1 if spec.shared else levels
+        self.convs = nn.ModuleList(
+            nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in itertools.pairwise(widths))
+            for _ in range(copies)
+        )
+        self.norms = nn.ModuleList(nn.ModuleList(layers.norm_act(w) for w in widths[1:]) for _ in range(levels))
+        self.predict = nn.ModuleList(nn.Conv2d(widths[-1], outputs, 1) for _ in range(copies))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Levels (B, C, H, W) -> predictions (B, A, outputs), A points over all levels, row by row."""
+        outputs = []
+        for level, x in enumerate(features):
+            for conv, norm in self.steps(level):
+                x = norm(conv(x))
+            outputs.append(self.predict[level % len(self.predict)](x).flatten(2).transpose(1, 2))
+        return torch.cat(outputs, dim=1)
+
+    @torch.no_grad()
+    def start(self, bias: Tensor) -> None:
+        """Let the predictions be `bias` (outputs,) at first, nearly alike everywhere."""
+        for predict in self.predict:
+            assert isinstance(predict, nn.Conv2d) and predict.bias is not None
+            nn.init.normal_(predict.weight, std=0.01)
+            predict.bias.copy_(bias)
+
+    def steps(self, level: int) -> list[tuple[nn.Module, nn.Module]]:
+        """Convolutions and norms that a level goes through."""
+        convs, norms = self.convs[level % len(self.convs)], self.norms[level]
+        return list(zip(convs.children(), norms.children(), strict=True))
+
+
+class TaskAlignedHead(nn.Module):
+    """Anchor-free, decoupled towers, task-aligned assignment (TOOD), quality focal + GIoU (+ DFL) losses."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: HeadSpec, layers: Layers) -> None:
+        super().__init__()
+        self.spec, self.strides = spec, tuple(strides)
+        self.cls = Tower(len(channels), channels[0], spec.classes, spec, layers)
+        self.box = Tower(len(channels), channels[0], 4 * spec.bins, spec, layers)
+        self.assigner = TaskAlignedAssigner()
+
+    def init_weights(self) -> None:
+        """Scores start at 1%, distances at 2.5 strides."""
+        self.cls.start(torch.full((self.spec.classes,), -math.log((1 - PRIOR) / PRIOR)))
+        self.box.start(_start_bias(self.spec.bins).repeat(4))
+
+    def forward(self, features: Sequence[Tensor]) -> Dense:
+        """Levels -> undecoded predictions."""
+        logits, sides = self.cls(features), self.box(features)
+        sizes = [(x.shape[-2], x.shape[-1]) for x in features]
+        points, steps = make_points(sizes, self.strides, _exact(logits[:0, :0]))
+        return Dense(_exact(logits), sides, points, steps)
+
+    def raw(self, dense: Dense) -> Raw:
+        """Decode the distances of every point."""
+        return Raw(dense.logits, self._distances(dense.sides, dense.strides), dense.points)
+
+    def loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
+        """Scalars "loss" (with gradient), "cls", "box", "dfl" (weighted parts, with bins) and "positives" per worker.
+
+        All are divided by the sum of target scores over all workers, so that the mean over workers of the gradients is
+        that of the whole batch.
+        """
+        with torch.no_grad():
+            raw = self.raw(dense)
+            boxes = to_boxes(raw.points, raw.distances)
+            found = self.assigner(raw.scores.sigmoid(), boxes, raw.points, targets)
+            norm = worker_mean(found.scores.sum()).clamp(min=1.0)
+        points, strides = dense.points[found.point], dense.strides[found.point]
+        sides = dense.sides[found.image, found.point]
+        parts = {
+            "cls": CLS_WEIGHT * quality_focal_loss(dense.logits, found) / norm,
+            "box": BOX_WEIGHT * giou_loss(points, self._distances(sides, strides), found) / norm,
+        }
+        if self.spec.bins > 1:
+            bins = _exact(sides).unflatten(-1, (4, self.spec.bins))
+            parts["dfl"] = DFL_WEIGHT * distribution_focal_loss(bins, points, strides, found) / norm
+        total = torch.stack(list(parts.values())).sum()
+        positives = torch.tensor(float(len(found.image)), device=total.device)
+        return {"loss": total, **{k: v.detach() for k, v in parts.items()}, "positives": positives}
+
+    def _distances(self, sides: Tensor, strides: Tensor) -> Tensor:
+        """Predictions (..., A, 4 * bins) and strides (A,) -> distances (..., A, 4) in pixels."""
+        sides = _exact(sides)
+        if self.spec.bins == 1:
+            return F.softplus(sides) * strides[:, None]
+        share = sides.unflatten(-1, (4, self.spec.bins)).softmax(-1)
+        steps = torch.arange(self.spec.bins, device=sides.device, dtype=sides.dtype)
+        expected: Tensor = share @ steps
+        return expected * strides[:, None]
+
+
+def _exact(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def _start_bias(bins: int) -> Tensor:
+    """Bias (bins,) under which the expected distance is `START_DISTANCE` strides, or what few bins can hold."""
+    if bins == 1:
+        return torch.tensor([math.log(math.expm1(START_DISTANCE))])
+    target = min(START_DISTANCE, (bins - 1) / 2)
+    low, high = 0.0, 20.0
+    for _ in range(60):  # the mean of softmax(-slope * bin) falls as the slope rises
+        slope = (low + high) / 2
+        weights = [math.exp(-slope * i) for i in range(bins)]
+        mean = sum(i * w for i, w in enumerate(weights)) / sum(weights)
+        low, high = (slope, high) if mean > target else (low, slope)
+    return torch.tensor([-slope * i for i in range(bins)])
+
+
+Head = Callable[[Sequence[int], Sequence[int], HeadSpec, Layers], TaskAlignedHead]
+HEADS: dict[str, Head] = {"tal": TaskAlignedHead}
+"""Name -> function (channels, strides, specification, layers) -> module."""

@@ -1,0 +1,59 @@
+"""The layers every part of a detector is made of.
+
+One decision: one frozen value carries norm and activation of the specification, so that backbone, neck and head are
+built from equal convolutions without knowing either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+from timm.layers import ConvNormAct
+from timm.models.byobnet import LayerFn
+from torch import nn
+
+from nasdet.models.norm import NormAct, activation, make_norm_act
+from nasdet.space.specs import DetectorSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """How a convolution is normalised and activated throughout one detector."""
+
+    norm_act: NormAct
+    act: str
+
+    @classmethod
+    def of(cls, spec: DetectorSpec) -> Layers:
+        """The layers that `spec` names."""
+        return cls(make_norm_act(spec.norm, spec.activation), spec.activation)
+
+    def conv(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, groups: int = 1, apply_act: bool = True
+    ) -> nn.Module:
+        """Convolution (no bias, padded to keep size / stride), norm, activation."""
+        conv: nn.Module = ConvNormAct(
+            inputs, outputs, kernel, stride, groups=groups, norm_layer=self.norm_act, apply_act=apply_act
+        )
+        return conv
+
+    def timm(self) -> LayerFn:
+        """The same as the layer functions of timm's configurable nets."""
+        return LayerFn(
+            conv_norm_act=functools.partial(ConvNormAct, norm_layer=self.norm_act),
+            norm_act=self.norm_act,
+            act=functools.partial(_timm_activation, self.act),
+        )
+
+
+def _timm_activation(name: str, inplace: bool = True) -> nn.Module:
+    """timm's blocks ask for `inplace`; `activation` knows better where that saves anything."""
+    return activation(name)
+
+
+class FeatureModule(nn.Module):
+    """A part that publishes what it puts out: `channels` and `strides` of its levels, from high to low resolution."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]

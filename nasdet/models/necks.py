@@ -1,0 +1,97 @@
+"""Necks: mix backbone features of several resolutions into levels of equal width.
+
+One decision: resampling follows the published strides, so that levels of equal stride (DetNet) are joined without any.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasdet.models.blocks import cross_stage
+from nasdet.models.layers import FeatureModule, Layers
+from nasdet.space.specs import NeckSpec
+
+
+class Laterals(FeatureModule):
+    """1x1 convolutions to equal width, and further levels by 3x3/2 convolutions on the last one."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: NeckSpec, layers: Layers) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(layers.conv(c, spec.width, 1) for c in channels)
+        self.extra = nn.ModuleList(layers.conv(spec.width, spec.width, 3, 2) for _ in range(spec.extra_levels))
+        self.strides = (*strides, *(strides[-1] * 2 ** (i + 1) for i in range(spec.extra_levels)))
+        self.channels = (spec.width,) * len(self.strides)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Backbone levels -> levels of `width` channels at `strides`."""
+        levels = self.fuse([lateral(x) for lateral, x in zip(self.laterals, features, strict=True)])
+        for extra in self.extra:
+            levels.append(extra(levels[-1]))
+        return levels
+
+    def fuse(self, levels: list[Tensor]) -> list[Tensor]:
+        """Mix levels of equal width; here they stay as they are."""
+        return levels
+
+
+class FPN(Laterals):
+    """Feature pyramid: the coarser level is enlarged and added, `depth` 3x3 convolutions follow (Lin et al. 2017)."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: NeckSpec, layers: Layers) -> None:
+        super().__init__(channels, strides, spec, layers)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(*(layers.conv(spec.width, spec.width, 3) for _ in range(spec.depth))) for _ in channels
+        )
+
+    def fuse(self, levels: list[Tensor]) -> list[Tensor]:
+        """Top-down sums, then the 3x3 convolutions."""
+        for i in range(len(levels) - 2, -1, -1):
+            levels[i] = levels[i] + enlarge(levels[i + 1], levels[i])
+        return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=True)]
+
+
+class PAN(Laterals):
+    """Path aggregation: top-down and bottom-up; each fusion is a cross stage of `depth` blocks over both inputs."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: NeckSpec, layers: Layers) -> None:
+        super().__init__(channels, strides, spec, layers)
+        fusions = len(channels) - 1
+        self.down = nn.ModuleList(_fusion(spec, layers) for _ in range(fusions))
+        self.up = nn.ModuleList(_fusion(spec, layers) for _ in range(fusions))
+        self.shrink = nn.ModuleList(
+            _shrink(spec.width, coarse // fine, layers) for fine, coarse in itertools.pairwise(strides)
+        )
+
+    def fuse(self, levels: list[Tensor]) -> list[Tensor]:
+        """Top-down, then bottom-up."""
+        for i in range(len(levels) - 2, -1, -1):
+            levels[i] = self.down[i](torch.cat([levels[i], enlarge(levels[i + 1], levels[i])], dim=1))
+        for i in range(len(levels) - 1):
+            levels[i + 1] = self.up[i](torch.cat([self.shrink[i](levels[i]), levels[i + 1]], dim=1))
+        return levels
+
+
+def enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Repeat the pixels of `coarse` to the size of `fine`."""
+    return coarse if coarse.shape[-2:] == fine.shape[-2:] else F.interpolate(coarse, fine.shape[-2:], mode="nearest")
+
+
+def _fusion(spec: NeckSpec, layers: Layers) -> nn.Module:
+    if spec.depth == 0:
+        return layers.conv(2 * spec.width, spec.width, 1)
+    return cross_stage(2 * spec.width, spec.width, layers, depth=spec.depth)
+
+
+def _shrink(width: int, ratio: int, layers: Layers) -> nn.Module:
+    """3x3/2 convolutions that reduce the resolution `ratio` times (a power of 2)."""
+    return nn.Sequential(*(layers.conv(width, width, 3, 2) for _ in range(ratio.bit_length() - 1)))
+
+
+Neck = Callable[[Sequence[int], Sequence[int], NeckSpec, Layers], FeatureModule]
+NECKS: dict[str, Neck] = {"none": Laterals, "fpn": FPN, "pan": PAN}
+"""Name -> function (channels, strides, specification, layers) -> module."""

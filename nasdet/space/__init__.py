@@ -1,0 +1,32 @@
+"""Search spaces, and the specifications they lead to.
+
+One decision: this layer knows nothing of models or data beyond their specifications.
+"""
+
+from nasdet.space.build import Built, DataInfo, build_specs
+from nasdet.space.bundled import bundled_spaces
+from nasdet.space.domains import Choice, Domain, Integer, Json, Real
+from nasdet.space.load import load_space, parse_space
+from nasdet.space.rules import RULES, RuleAction
+from nasdet.space.schema import json_schema
+from nasdet.space.space import Constraint, Objective, SearchSpace
+
+__all__ = [
+    "RULES",
+    "Built",
+    "Choice",
+    "Constraint",
+    "DataInfo",
+    "Domain",
+    "Integer",
+    "Json",
+    "Objective",
+    "Real",
+    "RuleAction",
+    "SearchSpace",
+    "build_specs",
+    "bundled_spaces",
+    "json_schema",
+    "load_space",
+    "parse_space",
+]

@@ -1,0 +1,261 @@
+"""The search-space file as pydantic models, key by key, and its JSON Schema.
+
+One decision: the models hold only what can be checked one key at a time; what needs the whole file (conditions,
+paths, constraints) is in `nasdet.space.validate`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from nasdet.space.domains import Choice, Domain, Integer, Json, Real
+
+OBJECTIVES: dict[str, Literal["max", "min"]] = {
+    "ap": "max",
+    "ap50": "max",
+    "latency_ms": "min",
+    "params_m": "min",
+    "gflops": "min",
+}
+"""Objectives of detector spaces and the direction each must have."""
+
+COSTS = ("params_m", "gflops", "latency_ms")
+"""What constraints may name: known before any training."""
+
+SAMPLERS = ("auto", "tpe", "nsga2", "random")
+"""Values of `sampler.kind`."""
+
+Sampler = Literal["auto", "tpe", "nsga2", "random"]
+AutoInt = Annotated[int, Field(ge=1)] | Literal["auto"]
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_seconds(value: Any) -> Any:
+    """Seconds of a duration such as "90s", "10m", "1h30m", "2d"; numbers are seconds."""
+    if isinstance(value, bool) or not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\s*(\d+(\.\d+)?\s*[smhd]\s*)+", value):
+        raise ValueError(f"{value!r} is no duration; write for example '90s', '10m', '1h30m'")
+    return sum(float(n) * _SECONDS[unit] for n, _, unit in re.findall(r"(\d+(\.\d+)?)\s*([smhd])", value))
+
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=str | float), Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all parts of the file: frozen, unknown keys are errors, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Which images."""
+
+    source: str | None = None
+    """digits, a folder in COCO, Pascal VOC or YOLO layout, or a YAML naming the parts; None: given by --data."""
+    seed: int = 0
+    """Seed of the built-in set and of the split where there are no split files."""
+    max_bad: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest share of bad annotations that are skipped with a count; more stops the run."""
+
+
+class ObjectiveEntry(Section):
+    """One objective as written in the file."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """ap, ap50, latency_ms, params_m or gflops; free for a space of one's own function."""
+    direction: Literal["max", "min"] | None = None
+    """max or min; may be left out for the known names."""
+
+
+class Budget(Section):
+    """How much may be spent."""
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    """Candidates to train, early-stopped ones included; None: until the time is up."""
+    epochs: Annotated[int, Field(ge=1)] = 12
+    """Epochs of one full training; the learning-rate schedule is laid over them."""
+    rungs: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Cumulative epochs at which candidates are compared, the last equals `epochs`; empty: by the scheduler's eta."""
+    time_limit: Seconds | None = None
+    """Seconds for the whole search, or a text such as 10m; None: until the trials are done."""
+    seed: int = 0
+    """Seed of the sampler and of every training."""
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Self:
+        if list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(f"rungs must rise, got {list(self.rungs)}")
+        if self.rungs and self.rungs[-1] != self.epochs:
+            raise ValueError(f"the last rung {self.rungs[-1]} must equal epochs {self.epochs}")
+        return self
+
+
+class SamplerConfig(Section):
+    """What proposes candidates."""
+
+    kind: Sampler = "auto"
+    """auto: the measured best for the number of objectives and parameters."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the sampler."""
+
+
+class SchedulerConfig(Section):
+    """What stops candidates early."""
+
+    kind: Literal["halving", "full"] = "halving"
+    """halving: only the best share of each rung goes on to the next; full: all are trained in full."""
+    eta: Annotated[int, Field(ge=2)] = 3
+    """One of `eta` candidates is promoted from rung to rung."""
+
+
+class Resources(Section):
+    """What one trial may use, and how many run at once."""
+
+    workers: AutoInt = "auto"
+    """Processes that train one candidate together (DDP)."""
+    concurrent: AutoInt = "auto"
+    """Candidates trained at the same time."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training runs."""
+    threads: AutoInt = "auto"
+    """CPU threads of each worker."""
+
+
+class LatencyConfig(Section):
+    """How `latency_ms` is measured."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """The target device; auto: where training runs."""
+    batch: Annotated[int, Field(ge=1)] = 1
+    """Images per call; latency is that of the whole call."""
+    threads: AutoInt = "auto"
+    """CPU threads."""
+
+
+class RulesConfig(Section):
+    """Rules of the literature that act on every candidate."""
+
+    off: tuple[str, ...] = ()
+    """Names of rules that are switched off."""
+
+
+class _Entry(Section):
+    when: dict[str, Any] = {}
+    """The parameter exists only where each named parameter has this value, or one of these values."""
+
+
+class ChoiceEntry(_Entry):
+    """One of a few listed values."""
+
+    kind: Literal["choice"]
+    values: list[Json]
+    """All different; each may be a list."""
+
+    def domain(self) -> Choice:
+        """The frozen domain."""
+        return Choice(tuple(self.values))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.domain()
+        return self
+
+
+class IntEntry(_Entry):
+    """A whole number."""
+
+    kind: Literal["int"]
+    low: int
+    """Smallest value."""
+    high: int
+    """Largest value."""
+    step: int = 1
+    """Distance of neighbours."""
+    log: bool = False
+    """Sample on the logarithm."""
+
+    def domain(self) -> Integer:
+        """The frozen domain."""
+        return Integer(self.low, self.high, self.step, self.log)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.domain()
+        return self
+
+
+class FloatEntry(_Entry):
+    """A real number."""
+
+    kind: Literal["float"]
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+    log: bool = False
+    """Sample on the logarithm."""
+
+    def domain(self) -> Real:
+        """The frozen domain."""
+        return Real(self.low, self.high, self.log)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.domain()
+        return self
+
+
+Entry = Annotated[ChoiceEntry | IntEntry | FloatEntry, Field(discriminator="kind")]
+
+
+def domain_of(entry: ChoiceEntry | IntEntry | FloatEntry) -> Domain:
+    """The frozen domain of an entry."""
+    return entry.domain()
+
+
+class SpaceFile(Section):
+    """A search-space file after `extends` and `--set`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] | None = None
+    """Name of the experiment; the file's name if left out."""
+    description: str = ""
+    """One paragraph for people."""
+    data: DataConfig = DataConfig()
+    fixed: dict[str, Any] = {}
+    """Values that every candidate has: a nested part of the detector's specification, and `recipe`."""
+    space: Annotated[dict[str, Entry], Field(min_length=1)]
+    """Dotted path of a value to its domain."""
+    objectives: Annotated[tuple[ObjectiveEntry, ...], Field(min_length=1)]
+    constraints: tuple[str, ...] = ()
+    """Such as 'params_m <= 5'; names: params_m, gflops, latency_ms."""
+    budget: Budget = Budget()
+    sampler: SamplerConfig = SamplerConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    resources: Resources = Resources()
+    latency: LatencyConfig = LatencyConfig()
+    rules: RulesConfig = RulesConfig()
+    points: tuple[dict[str, Any], ...] = ()
+    """Values to try first, one mapping of path to value each; what is left out is sampled."""
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a search-space file, for editors (yaml-language-server).
+
+    Entries of `space` may be null and nothing is required, because a file may extend another one.
+    """
+    schema = SpaceFile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "nasdet search space"
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "Another search space, relative to this file or bundled; this file's keys are laid over it.",
+    }
+    schema.pop("required", None)
+    entries = schema["properties"]["space"]
+    entries.pop("minProperties", None)
+    entries["additionalProperties"] = {"anyOf": [entries["additionalProperties"], {"type": "null"}]}
+    return schema

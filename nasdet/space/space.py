@@ -1,0 +1,195 @@
+"""`SearchSpace`: what may be searched, for which objectives, within which budget.
+
+One decision: it is a frozen, picklable value that is complete by itself (`extends` and `--set` are resolved), and its
+`to_yaml()` text loads back to the same value, so that a study folder never depends on the file it came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from nasdet.space.document import dump_yaml
+from nasdet.space.domains import Domain, Json, Random, Real, canonical
+from nasdet.space.schema import (
+    Budget,
+    DataConfig,
+    LatencyConfig,
+    Resources,
+    RulesConfig,
+    SamplerConfig,
+    SchedulerConfig,
+)
+
+Params = dict[str, Json]
+"""Flat parameters: dotted path to JSON value."""
+
+_OPERATORS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A value to make as large or as small as possible."""
+
+    name: str
+    direction: Literal["max", "min"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Constraint:
+    """A bound on a value; units are the value's own (params_m 1e6, gflops 1e9 multiply-adds, latency_ms)."""
+
+    name: str
+    op: str
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "params_m <= 5"; ValueError if it is no such text."""
+        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*", text)
+        if not match:
+            raise ValueError(f"{text!r} is no constraint; write for example 'params_m <= 5'")
+        return cls(match[1], match[2], float(match[3]))
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether the named value keeps the bound; KeyError if it is not among `values`."""
+        return bool(_OPERATORS[self.op](values[self.name], self.bound))
+
+    def violation(self, values: Mapping[str, float]) -> float:
+        """How far the value is beyond the bound, in its own unit; at most 0 where the bound is kept."""
+        distance = values[self.name] - self.bound
+        return distance if self.op.startswith("<") else -distance
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.op} {self.bound:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """A parsed search space; make it with `load_space` or `parse_space`.
+
+    Attributes:
+        parameters: path to domain; a parameter comes after those that its conditions name.
+        conditions: path to {other path: the values of it under which the first one exists}.
+        fixed: nested values that every candidate has.
+        points: flat, maybe partial parameters to try first.
+        function: whether a user's function is searched; paths and objective names are then free.
+        raw: the file's content after `extends` and overrides, plain values.
+    """
+
+    name: str
+    description: str
+    data: DataConfig
+    fixed: dict[str, Any]
+    parameters: dict[str, Domain]
+    conditions: dict[str, dict[str, tuple[Json, ...]]]
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    budget: Budget
+    sampler: SamplerConfig
+    scheduler: SchedulerConfig
+    resources: Resources
+    latency: LatencyConfig
+    rules: RulesConfig
+    points: tuple[Params, ...]
+    function: bool
+    raw: dict[str, Any]
+
+    def is_active(self, name: str, params: Mapping[str, Json]) -> bool:
+        """Whether parameter `name` exists, given the values of those its conditions name."""
+        for other, allowed in self.conditions.get(name, {}).items():
+            if other not in params or canonical(params[other]) not in {canonical(v) for v in allowed}:
+                return False
+        return True
+
+    def active(self, params: Mapping[str, Json]) -> tuple[str, ...]:
+        """The parameters that exist, given values for at least those named in conditions."""
+        seen: Params = {}
+        for name in self.parameters:
+            if self.is_active(name, seen):
+                seen[name] = params.get(name)
+        return tuple(seen)
+
+    def sample(self, rng: Random, given: Mapping[str, Json] | None = None) -> Params:
+        """Random parameters that respect the conditions; `given` values are kept where they are active.
+
+        Args:
+            rng: `random.Random` or `numpy.random.Generator`.
+            given: values that are not sampled, for example one of `points`.
+        """
+        params: Params = {}
+        for name, domain in self.parameters.items():
+            value = domain.sample(rng)  # drawn also when unused: one parameter more never shifts the others
+            if self.is_active(name, params):
+                params[name] = given[name] if given and name in given else value
+        return params
+
+    def problems(self, params: Mapping[str, Json]) -> list[str]:
+        """What is wrong with complete parameters: missing, outside the domain, inactive or unknown ones."""
+        active = self.active(params)
+        found = [f"{n} is missing" for n in active if n not in params]
+        for name, value in params.items():
+            if name not in self.parameters:
+                found.append(f"{name} is no parameter of {self.name}")
+            elif name not in active:
+                found.append(f"{name} does not exist under the other values")
+            elif not self.parameters[name].contains(value):
+                found.append(f"{name} = {value!r} is outside its domain")
+        return found
+
+    def size(self) -> float:
+        """Number of different candidates, conditions ignored; inf if a parameter is a real number."""
+        return math.prod(math.inf if isinstance(d, Real) else float(len(d)) for d in self.parameters.values())
+
+    def rungs(self) -> tuple[int, ...]:
+        """Cumulative epochs at which candidates are compared, the last is the full budget.
+
+        Without `budget.rungs` they are epochs / eta^k, from the highest down while at least 1, at most four.
+        """
+        if self.scheduler.kind == "full":
+            return (self.budget.epochs,)
+        if self.budget.rungs:
+            return self.budget.rungs
+        eta, top = self.scheduler.eta, self.budget.epochs
+        return tuple(sorted({max(1, round(top / eta**k)) for k in range(4) if top / eta**k >= 0.75}))
+
+    def with_data(self, source: str) -> Self:
+        """The same space on other images; a relative path stays relative to the working directory."""
+        data = self.data.model_copy(update={"source": source})
+        return dataclasses.replace(
+            self, data=data, raw={**self.raw, "data": {**self.raw.get("data", {}), "source": source}}
+        )
+
+    def with_budget(
+        self,
+        *,
+        trials: int | None = None,
+        epochs: int | None = None,
+        time_limit: float | None = None,
+        seed: int | None = None,
+    ) -> Self:
+        """The same space with these parts of the budget changed; None keeps one. Rungs scale with the epochs.
+
+        Args:
+            trials: candidates to train.
+            epochs: full length of one training.
+            time_limit: seconds for the whole search.
+            seed: of the sampler and of every training.
+        """
+        given = {"trials": trials, "epochs": epochs, "time_limit": time_limit, "seed": seed}
+        changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        if epochs is not None and self.budget.rungs:
+            scaled = {max(1, round(r * epochs / self.budget.epochs)) for r in self.budget.rungs}
+            changes["rungs"] = sorted(scaled)
+        budget = Budget.model_validate({**self.budget.model_dump(), **changes})
+        return dataclasses.replace(
+            self, budget=budget, raw={**self.raw, "budget": {**self.raw.get("budget", {}), **changes}}
+        )
+
+    def to_yaml(self) -> str:
+        """The resolved file; loading it gives the same space."""
+        return dump_yaml(self.raw)
