@@ -1,0 +1,58 @@
+"""COCO metrics of a detector on a split, spread over the workers. One decision: evaluation is float32 at a fixed batch,
+whatever the training's precision, so that an exported bundle scores what the search recorded."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from nasdet.data import CachedSplit, Dataset, eval_loader
+from nasdet.evaluation import Predictions, coco_metrics
+from nasdet.models import Detector
+from nasdet.space.specs import InputSpec
+from nasdet.trainers.ranks import Ranks
+
+EVAL_BATCH = 16
+
+
+@torch.inference_mode()
+def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predictions:
+    """Detections of this rank's share of a split, in original pixels."""
+    detector.eval()
+    device = ranks.device
+    parts: list[Predictions] = []
+    fill = detector.spec.input.mean
+    for batch in eval_loader(split, batch_size=EVAL_BATCH, rank=ranks.rank, world=ranks.world, fill=fill):
+        found = detector.detect(batch.images.to(device, non_blocking=True))
+        for index, one in zip(batch.indices.tolist(), found, strict=True):
+            height, width = split.original_size(index)
+            boxes = one.boxes.double().cpu().numpy() / split.scale(index)
+            boxes = np.clip(boxes, 0, [width, height, width, height])
+            ids = np.full(len(boxes), split.image_id(index), np.int64)
+            scores, labels = one.scores.double().cpu().numpy(), one.labels.cpu().numpy()
+            parts.append(Predictions(ids, boxes, scores, labels.astype(np.int64)))
+    return Predictions.concatenate(parts)
+
+
+def evaluate(detector: Detector, dataset: Dataset, split_name: str, ranks: Ranks) -> dict[str, float]:
+    """The COCO figures of `evaluation.METRICS` and `images_per_second`, the same on every rank."""
+    size: InputSpec = detector.spec.input
+    split = dataset.cached(split_name, size.height, size.width)
+    start = time.perf_counter()
+    found = ranks.gather(predict_split(detector, split, ranks))
+    seconds = time.perf_counter() - start
+    figures: dict[str, float] | None = None
+    if ranks.rank == 0:
+        figures = coco_metrics(dataset.coco(split_name), Predictions.concatenate(found))
+        figures["images_per_second"] = len(split) / seconds
+    result = ranks.broadcast(figures)
+    assert result is not None
+    return result
+
+
+def synchronise_buffers(detector: Detector, ranks: Ranks) -> None:
+    """Average the running statistics of plain BN over the workers, so that all evaluate the same network."""
+    with torch.no_grad():
+        ranks.mean_(b for name, b in detector.named_buffers() if name.endswith(("running_mean", "running_var")))
