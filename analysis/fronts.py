@@ -1,0 +1,72 @@
+"""The front as numbers: its history and its table.
+
+One decision: records are taken in the order in which they are given, which must be the order in which they finished;
+a record carries no clock.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasdet.space.pareto import FrontStep, ObjectiveLike, as_costs, front, hypervolume, non_dominated, values_of
+from nasdet.space.trial import TrialRecord
+
+TRAINED = ("complete", "stopped", "failed")
+METRICS = ("ap", "ap50", "ap75", "latency_ms", "params_m", "gflops")
+
+
+def hypervolume_history(
+    records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike], reference: Sequence[float]
+) -> list[FrontStep]:
+    """The hypervolume and size of the front after each finished trial.
+
+    Args:
+        records: in the order in which they finished; trials still running or paused are passed over.
+        objectives: the D objectives of the study.
+        reference: `(D,)` in the objectives' own units and directions, as `reference_point` of a study's summary.
+    """
+    directions = [o.direction for o in objectives]
+    corner = as_costs([list(reference)], directions)[0]
+    points = np.empty((0, len(objectives)))
+    steps: list[FrontStep] = []
+    volume, epochs, seconds = 0.0, 0, 0.0
+    for record in (r for r in records if r.state in TRAINED):
+        epochs, seconds = epochs + record.epochs, seconds + record.train_seconds
+        row = as_costs(values_of([record], objectives), directions)
+        if record.state == "complete" and np.isfinite(row).all():
+            grown = np.concatenate([points, row])
+            grown = grown[non_dominated(grown, ["min"] * len(directions))]
+            if not np.array_equal(grown, points):
+                points, volume = grown, hypervolume(grown, corner)
+        steps.append(FrontStep(len(steps) + 1, volume, len(points), epochs, seconds))
+    return steps
+
+
+def front_table(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> list[dict[str, Any]]:
+    """Rows of the front, best first objective first: trial, the objectives, then the other known metrics."""
+    names = [o.name for o in objectives]
+    members = front(records, objectives)
+    names += [m for m in METRICS if m not in names and any(m in r.values for r in members)]
+    return [{"trial": r.trial, **{n: r.values.get(n) for n in names}} for r in members]
+
+
+def write_csv(path: Path, records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> None:
+    """Write all trials, one a row: trial, state, on the front or not, epochs, values, seconds, every parameter."""
+    on_front = {r.trial for r in front(records, objectives)}
+    names = [o.name for o in objectives] + list(METRICS) + sorted({n for r in records for n in r.values})
+    values = [n for n in dict.fromkeys(names) if any(n in r.values for r in records)]
+    params = sorted({n for r in records for n in r.params})
+    fixed = ["trial", "state", "pareto", "epochs", *values, "train_seconds", "overhead_seconds", "reason"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*fixed, *params], restval="")
+        writer.writeheader()
+        for r in records:
+            row = {"trial": r.trial, "state": r.state, "pareto": str(r.trial in on_front).lower(), "epochs": r.epochs}
+            row |= {"train_seconds": round(r.train_seconds, 3), "overhead_seconds": round(r.overhead_seconds, 3)}
+            writer.writerow({**row, "reason": r.reason, **r.values, **r.params})

@@ -1,0 +1,210 @@
+"""A detector in a folder: spec.json, recipe.json, classes.json, metrics.json, weights.safetensors, README.md.
+
+One decision: nothing in it is pickled and nothing in it is code; whoever opens it builds the network from its spec and
+loads tensors, and every fault of the folder is one plain line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from nasdet.errors import InputError
+from nasdet.export.card import model_card
+from nasdet.space.specs import DetectorSpec, Recipe, Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasdet.models import Detector
+
+SPEC, RECIPE, CLASSES, METRICS = "spec.json", "recipe.json", "classes.json", "metrics.json"
+WEIGHTS, README, ONNX = "weights.safetensors", "README.md", "model.onnx"
+TRAINING = "training"
+"""Folder inside a bundle where a training in full keeps its last checkpoint."""
+NEEDED = (SPEC, RECIPE, CLASSES, WEIGHTS)
+S = TypeVar("S", bound=Spec)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A bundle that has been read; the weights are read by `load_detector`."""
+
+    spec: DetectorSpec
+    recipe: Recipe
+    classes: tuple[str, ...]
+    metrics: dict[str, Any]
+    """The card it was written with: data, budget, values; empty if it has none."""
+    path: Path
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors of `weights.safetensors`, on the CPU."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(self.path / WEIGHTS)
+        except (SafetensorError, OSError) as error:
+            raise _broken(self.path / WEIGHTS, f"cannot be read ({error})") from None
+
+    def load_detector(self, device: str = "cpu") -> Detector:
+        """The detector with its weights, in evaluation mode.
+
+        Raises:
+            InputError: the weights are corrupt or not those of the spec.
+        """
+        from nasdet.models import build_detector
+
+        detector, weights = build_detector(self.spec), self.state_dict()
+        _check_shapes(detector.state_dict(), weights, self.path / WEIGHTS)
+        detector.load_state_dict(weights)
+        return detector.to(device).eval()
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a folder looks like a bundle, whole or not."""
+    return (path / SPEC).is_file() and (path / WEIGHTS).is_file()
+
+
+def write_bundle(
+    out: Path,
+    *,
+    spec: DetectorSpec,
+    recipe: Recipe,
+    state_dict: Mapping[str, Tensor],
+    classes: Sequence[str],
+    card: Mapping[str, Any],
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a bundle; a new folder appears whole or not at all, and files of an old one are replaced one by one.
+
+    Args:
+        out: folder to make.
+        spec: the detector.
+        recipe: how it was trained, and would be trained in full.
+        state_dict: its weights.
+        classes: names in the order of the labels.
+        card: JSON values for the model card and `metrics.json`: data, study, trial, epochs, values, ...
+        overwrite: replace the files of a bundle that is there, and leave other files beside them; any other non-empty
+            folder is never written to.
+
+    Raises:
+        InputError: `out` is taken or cannot be written.
+    """
+    if len(classes) != spec.head.classes:
+        raise ValueError(f"{len(classes)} class names for {spec.head.classes} classes")
+    check_free(out, overwrite=overwrite)
+    texts = {SPEC: spec.to_json(), RECIPE: recipe.to_json(), CLASSES: list(classes), METRICS: dict(card)}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            for name, content in texts.items():
+                (part / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            (part / README).write_text(model_card(spec, recipe, classes, card, out), encoding="utf-8")
+            _save_weights(state_dict, part / WEIGHTS)
+            part.chmod(0o755)
+            _put_in_place(part, out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
+    return read_bundle(out)
+
+
+def check_free(out: Path, *, overwrite: bool) -> None:
+    """Raise `InputError` unless a bundle may be written to `out`."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not is_bundle(out) and not (out / TRAINING).is_dir():
+        raise InputError("is not empty and not a bundle", where=str(out), remedy="name another folder")
+    if not overwrite:
+        raise InputError("holds a bundle already", where=str(out), remedy="name another folder, or remove this one")
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle, all but the weights' tensors.
+
+    Raises:
+        InputError: it is missing, no bundle, incomplete, corrupt, or written by a newer version.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(
+            "no such bundle folder", where=str(folder), remedy="make one with nasdet export or nasdet train"
+        )
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if len(missing) == len(NEEDED):
+        raise InputError("is not a bundle", where=str(folder), remedy="a bundle holds " + ", ".join(NEEDED))
+    if missing:
+        raise InputError(f"the bundle lacks {', '.join(missing)}", where=str(folder), remedy="export it again")
+    spec, recipe = _read_spec(folder / SPEC, DetectorSpec), _read_spec(folder / RECIPE, Recipe)
+    classes = _json(folder / CLASSES)
+    if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
+        raise _broken(folder / CLASSES, "is not a list of names")
+    if len(classes) != spec.head.classes:
+        raise _broken(folder / CLASSES, f"names {len(classes)} classes, the spec has {spec.head.classes}")
+    metrics = _json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    return Bundle(spec, recipe, tuple(classes), metrics, folder)
+
+
+def _save_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    # clone: safetensors refuses tensors that share memory
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}, path)
+    path.chmod(0o644)  # safetensors makes it readable by its owner only
+
+
+def _put_in_place(part: Path, out: Path) -> None:
+    """Rename the folder, or file by file into one that is there; an ONNX file of other weights goes."""
+    if not out.exists():
+        part.replace(out)
+        return
+    (out / ONNX).unlink(missing_ok=True)
+    for file in part.iterdir():
+        file.replace(out / file.name)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _broken(path, f"is not JSON ({error})") from None
+
+
+def _read_spec(path: Path, kind: type[S]) -> S:
+    values = _json(path)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        if first["type"] == "extra_forbidden":
+            remedy = "it was written by a newer nasdet: upgrade, or remove the key"
+            raise InputError(f"unknown key {key!r}", where=str(path), remedy=remedy) from None
+        raise _broken(path, f"{key}: {first['msg']}") from None
+
+
+def _check_shapes(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
+    lacking = [n for n in wanted if n not in given]
+    if lacking:
+        raise _broken(path, f"lacks {len(lacking)} tensors of the spec's network, the first is {lacking[0]}")
+    unknown = [n for n in given if n not in wanted]
+    if unknown:
+        raise _broken(path, f"holds {len(unknown)} tensors that the spec's network has not, the first is {unknown[0]}")
+    for name, tensor in wanted.items():
+        if tensor.shape != given[name].shape:
+            shapes = f"{tuple(given[name].shape)}, the spec's network needs {tuple(tensor.shape)}"
+            raise _broken(path, f"{name} has shape {shapes}")
+
+
+def _broken(path: Path, what: str) -> InputError:
+    return InputError(f"{path.name} {what}", where=str(path.parent), remedy="export or train it again")

@@ -1,0 +1,80 @@
+"""The model card of a bundle. One decision: every number in it comes from the card's values, and every command in it
+can be pasted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasdet.space.specs import DetectorSpec, Recipe
+
+UNITS = {
+    "ap": "AP, IoU 0.50:0.95",
+    "ap50": "AP, IoU 0.50",
+    "ap75": "AP, IoU 0.75",
+    "latency_ms": "latency of one image, ms",
+    "params_m": "trainable parameters, millions",
+    "gflops": "1e9 multiply-adds of one image",
+}
+ORIGIN = (
+    ("study", "study"),
+    ("space", "search space"),
+    ("trial", "trial"),
+    ("state", "state in the study"),
+    ("data", "data"),
+    ("split", "split of the metrics"),
+    ("epochs", "epochs trained"),
+    ("device", "device of the latency"),
+    ("seed", "seed"),
+    ("mlflow_run_id", "MLflow run"),
+)
+
+
+def model_card(spec: DetectorSpec, recipe: Recipe, classes: Sequence[str], card: Mapping[str, Any], out: Path) -> str:
+    """Markdown of the bundle's README."""
+    title = f"# {card.get('trial') or out.name}: a detector of {len(classes)} classes on {card.get('data', 'own data')}"
+    parts = [
+        title,
+        f"Trained with nasdet from {card.get('init', 'random initialisation')}.",
+        _origin(card),
+        _metrics(card.get("values", {})),
+        "## Input and output\n\n" + _shapes(spec, classes),
+        "## Recipe\n\n```json\n" + recipe.model_dump_json(indent=1) + "\n```",
+        _commands(card, out),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _origin(card: Mapping[str, Any]) -> str:
+    rows = [f"| {label} | {card[key]} |" for key, label in ORIGIN if card.get(key) not in (None, "")]
+    return "## Origin\n\n| | |\n|---|---|\n" + "\n".join(rows) if rows else ""
+
+
+def _metrics(values: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {value:.4g} | {UNITS.get(name, '')} |" for name, value in values.items()]
+    return "## Metrics\n\n| metric | value | unit |\n|---|---:|---|\n" + "\n".join(rows) if rows else ""
+
+
+def _shapes(spec: DetectorSpec, classes: Sequence[str]) -> str:
+    image = spec.input
+    shown = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    return (
+        f"Images `(N, {image.channels}, {image.height}, {image.width})` in stored units (no normalisation outside): "
+        "resized to fit with their aspect kept, top-left, the rest filled with the channel mean "
+        f"({', '.join(f'{m:.4g}' for m in image.mean)}).\n\n"
+        "`model.onnx`, where there is one, takes them as float32 `images` and gives `boxes` `(N, A, 4)` xyxy in pixels "
+        "of that canvas and `scores` `(N, A, K)` in 0..1, before suppression.\n\n"
+        f"Classes: {shown}."
+    )
+
+
+def _commands(card: Mapping[str, Any], out: Path) -> str:
+    bundle, data = shlex.quote(out.name), shlex.quote(str(card.get("data", "DATA")))
+    lines = [
+        f"nasdet predict {bundle} IMAGE --out found      # boxes drawn and as JSON",
+        f"nasdet eval {bundle} --data {data} --split test",
+        f"nasdet train {bundle} --data {data} --out {bundle}-full      # from random initialisation, in full",
+    ]
+    return "## Commands\n\nIn the folder that holds this one:\n\n```\n" + "\n".join(lines) + "\n```"

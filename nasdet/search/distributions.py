@@ -1,0 +1,53 @@
+"""Between the space's domains and Optuna's distributions. One decision: choices that Optuna cannot hold (lists) travel
+as their JSON text, so that every value of a space survives Optuna's storage."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from nasdet.space import Choice, Domain, Integer, Real
+
+
+def distribution(domain: Domain) -> BaseDistribution:
+    """Optuna's distribution of a domain."""
+    match domain:
+        case Choice():
+            return CategoricalDistribution([encode(domain, v) for v in domain.values])
+        case Integer():
+            return IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+        case Real():
+            return FloatDistribution(domain.low, domain.high, log=domain.log)
+
+
+def encode(domain: Domain, value: Any) -> Any:
+    """A value as Optuna stores it."""
+    if isinstance(domain, Choice) and isinstance(value, list | tuple | dict):
+        return json.dumps(value)
+    return value
+
+
+def decode(domain: Domain, stored: Any) -> Any:
+    """Inverse of `encode`."""
+    if isinstance(domain, Choice) and isinstance(stored, str) and stored[:1] in "[{":
+        return json.loads(stored)
+    return stored
+
+
+def suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
+    """Ask an Optuna trial for a value of the domain."""
+    match domain:
+        case Choice():
+            return decode(domain, trial.suggest_categorical(name, [encode(domain, v) for v in domain.values]))
+        case Integer():
+            return trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
+        case Real():
+            return trial.suggest_float(name, domain.low, domain.high, log=domain.log)

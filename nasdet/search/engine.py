@@ -1,0 +1,304 @@
+"""The search engine: which candidate trains next, and how far. One decision: it hands out jobs (a trial and the rung to
+train it to) and is told results; it knows no Ray and no network, so the same engine runs on tables and simulators."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nasdet.errors import InputError
+from nasdet.search.halving import best_paused, promotable
+from nasdet.search.limits import upper_bound, violations
+from nasdet.search.samplers import propose
+from nasdet.search.store import StudyStore
+from nasdet.search.summary import NOT_TRAINED
+from nasdet.space.trial import Rung, TrialRecord
+
+NEW_SHARE = 0.6
+"""Share of a time limit in which new candidates are started; the rest is for promotions."""
+MAX_REJECTED = 100
+"""Infeasible or duplicate proposals in a row after which the space is taken as exhausted, or as empty."""
+LEFT_OVER_FRONT = 4
+"""Without a time limit, promotions go on until so many candidates were trained in full."""
+REFERENCE_SAMPLES = 16
+"""Random architectures that fix the reference point."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """What the caller's builder made of flat parameters."""
+
+    spec: dict[str, Any] | None
+    recipe: dict[str, Any] | None
+    costs: dict[str, float]
+    """Objectives known before training, such as params_m and gflops."""
+    infeasible: str = ""
+    """Why it must not be trained; empty if it may."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Train this trial from `record.epochs` to `stop` cumulative epochs."""
+
+    record: TrialRecord
+    stop: int
+
+
+class Finished(Exception):
+    """Nothing is left to do."""
+
+
+class Engine:
+    """Ask for jobs with `next_job`, tell results with `report`, `fail` or `reject`.
+
+    Args:
+        store: the study; what it already holds is continued.
+        build: flat parameters -> `Candidate`.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        build: Callable[[dict[str, Any]], Candidate],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store, self.space = store, store.space
+        self._build, self._clock = build, clock
+        self.rungs = self.space.rungs()
+        self._start = clock() - float(store.config.get("wall_seconds", 0.0))
+        self._running: set[str] = set()
+        self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in store.records() if r.state not in NOT_TRAINED}
+        self._exhausted = False
+        self._broken = [r.trial for r in store.records() if r.state == "running"]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the study's start, pauses between resumes left out."""
+        return self._clock() - self._start
+
+    @property
+    def time_left(self) -> float:
+        """Seconds until the time limit; infinite without one."""
+        limit = self.space.budget.time_limit
+        return limit - self.elapsed if limit else float("inf")
+
+    @property
+    def reference(self) -> list[float]:
+        """The reference point in the order of the objectives, in their own direction."""
+        return [float(v) for v in self.store.config.get("reference_point") or []]
+
+    def fix_reference(self, measured: dict[str, float] | None = None) -> dict[str, Any] | None:
+        """Fix the reference point once: 0 for ap; for a cost the bound of its constraint, else the largest value among
+        16 random architectures of the space, drawn by the study's seed.
+
+        Args:
+            measured: costs of the returned architecture that only training hardware can tell (latency_ms).
+
+        Returns:
+            None when the point is fixed; else the specification of the architecture with the most multiply-adds among
+            the 16, whose latency has to be measured and passed to a second call.
+        """
+        if self.reference:
+            return None
+        samples = self._reference_samples
+        largest = max(samples, key=lambda c: c.costs.get("gflops", 0.0))
+        point: list[float] = []
+        for objective in self.space.objectives:
+            bound = upper_bound(self.space, objective.name)
+            values = [c.costs[objective.name] for c in samples if objective.name in c.costs]
+            values += [v for n, v in (measured or {}).items() if n == objective.name]
+            if objective.direction == "max":
+                point.append(0.0)
+            elif bound is not None:
+                point.append(bound)
+            elif values:
+                point.append(max(values))
+            else:
+                return largest.spec
+        self.store.save_config(reference_point=point)
+        return None
+
+    def next_job(self) -> Job | None:
+        """The next job, or None if a running one must report first.
+
+        Raises:
+            Finished: budget spent, or nothing left to train.
+        """
+        if self.time_left <= 0:
+            raise Finished
+        job = self._interrupted() or self._promotion() or self._new() or self._left_over()
+        if job is None:
+            if self._running:
+                return None
+            raise Finished
+        self._running.add(job.record.trial)
+        if job.record.state != "running":
+            self.store.put(job.record.replace(state="running"))
+        return job
+
+    def report(self, trial: str, epochs: int, values: dict[str, float], *, seconds: float, overhead: float) -> str:
+        """Tell the values of a trial at `epochs`; returns its new state."""
+        record = self.store.get(trial)
+        values = {**record.values, **values}
+        reached = (*record.rungs, Rung(epochs, values))
+        state = "complete" if epochs >= self.rungs[-1] else "paused"
+        self._running.discard(trial)
+        self.store.save_config(wall_seconds=self.elapsed)
+        self.store.put(
+            record.replace(
+                state=state,
+                values=values,
+                epochs=epochs,
+                rungs=reached,
+                train_seconds=record.train_seconds + seconds,
+                overhead_seconds=record.overhead_seconds + overhead,
+            )
+        )
+        return state
+
+    def note_costs(self, trial: str, costs: dict[str, float]) -> None:
+        """Tell costs measured before training, such as latency_ms."""
+        record = self.store.get(trial)
+        self.store.put(record.replace(values={**record.values, **costs}))
+
+    def reject(self, trial: str, reason: str) -> None:
+        """A measured cost breaks a constraint; nothing was trained."""
+        self._running.discard(trial)
+        self.store.put(self.store.get(trial).replace(state="infeasible", reason=reason))
+
+    def fail(self, trial: str, reason: str) -> None:
+        """A trial cannot go on."""
+        self._running.discard(trial)
+        self.store.put(self.store.get(trial).replace(state="failed", reason=reason))
+
+    def release(self, trial: str) -> None:
+        """A job was interrupted; its trial can be continued later."""
+        self._running.discard(trial)
+
+    def close(self) -> None:
+        """Stop every trial that is still paused; call when `Finished` was raised."""
+        for record in self.store.records():
+            if record.state in ("paused", "running"):
+                reason = record.reason or ("not promoted" if record.rungs else "out of time")
+                self.store.put(record.replace(state="stopped", reason=reason))
+
+    def _interrupted(self) -> Job | None:
+        """A trial that was running when an earlier process ended."""
+        while self._broken:
+            record = self.store.get(self._broken.pop(0))
+            if record.state == "running":
+                return self._job(record)
+        return None
+
+    def _promotion(self) -> Job | None:
+        if not self.reference:
+            return None
+        chosen = promotable(
+            self.store.records(), self.space.objectives, self.rungs, self.space.scheduler.eta, self.reference
+        )
+        return self._job(chosen) if chosen is not None and self._fits(chosen) else None
+
+    def _left_over(self) -> Job | None:
+        """When no new candidate may start: the best paused one that still fits into the time."""
+        if self._running or not self.reference:
+            return None
+        records = self.store.records()
+        if not self.space.budget.time_limit and sum(r.state == "complete" for r in records) >= LEFT_OVER_FRONT:
+            return None
+        order = best_paused(records, self.space.objectives, self.rungs, self.reference)
+        return next((self._job(r) for r in order if self._fits(r)), None)
+
+    def _fits(self, record: TrialRecord) -> bool:
+        """Whether the rest of the trial's full training fits into the time, by its own seconds per epoch."""
+        per_epoch = record.train_seconds / max(record.epochs, 1)
+        return per_epoch * (self.rungs[-1] - record.epochs) <= self.time_left
+
+    def _job(self, record: TrialRecord) -> Job:
+        return Job(record, next(r for r in self.rungs if r > record.epochs))
+
+    def _new(self) -> Job | None:
+        budget = self.space.budget
+        trained = sum(r.state not in NOT_TRAINED for r in self.store.records())
+        if budget.trials is not None and trained >= budget.trials:
+            return None
+        if budget.time_limit and self.elapsed > NEW_SHARE * budget.time_limit and self._nothing_lost():
+            return None
+        record = None if self._exhausted else self._propose()
+        self._exhausted = record is None
+        return Job(record, self.rungs[0]) if record is not None else None
+
+    def _nothing_lost(self) -> bool:
+        """Whether there is something to promote in the last part of the time."""
+        return len(self.rungs) > 1 and any(r.rungs for r in self.store.records())
+
+    def _propose(self) -> TrialRecord | None:
+        for _ in range(MAX_REJECTED):
+            records = self.store.records()
+            number = len(records)
+            params = self._point(number, records)
+            candidate = self._build(params)
+            record = TrialRecord(
+                f"t{number:04d}",
+                number,
+                "running",
+                params,
+                candidate.spec,
+                candidate.recipe,
+                dict(candidate.costs),
+                reason=candidate.infeasible or self._violation(candidate.costs),
+            )
+            key = _key(record.spec, record.recipe, params)
+            same = self._known.get(key)
+            if record.reason:
+                self.store.put(record.replace(state="infeasible"))
+            elif same is not None:
+                self.store.put(record.replace(state="duplicate", reason=f"the same as {same}"))
+            else:
+                self._known[key] = record.trial
+                self.store.put(record)
+                return record
+        if self._known:
+            return None
+        last = self.store.records()[-1]
+        raise InputError(
+            f"{MAX_REJECTED} proposals in a row were {last.state} (the last one: {last.reason})",
+            where=self.space.name,
+            remedy="widen the constraints or the space; nasdet check shows what is feasible",
+        )
+
+    def _point(self, number: int, records: list[TrialRecord]) -> dict[str, Any]:
+        """The next of the space's `points`, completed at random, then proposals of the sampler."""
+        seed = self.space.budget.seed
+        if number < len(self.space.points):
+            rng = random.Random(seed * 1_000_003 + number)
+            return self.space.sample(rng, given=self.space.points[number])
+        return propose(self.space, records, seed=seed, number=number)
+
+    def _violation(self, values: dict[str, float]) -> str:
+        return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self.space, values).items())
+
+    @functools.cached_property
+    def _reference_samples(self) -> list[Candidate]:
+        rng = random.Random(self.space.budget.seed)
+        made = [self._build(self.space.sample(rng)) for _ in range(REFERENCE_SAMPLES)]
+        good = [c for c in made if c.costs and not c.infeasible]
+        if not good:
+            reason = made[0].infeasible
+            raise InputError(
+                f"none of {REFERENCE_SAMPLES} random candidates can be built: {reason}",
+                where=self.space.name,
+                remedy="see nasdet check",
+            )
+        return good
+
+
+def _key(spec: dict[str, Any] | None, recipe: dict[str, Any] | None, params: dict[str, Any]) -> str:
+    """Equal for candidates that would train the same: equal architecture and recipe; else equal parameters."""
+    return json.dumps([spec, recipe] if spec else params, sort_keys=True)

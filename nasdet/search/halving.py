@@ -1,0 +1,96 @@
+"""Which paused candidate deserves more epochs: asynchronous successive halving over whole fronts (Li et al. 2020,
+ASHA; Schmucker et al. 2021 for several objectives). One decision: candidates are ordered by what they add to the
+hypervolume, layer by layer, so that the smallest network with no accuracy does not live on for being smallest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasdet.space import Objective
+from nasdet.space.pareto import as_costs, hypervolume, non_dominated_rank, values_of
+from nasdet.space.trial import TrialRecord
+
+NEGLIGIBLE = 0.01
+"""A member of a layer that adds less than this share of the layer's hypervolume is put off behind the next layer."""
+
+
+def promotable(
+    records: Sequence[TrialRecord],
+    objectives: Sequence[Objective],
+    rungs: Sequence[int],
+    eta: int,
+    reference: Sequence[float],
+) -> TrialRecord | None:
+    """The paused record to train on: the best one inside the top 1/eta of its rung, highest rung first; or None."""
+    for index in range(len(rungs) - 2, -1, -1):
+        order = rank_rung(records, objectives, rungs[index], reference)
+        for record in order[: len(order) // eta]:
+            if record.state == "paused" and record.epochs == rungs[index]:
+                return record
+    return None
+
+
+def best_paused(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], rungs: Sequence[int], reference: Sequence[float]
+) -> list[TrialRecord]:
+    """Every paused record, highest rung first, best of its rung first: the order in which left-over budget is spent."""
+    found: list[TrialRecord] = []
+    for epochs in sorted(set(rungs[:-1]), reverse=True):
+        order = rank_rung(records, objectives, epochs, reference)
+        found += [r for r in order if r.state == "paused" and r.epochs == epochs]
+    return found
+
+
+def rank_rung(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], epochs: int, reference: Sequence[float]
+) -> list[TrialRecord]:
+    """Records observed at this rung, best first; values at other rungs are not looked at."""
+    seen = [
+        (record, record.replace(values=rung.values))
+        for record in records
+        for rung in record.rungs
+        if rung.epochs == epochs and record.state != "failed"
+    ]
+    if not seen:
+        return []
+    costs = _costs([at for _, at in seen], objectives)
+    corner = as_costs([reference], [o.direction for o in objectives])[0]
+    return [seen[i][0] for i in order_by_hypervolume(costs, corner)]
+
+
+def order_by_hypervolume(costs: NDArray[np.float64], corner: NDArray[np.float64]) -> list[int]:
+    """Order the rows of `costs` `(N, D)`, smaller is better, by layers of what they add to the hypervolume.
+
+    Each layer is the non-dominated part of what is left, ordered greedily by gain in hypervolume below `corner`;
+    members that add next to nothing are put off until every layer was served.
+    """
+    order: list[int] = []
+    put_off: list[int] = []
+    ranks = non_dominated_rank(costs, ["min"] * costs.shape[1])
+    for rank in range(int(ranks.max()) + 1):
+        layer = [int(i) for i in np.flatnonzero(ranks == rank)]
+        chosen, weak = _greedy(costs, layer, corner)
+        order += chosen
+        put_off += weak
+    return order + put_off
+
+
+def _greedy(costs: NDArray[np.float64], layer: list[int], corner: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    total = hypervolume(costs[layer], corner)
+    chosen: list[int] = []
+    have, left = 0.0, list(layer)
+    while left:
+        gains = [hypervolume(costs[[*chosen, i]], corner) - have for i in left]
+        best = int(np.argmax(gains))
+        if gains[best] <= NEGLIGIBLE * total:
+            break
+        have += gains[best]
+        chosen.append(left.pop(best))
+    return chosen, left
+
+
+def _costs(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    return as_costs(values_of(records, objectives), [o.direction for o in objectives])

@@ -1,0 +1,66 @@
+"""The study in one JSON object, as `nasdet search --json` prints it (DESIGN: public interface). One decision: it is
+computed from the stored records alone, so that a running, a finished and a copied study answer alike."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from nasdet.space.pareto import as_costs, front, hypervolume, values_of
+from nasdet.space.trial import TrialRecord
+from nasdet.tracking import default_uri, run_ids
+
+if TYPE_CHECKING:
+    from nasdet.search.store import StudyStore
+
+TRAINED = ("complete", "stopped", "failed", "paused", "running")
+NOT_TRAINED = ("infeasible", "duplicate")
+
+
+def summarise(store: StudyStore) -> dict[str, Any]:
+    """Counts, reference point, hypervolume and front of a study; keys as in the public interface."""
+    records, config = store.records(), store.config
+    members = front(records, store.objectives)
+    counts = {state: sum(r.state == state for r in records) for state in (*TRAINED, *NOT_TRAINED)}
+    runs = run_ids(store.dir)
+    return {
+        "study": store.name,
+        "folder": str(store.dir),
+        "space": store.space.name,
+        "data": config.get("data", ""),
+        "seed": store.space.budget.seed,
+        "wall_seconds": config.get("wall_seconds", 0.0),
+        "objectives": [{"name": o.name, "direction": o.direction} for o in store.objectives],
+        "trials": {"total": sum(counts[s] for s in TRAINED), **counts},
+        "reference_point": config.get("reference_point") or [],
+        "hypervolume": front_hypervolume(store, members),
+        "front": [_member(r, runs.get(r.trial, "")) for r in members],
+        "overhead_seconds_per_trial": _overhead(records),
+        "tracking_uri": config.get("tracking_uri") or default_uri(store.dir),
+    }
+
+
+def front_hypervolume(store: StudyStore, members: list[TrialRecord]) -> float:
+    """Hypervolume of the front to the study's fixed reference point; 0 before there is one."""
+    reference = store.config.get("reference_point")
+    if not reference or not members:
+        return 0.0
+    directions = [o.direction for o in store.objectives]
+    costs = as_costs(values_of(members, store.objectives), directions)
+    return hypervolume(costs, as_costs([reference], directions)[0])
+
+
+def _member(record: TrialRecord, run_id: str) -> dict[str, Any]:
+    return {
+        "trial": record.trial,
+        "values": record.values,
+        "spec": record.spec,
+        "recipe": record.recipe,
+        "mlflow_run_id": run_id,
+    }
+
+
+def _overhead(records: list[TrialRecord]) -> float:
+    """Median seconds between the end of one job and the first step of the next, over trials that trained."""
+    seconds = [r.overhead_seconds / len(r.rungs) for r in records if r.rungs]
+    return statistics.median(seconds) if seconds else 0.0

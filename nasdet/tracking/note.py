@@ -1,0 +1,56 @@
+"""The parent run's description: the front as a Markdown table and the commands that go on from it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+UNITS = {
+    "latency_ms": "latency, ms",
+    "params_m": "parameters, M",
+    "gflops": "GFLOPs (multiply-adds)",
+    "ap": "AP",
+    "ap50": "AP50",
+}
+MAX_ROWS = 30
+
+
+def study_note(summary: dict[str, Any], study_dir: Path) -> str:
+    """Markdown for `mlflow.note.content` from a study's summary."""
+    trials, front = summary["trials"], summary["front"]
+    head = f"Search of **{summary['space']}** on **{summary['data']}**, seed {summary['seed']}."
+    counts = ", ".join(f"{trials[k]} {k}" for k in ("complete", "stopped", "failed", "paused", "running") if trials[k])
+    counts += f"; proposed but not trained: {trials['infeasible']} infeasible, {trials['duplicate']} duplicate"
+    volume = f"{len(front)} on the front, hypervolume {summary['hypervolume']:.4g} (reference {_point(summary)})"
+    return "\n\n".join(
+        [head, f"{trials['total']} trials: {counts}.", volume + ".", _table(front), _commands(summary, study_dir)]
+    )
+
+
+def _point(summary: dict[str, Any]) -> str:
+    pairs = zip(summary["objectives"], summary["reference_point"], strict=True)
+    return ", ".join(f"{o['name']} {value:.4g}" for o, value in pairs)
+
+
+def _table(front: list[dict[str, Any]]) -> str:
+    if not front:
+        return "No trial has been trained at the full budget yet."
+    names = list(front[0]["values"])
+    lines = ["| trial | " + " | ".join(UNITS.get(n, n) for n in names) + " |", "|---|" + "---:|" * len(names)]
+    for member in front[:MAX_ROWS]:
+        cells = [f"{v:.4g}" if (v := member["values"].get(n)) is not None else "" for n in names]
+        lines.append(f"| {member['trial']} | " + " | ".join(cells) + " |")
+    if len(front) > MAX_ROWS:
+        lines.append(f"\n{len(front) - MAX_ROWS} more in front.json")
+    return "\n".join(lines)
+
+
+def _commands(summary: dict[str, Any], study_dir: Path) -> str:
+    study, bundle = shlex.quote(str(study_dir)), shlex.quote(f"{summary['study']}-best")
+    lines = [
+        f"nasdet resume {study}",
+        f"nasdet export {study} --pick knee --out {bundle}",
+        f"nasdet train {bundle} --data {shlex.quote(summary['data'])} --out {shlex.quote(summary['study'] + '-full')}",
+    ]
+    return "Go on, export, train in full:\n\n```\n" + "\n".join(lines) + "\n```"

@@ -1,0 +1,57 @@
+"""`tracking.jsonl` in the study folder: which MLflow run is which trial.
+
+One decision: a study is known to MLflow by a random key written here before its first run, not by its name, so that a
+new study of an old name never continues the old one's runs, and a moved study keeps its own.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+FILE = "tracking.jsonl"
+PARENT = ""
+
+
+def study_key(study_dir: Path) -> str:
+    """The study's key, made on first use."""
+    path = study_dir / FILE
+    for line in _lines(path):
+        if "key" in line:
+            return line["key"]
+    key = uuid.uuid4().hex
+    _append(path, {"key": key})
+    return key
+
+
+def add_run(study_dir: Path, trial: str, run_id: str) -> None:
+    """Note the run of a trial; `PARENT` is the study's own."""
+    _append(study_dir / FILE, {"trial": trial, "run_id": run_id})
+
+
+def run_ids(study_dir: Path) -> dict[str, str]:
+    """Run id by trial, without the parent; empty for a study that was never tracked."""
+    runs = {line["trial"]: line["run_id"] for line in _lines(study_dir / FILE) if "run_id" in line}
+    runs.pop(PARENT, None)
+    return runs
+
+
+def _append(path: Path, line: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        # The leading newline ends a line that a crash cut off.
+        file.write("\n" + json.dumps(line) + "\n")
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    """The whole lines; a last one cut off by a crash is passed over."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines

@@ -1,0 +1,63 @@
+"""MLflow's SQLite file, opened directly: what must be right before MLflow itself opens it.
+
+One decision: artifacts lie beside the SQLite file, so the file's place is right and every other prefix that nasdet once
+stored is stale; that is how a moved study folder still opens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+ARTIFACTS = "mlartifacts"
+SPACE_TAG, KEY_TAG = "nasdet.space", "nasdet.key"
+_OURS = f"SELECT experiment_id FROM experiment_tags WHERE key = '{SPACE_TAG}'"
+_COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+
+
+def artifact_root(database: Path) -> Path:
+    """The folder that holds the artifacts of an SQLite store."""
+    return database.resolve().parent / ARTIFACTS
+
+
+def relocate(database: Path) -> int:
+    """Point nasdet's experiments and runs in an SQLite store at the artifacts beside it.
+
+    Experiments that nasdet did not make are left alone.
+
+    Returns:
+        How many locations were stale.
+    """
+    if not database.is_file():
+        return 0
+    root = str(artifact_root(database))
+    # sqlite3's own context manager commits but does not close.
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as store, store:
+        if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiment_tags'").fetchone():
+            return 0
+        return sum(_repair(store, table, column, root) for table, column in _COLUMNS)
+
+
+def holds(database: Path, key: str) -> bool:
+    """Whether an SQLite store has runs of the study with this key (`tracking.jsonl`)."""
+    if not database.is_file():
+        return False
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as store:
+        if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'tags'").fetchone():
+            return False
+        sql = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
+        return store.execute(sql, (KEY_TAG, key)).fetchone() is not None
+
+
+def _repair(store: sqlite3.Connection, table: str, column: str, root: str) -> int:
+    marker = f"/{ARTIFACTS}/"
+    rows = store.execute(f"SELECT DISTINCT {column} FROM {table} WHERE experiment_id IN ({_OURS})").fetchall()
+    changes = 0
+    for (old,) in rows:
+        before, found, rest = f"{old or ''}/".rpartition(marker)
+        new = f"{root}/{rest}".rstrip("/")
+        if found and "://" not in before.removeprefix("file://") and old != new:
+            sql = f"UPDATE {table} SET {column} = ? WHERE {column} = ? AND experiment_id IN ({_OURS})"
+            changes += store.execute(sql, (new, old)).rowcount
+    return changes

@@ -1,0 +1,112 @@
+"""`RunStore`: the runs of one study in one MLflow store. One decision: `MlflowClient` only, one thread only, no fluent
+state; whatever it raises is for the tracker to repeat."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasdet.tracking.buffer import RunBuffer
+from nasdet.tracking.quiet import quiet_mlflow
+from nasdet.tracking.runs_file import PARENT, add_run, run_ids, study_key
+from nasdet.tracking.sqlite_store import KEY_TAG, SPACE_TAG, artifact_root, relocate
+from nasdet.tracking.uri import sqlite_path
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+TRIAL_TAG = "nasdet.trial"
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's interface that the experiment holds model training, so that it opens on the table of runs."""
+
+
+class RunStore:
+    """Opens the store, the experiment of the space and the study's runs; blocking, made on the tracker's thread.
+
+    Args:
+        uri: MLflow tracking URI.
+        space_name: name of the experiment.
+        study_name: name of the parent run.
+        study_dir: the study's folder; keeps `tracking.jsonl`.
+    """
+
+    def __init__(self, uri: str, space_name: str, study_name: str, study_dir: Path) -> None:
+        quiet_mlflow(study_dir / "logs" / "mlflow.log")
+        database = sqlite_path(uri)
+        if database is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            relocate(database)
+        from mlflow.tracking import MlflowClient
+
+        self.client = MlflowClient(tracking_uri=uri)
+        self.study_dir, self.study_name = study_dir, study_name
+        self.key = study_key(study_dir)
+        self.experiment_id = self._experiment(space_name, artifact_root(database) if database else None)
+        self._noted = run_ids(study_dir)
+        self._found = {run.data.tags.get(TRIAL_TAG, PARENT): run for run in self._runs()}
+
+    def _experiment(self, name: str, artifacts: Path | None) -> str:
+        known = self.client.get_experiment_by_name(name)
+        if known is None:
+            location = str(artifacts) if artifacts else None
+            return str(self.client.create_experiment(name, artifact_location=location, tags={SPACE_TAG: name, **KIND}))
+        if known.lifecycle_stage == "deleted":
+            self.client.restore_experiment(known.experiment_id)
+        if SPACE_TAG not in known.tags:
+            self.client.set_experiment_tag(known.experiment_id, SPACE_TAG, name)
+        return str(known.experiment_id)
+
+    def _runs(self) -> Iterator[Run]:
+        """All runs of this study, the parent included."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], f"tags.`{KEY_TAG}` = '{self.key}'", max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def identity(self, trial: str) -> dict[str, str]:
+        """The tags by which a run of this study is found again."""
+        own = {KEY_TAG: self.key, "nasdet.study": self.study_name}
+        return own | ({TRIAL_TAG: trial} if trial != PARENT else {})
+
+    def ensure(self, trial: str, run: RunBuffer, parent_id: str) -> None:
+        """Find or make the run of a trial (`PARENT`: of the study)."""
+        if run.run_id:
+            return
+        if (found := self._found.pop(trial, None)) is not None:
+            run.adopt(found)
+        else:
+            tags = self.identity(trial) | {"mlflow.user": _user(), "mlflow.source.name": "nasdet"}
+            tags |= {"mlflow.parentRunId": parent_id} if parent_id else {}
+            made = self.client.create_run(self.experiment_id, start_time=run.started, tags=tags, run_name=run.name)
+            run.adopt(made)
+        if self._noted.get(trial) != run.run_id:
+            self._noted[trial] = run.run_id
+            add_run(self.study_dir, trial, run.run_id)
+
+    def write(self, run: RunBuffer, refused: Callable[[str], None]) -> None:
+        """Write one run; a refusal of its content is passed to `refused`, any other failure is raised."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run.write(self.client)
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:
+                raise
+            run.give_up()
+            refused(f"{run.name}: {error.message}")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,137 @@
+"""Where a study is tracked. One decision: a tracking URI that cannot work is refused before the search starts."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nasdet.errors import InputError
+
+DATABASES = ("postgresql", "mysql", "mssql")
+WHERE = "--tracking-uri"
+KNOWN = "give sqlite:///PATH/mlflow.db, http(s)://HOST:PORT of an MLflow server, or a postgresql, mysql or mssql URI"
+
+
+def default_uri(study_dir: Path) -> str:
+    """The SQLite store in the study's parent folder."""
+    return sqlite_uri(study_dir.resolve().parent / "mlflow.db")
+
+
+def sqlite_uri(path: Path) -> str:
+    """`sqlite:///` URI of a database file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The database file of an SQLite URI (relative ones count from the working directory); None for any other URI."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]).expanduser().resolve()
+
+
+def public_uri(uri: str) -> str:
+    """The URI with any password replaced by ***."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def check_tracking_uri(uri: str | None, *, timeout: float = 5.0) -> None:
+    """Raise `InputError` if nothing can be tracked at `uri`; None stands for the default store.
+
+    Args:
+        uri: what the user gave.
+        timeout: seconds to wait for a server.
+    """
+    if uri is None:
+        return
+    scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+    if scheme == "sqlite":
+        _check_sqlite(uri)
+    elif scheme in ("http", "https"):
+        _check_server(uri, timeout)
+    elif scheme.partition("+")[0] in DATABASES:
+        _check_database(uri, timeout)
+    elif scheme in ("", "file"):
+        remedy = "give a database file: " + sqlite_uri(
+            Path(uri.removeprefix("file://").rstrip("/") or ".") / "mlflow.db"
+        )
+        raise InputError(f"{uri!r} is a folder, and MLflow 3 no longer tracks in folders", where=WHERE, remedy=remedy)
+    else:
+        raise InputError(f"unknown kind of tracking URI {public_uri(uri)!r}", where=WHERE, remedy=KNOWN)
+
+
+def _check_sqlite(uri: str) -> None:
+    path = sqlite_path(uri)
+    if path is None or not uri.removeprefix("sqlite:///").strip():
+        raise InputError(f"{uri!r} names no database file", where=WHERE, remedy="write sqlite:///PATH/mlflow.db")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", where=WHERE, remedy=f"name a file: {sqlite_uri(path / 'mlflow.db')}")
+    if path.exists():
+        with path.open("rb") as file:
+            head = file.read(16)
+        if head and head != b"SQLite format 3\x00":
+            raise InputError(f"{path} is not an SQLite database", where=WHERE, remedy="name another file")
+        if not os.access(path, os.W_OK):
+            raise InputError(f"{path} cannot be written", where=WHERE, remedy="name another file")
+        return
+    folder = next(p for p in path.parents if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be made: {folder} is not a folder one can write to", where=WHERE)
+
+
+def _check_server(uri: str, timeout: float) -> None:
+    shown = public_uri(uri)
+    if not urlsplit(uri).hostname:
+        raise InputError(f"{shown!r} names no host", where=WHERE, remedy=KNOWN)
+    request = urllib.request.Request(_without_login(uri).rstrip("/") + "/health", headers=_login_header(uri))
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as reply:
+            alive = reply.read(64).strip() == b"OK"
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            raise InputError(f"{shown} refuses access (HTTP {error.code})", where=WHERE, remedy=remedy) from None
+        alive = False
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        remedy = "start the server, correct the address, or leave the option out for a local store"
+        raise InputError(f"no answer from {shown} ({reason})", where=WHERE, remedy=remedy) from None
+    if not alive:
+        raise InputError(f"{shown} answers, but is not an MLflow server", where=WHERE, remedy="correct the address")
+
+
+def _without_login(uri: str) -> str:
+    return re.sub(r"://[^/@]*@", "://", uri)
+
+
+def _login_header(uri: str) -> dict[str, str]:
+    """The credentials that MLflow's own client would send."""
+    parts = urlsplit(uri)
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return {"Authorization": f"Bearer {token}"}
+    user = parts.username or os.environ.get("MLFLOW_TRACKING_USERNAME")
+    password = parts.password or os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if not user or password is None:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def _check_database(uri: str, timeout: float) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    argument = "timeout" if uri.startswith("mssql") else "connect_timeout"
+    try:
+        create_engine(uri, connect_args={argument: max(1, round(timeout))}).connect().close()
+    except ImportError as error:
+        remedy = f"install the database's Python driver ({error.name})"
+        raise InputError(f"{public_uri(uri)} needs a driver that is missing", where=WHERE, remedy=remedy) from None
+    except (SQLAlchemyError, ValueError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise InputError(
+            f"no connection to {public_uri(uri)} ({reason})", where=WHERE, remedy="correct the URI"
+        ) from None
