@@ -1,0 +1,34 @@
+"""`nasdet eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+KEYS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100", "images", "images_per_second")
+
+
+@click.command("eval")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.")
+@click.option("--split", default="val", show_default=True, help="train, val or test.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def command(bundle: Path, data: str, split: str, as_json: bool) -> None:
+    """COCO metrics of BUNDLE on a split of a data set; AP in 0..1, boxes in pixels of the original images.
+
+    \b
+    Example:
+      nasdet eval best --data digits --split test
+    """
+    from nasdet.cli.output import print_json
+    from nasdet.data import open_data
+    from nasdet.driver.inspect import evaluate_bundle
+    from nasdet.export import read_bundle
+
+    figures = evaluate_bundle(read_bundle(bundle), open_data(data), split)
+    if as_json:
+        print_json({key: figures[key] for key in KEYS})
+        return
+    for key in KEYS:
+        click.echo(f"{key:<18} {figures[key]:.4f}" if key != "images" else f"{key:<18} {figures[key]:.0f}")

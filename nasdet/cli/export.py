@@ -1,0 +1,121 @@
+"""`nasdet export`: one trial of a study as a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nasdet.export import Bundle
+    from nasdet.search import StudyStore
+    from nasdet.space.trial import TrialRecord
+
+CHECKED_IMAGES = 4
+
+
+@click.command("export")
+@click.argument("study", required=False, metavar="[STUDY]")
+@click.option(
+    "--pick",
+    "rule",
+    default="knee",
+    show_default=True,
+    help="knee, best, fastest, smallest, a trial, or bounds such as 'latency_ms<5' (the best within them).",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--onnx", is_flag=True, help="Also write model.onnx, checked against PyTorch on real images.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(study: str | None, rule: str, out: Path, onnx: bool, as_json: bool) -> None:
+    """Write a trial of STUDY (a folder or a name; left out: the newest) as a bundle.
+
+    \b
+    Example:
+      nasdet export --pick knee --out detector
+      nasdet export digits-1 --pick 'latency_ms<5 and params_m<=2' --out fast --onnx
+    """
+    from nasdet.cli.output import print_json
+    from nasdet.export import pick
+    from nasdet.export.bundle import check_free
+    from nasdet.search import open_study
+
+    check_free(out, overwrite=False)
+    if onnx:
+        from nasdet.export.onnx import check_onnx_extra
+
+        check_onnx_extra()
+    store = open_study(study)
+    record = pick(store.records(), store.objectives, rule)
+    bundle = _write(store, record, out)
+    report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
+    if onnx:
+        report["onnx"] = _onnx(store, bundle)
+    print_json(report) if as_json else click.echo(_told(report, store))
+
+
+def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from nasdet.errors import InputError
+    from nasdet.export import write_bundle
+    from nasdet.space.specs import DetectorSpec, Recipe
+    from nasdet.tracking import run_ids
+
+    weights = store.checkpoint(record.trial)
+    if not weights.is_file():
+        remedy = "weights are kept for the front: nasdet pareto lists it"
+        raise InputError(f"the weights of {record.trial} were not kept", where=str(store.dir), remedy=remedy)
+    try:
+        state = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"the weights of {record.trial} cannot be read ({error})", where=str(weights)) from None
+    config = store.config
+    card = {
+        "study": store.name,
+        "space": store.space.name,
+        "trial": record.trial,
+        "state": record.state,
+        "data": config.get("data", ""),
+        "split": "val",
+        "epochs": record.epochs,
+        "device": config.get("device", ""),
+        "seed": store.space.budget.seed,
+        "values": record.values,
+        "mlflow_run_id": run_ids(store.dir).get(record.trial, ""),
+    }
+    spec, recipe = DetectorSpec.model_validate(record.spec), Recipe.model_validate(record.recipe)
+    classes = config.get("classes") or _data(store).info.classes
+    return write_bundle(out, spec=spec, recipe=recipe, state_dict=state, classes=classes, card=card)
+
+
+def _onnx(store: StudyStore, bundle: Bundle) -> dict[str, Any]:
+    from nasdet.data import eval_loader
+    from nasdet.export.bundle import ONNX
+    from nasdet.export.onnx import export_onnx
+
+    image = bundle.spec.input
+    split = _data(store).cached("val", image.height, image.width)
+    batches = eval_loader(split, batch_size=CHECKED_IMAGES, rank=0, world=1, fill=image.mean)
+    check = export_onnx(bundle.load_detector(), next(iter(batches)).images, bundle.path / ONNX)
+    return dataclasses.asdict(check)
+
+
+def _data(store: StudyStore) -> Any:
+    from nasdet.data import open_data
+
+    data = store.space.data
+    return open_data(store.config["data"], seed=data.seed, max_bad=data.max_bad)
+
+
+def _told(report: dict[str, Any], store: StudyStore) -> str:
+    values = ", ".join(f"{k} {v:.4g}" for k, v in report["values"].items())
+    lines = [f"{report['trial']} ({values}) -> {report['bundle']}"]
+    if check := report.get("onnx"):
+        where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
+        lines.append(f"model.onnx agrees with PyTorch {where}")
+    data = store.config.get("data", "DATA")
+    lines.append(f"train it in full: nasdet train {report['bundle']} --data {data} --out {report['bundle']}-full")
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""The command line. One decision: a command's module is imported only when the command runs, so `nasdet --help`
+answers at once; and this is the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+# command -> (module, one line for --help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "search": ("search", "Search for detectors; ends with a Pareto front."),
+    "resume": ("resume", "Go on with a study that was interrupted."),
+    "status": ("status", "Where a study stands, also while it runs."),
+    "pareto": ("pareto", "Show, plot or save the Pareto front of a study."),
+    "ui": ("ui", "Open MLflow's user interface on a study."),
+    "export": ("export", "Write one trial of a study as a bundle."),
+    "train": ("train", "Train a bundle or specification in full."),
+    "eval": ("eval", "COCO metrics of a bundle on a data set."),
+    "predict": ("predict", "Draw a bundle's boxes on images."),
+    "check": ("check", "Check a search space without training."),
+    "data": ("data", "Check a data set and draw a contact sheet."),
+    "doctor": ("doctor", "Check this machine and installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of use, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import `nasdet.cli.<module>` and take its command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"nasdet.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command for a mistyped one."""
+        from nasdet.errors import InputError, nearest
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise InputError(f"no command {args[0]!r}", remedy=nearest(args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(package_name="nasdet", prog_name="nasdet")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Search, from random initialisation, for the object detector that fits your images and your device.
+
+    \b
+    Example:
+      nasdet search search_spaces/detnet.yaml
+      nasdet pareto --plot front.png
+      nasdet export --pick best --out best
+      nasdet train best --data digits --out trained --epochs 60
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `nasdet`; ends the process with the exit codes of the public interface."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "true")
+    code = _run(arguments, debug)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Ray and MLflow leave threads behind that can hold a finished process for seconds.
+    os._exit(code) if "ray" in sys.modules else sys.exit(code)
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    from nasdet.errors import NasdetError
+
+    try:
+        result: Any = cli.main(arguments, prog_name="nasdet", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return _say("interrupted", 130)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "nasdet"
+        text = " ".join(error.format_message().split()).rstrip(".")
+        return _say(f"{text[:1].lower()}{text[1:]}; see {command} --help", 2)
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except NasdetError as error:
+        if debug:
+            traceback.print_exc()
+        return _say(str(error), error.exit_code)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        text = " ".join(str(error).split())
+        return _say(f"{type(error).__name__}: {text} (a fault of nasdet; --debug shows where)", 1)
+
+
+def _say(line: str, code: int) -> int:
+    click.echo(f"nasdet: {line}", err=True)
+    return code

@@ -1,0 +1,52 @@
+"""`nasdet pareto`: the front as a table, a picture, a CSV file or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("pareto")
+@click.argument("study", required=False, metavar="[STUDY]")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the front: FILE.png or FILE.html (interactive).")
+@click.option("--csv", "table", type=click.Path(path_type=Path), help="Write all trials, one a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the study as one JSON object.")
+def command(study: str | None, plot: Path | None, table: Path | None, as_json: bool) -> None:
+    """Show the Pareto front of STUDY (a folder or a name; left out: the newest).
+
+    \b
+    Example:
+      nasdet pareto
+      nasdet pareto digits-1 --plot front.html --csv trials.csv
+    """
+    from nasdet.analysis.fronts import hypervolume_history, write_csv
+    from nasdet.cli.output import print_study
+    from nasdet.errors import InputError
+    from nasdet.search import open_study
+
+    if plot is not None and plot.suffix.lower() not in (".png", ".html"):
+        raise InputError(f"cannot draw {plot.name!r}", where="--plot", remedy="name a file that ends in .png or .html")
+    store = open_study(study)
+    records, summary = store.records(), store.summary()
+    try:
+        if plot is not None:
+            history = hypervolume_history(records, store.objectives, summary["reference_point"])
+            _draw(plot, summary, records, history)
+        if table is not None:
+            write_csv(table, records, store.objectives)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=str(error.filename)) from error
+    print_study(summary, as_json)
+    for path in filter(None, (plot, table)):
+        click.echo(f"written: {path}", err=True)
+
+
+def _draw(path: Path, summary: dict[str, Any], records: Any, history: Any) -> None:
+    from nasdet.analysis.interactive import pareto_html
+    from nasdet.analysis.plots import pareto_png
+    from nasdet.analysis.view import FrontView
+
+    draw = pareto_html if path.suffix.lower() == ".html" else pareto_png
+    draw(FrontView.of(summary, records, history), path)

@@ -1,0 +1,24 @@
+"""`nasdet resume`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("resume")
+@click.argument("study", required=False, metavar="[STUDY]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def command(study: str | None, as_json: bool) -> None:
+    """Go on with STUDY (a folder or a name; left out: the newest).
+
+    Trials that are finished are kept, paused and interrupted ones go on from their checkpoints.
+
+    \b
+    Example:
+      nasdet resume
+    """
+    from nasdet.cli.output import print_study
+    from nasdet.driver.search import resume_search
+    from nasdet.search import open_study
+
+    print_study(resume_search(open_study(study)), as_json)

@@ -1,0 +1,67 @@
+"""`nasdet search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("search")
+@click.argument("space", metavar="SPACE")
+@click.option("--data", metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML naming the parts.")
+@click.option("--study", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the new study.")
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Candidates to train.")
+@click.option("--max-epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of one full trial.")
+@click.option("--time-limit", metavar="TIME", help="For the whole search: 90s, 30m, 1h30m.")
+@click.option("--workers", metavar="N", help="Processes that train one trial together.")
+@click.option("--concurrent", metavar="N", help="Trials trained at the same time.")
+@click.option("--seed", type=int, metavar="N", help="Of the sampler and of every training.")
+@click.option("--address", metavar="RAY", help="Ray cluster; left out: this machine.")
+@click.option("--tracking-uri", metavar="URI", help="MLflow store; left out: SQLite beside the study.")
+@click.option("--storage", metavar="URI", help="Optuna storage; left out: SQLite in the study.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Check space, data and options; train nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def command(
+    space: str,
+    data: str | None,
+    study: Path | None,
+    trials: int | None,
+    max_epochs: int | None,
+    time_limit: str | None,
+    seed: int | None,
+    address: str | None,
+    tracking_uri: str | None,
+    storage: str | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    **resources: str | None,
+) -> None:
+    """Search for detectors, each trained from random initialisation.
+
+    \b
+    Example:
+      nasdet search search_spaces/detnet.yaml
+      nasdet search search_spaces/quick.yaml --data ./my_images --time-limit 30m
+    """
+    from nasdet.cli.options import parse_duration
+    from nasdet.cli.output import print_study
+    from nasdet.driver.search import Options, check_search, start_search
+    from nasdet.space import load_space
+
+    loaded = load_space(space, overrides=[*overrides, *_as_overrides(resources)])
+    seconds = parse_duration(time_limit, "--time-limit")
+    loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
+    options = Options(data, study, address, tracking_uri, storage)
+    if dry_run:
+        click.echo(check_search(loaded, options), err=as_json)
+        return
+    print_study(start_search(loaded, options), as_json)
+
+
+def _as_overrides(options: dict[str, Any]) -> list[str]:
+    """Options that `--set` could give too."""
+    return [f"resources.{name}={value}" for name, value in options.items() if value is not None]

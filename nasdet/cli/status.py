@@ -1,0 +1,56 @@
+"""`nasdet status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nasdet.search import StudyStore
+
+
+@click.command("status")
+@click.argument("study", required=False, metavar="[STUDY]")
+@click.option("--profile", is_flag=True, help="Also where the time went.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def command(study: str | None, profile: bool, as_json: bool) -> None:
+    """Where STUDY (a folder or a name; left out: the newest) stands, also while it runs.
+
+    \b
+    Example:
+      nasdet status --profile
+    """
+    from nasdet.cli.output import print_json, print_study
+    from nasdet.search import open_study
+
+    store = open_study(study)
+    summary = store.summary()
+    if profile:
+        summary["profile"] = _profile(store)
+    if as_json:
+        print_json(summary)
+        return
+    print_study(summary, as_json=False)
+    if profile:
+        for name, value in summary["profile"].items():
+            click.echo(f"{name.replace('_', ' '):<32} {value:.2f}")
+
+
+def _profile(store: StudyStore) -> dict[str, Any]:
+    """Seconds of the whole study by what they were spent on; group start by its phases."""
+    records = store.records()
+    wall = float(store.config.get("wall_seconds", 0.0))
+    train = sum(r.train_seconds for r in records)
+    overhead = sum(r.overhead_seconds for r in records)
+    starts = store.config.get("group_starts", [])
+    phases: dict[str, float] = {}
+    if starts:
+        first = starts[0]
+        phases = {
+            "group_start_seconds": first["ready"] - first["created"],
+            "group_start_processes": first["entered"] - first["created"],
+            "group_start_imports": first["imported"] - first["entered"],
+            "group_start_data": first["ready"] - first["imported"],
+        }
+    return {"wall_seconds": wall, "train_seconds": train, "overhead_seconds": overhead, **phases}

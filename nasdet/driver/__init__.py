@@ -1,0 +1,1 @@
+"""Whole studies: search, resume, train, inspect."""

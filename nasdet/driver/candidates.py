@@ -1,0 +1,35 @@
+"""From flat parameters to a candidate with its cheap costs. One decision: parameters and multiply-adds are counted on
+the meta device, so a candidate beyond a constraint costs milliseconds and no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nasdet.models import count_costs
+from nasdet.search import Candidate
+from nasdet.space import DataInfo, SearchSpace, build_specs
+
+
+def builder(space: SearchSpace, info: DataInfo, workers: int) -> Callable[[dict[str, Any]], Candidate]:
+    """The function by which the engine turns parameters into candidates.
+
+    Args:
+        space: the search space.
+        info: the data set, for channels, classes and the canvas.
+        workers: of one trial; every batch must split over them.
+    """
+
+    def build(params: dict[str, Any]) -> Candidate:
+        built = build_specs(space, params, info, workers)
+        if built.spec is None or built.recipe is None or built.infeasible:
+            return Candidate(None, None, {}, built.infeasible)
+        parts = workers * built.recipe.accumulate
+        if built.recipe.batch_size % parts:
+            reason = f"batch size {built.recipe.batch_size} does not split over {workers} workers"
+            return Candidate(None, None, {}, reason)
+        costs = count_costs(built.spec)
+        values = {"params_m": costs.params_m, "gflops": costs.gflops}
+        return Candidate(built.spec.to_json(), built.recipe.to_json(), values)
+
+    return build

@@ -1,0 +1,135 @@
+"""What a trained bundle does: metrics on a split, boxes on images. One decision: both run the detector as the search
+evaluated it, in float32 on the bundle's canvas, so figures and boxes agree with what was recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from nasdet.data import Dataset, fit_image, read_image
+from nasdet.data.cache import with_channels
+from nasdet.data.contact_sheet import class_colours, to_rgb
+from nasdet.data.images import is_image
+from nasdet.driver.plan import cpu_count
+from nasdet.errors import InputError
+from nasdet.export import Bundle
+from nasdet.models import Detections, Detector
+from nasdet.trainers.evaluate import evaluate
+from nasdet.trainers.ranks import Ranks
+
+CAPTION = 12
+"""Pixels of a caption's letters."""
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, float]:
+    """The COCO figures of a bundle on a split, `images` and `images_per_second`.
+
+    Raises:
+        InputError: the data set has other classes or channels than the bundle, or no such split.
+    """
+    classes, channels = dataset.info.classes, dataset.info.channels
+    if tuple(classes) != tuple(bundle.classes):
+        raise InputError(
+            f"the data set's classes {_some(classes)} are not the bundle's {_some(bundle.classes)}",
+            where=dataset.info.source,
+            remedy="evaluate on data of the same classes",
+        )
+    if channels != bundle.spec.input.channels:
+        raise InputError(
+            f"images have {channels} channels, the bundle takes {bundle.spec.input.channels}", where=dataset.info.source
+        )
+    count = len(dataset.images(split))
+    device = best_device()
+    torch.set_num_threads(cpu_count())
+    figures = evaluate(bundle.load_detector(str(device)), dataset, split, Ranks(device))
+    return {**figures, "images": count}
+
+
+def predict_images(bundle: Bundle, sources: Sequence[Path], out: Path, *, score: float) -> dict[str, Any]:
+    """Write each image with its boxes to `out`, and all boxes to `out/predictions.json`.
+
+    Args:
+        bundle: the detector.
+        sources: image files and folders of images.
+        out: folder to write; made if missing.
+        score: least score that is kept.
+
+    Returns:
+        `images`, `boxes`, `out`, and `predictions`: one entry per image as in predictions.json
+        (`file`, `width`, `height`, `boxes`: class, score, xyxy pixels of the image).
+    """
+    files = list(_image_files(sources))
+    device = best_device()
+    torch.set_num_threads(cpu_count())
+    detector = bundle.load_detector(str(device))
+    out.mkdir(parents=True, exist_ok=True)
+    entries, channels = [], bundle.spec.input.channels
+    for number, file in enumerate(files):
+        pixels = with_channels(read_image(file, alpha=channels == 4), channels, str(file))
+        found = detect_image(detector, pixels, score=score)
+        boxes = [
+            {"class": bundle.classes[label], "score": round(s, 4), "box": [round(v, 2) for v in box]}
+            for box, s, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
+        ]
+        entries.append({"file": str(file), "width": pixels.shape[1], "height": pixels.shape[0], "boxes": boxes})
+        draw(pixels, boxes, bundle.classes).save(out / f"{number:04d}-{file.stem}.png")
+    (out / "predictions.json").write_text(json.dumps(entries, indent=1))
+    total = sum(len(entry["boxes"]) for entry in entries)
+    return {"images": len(files), "boxes": total, "out": str(out), "predictions": entries}
+
+
+@torch.inference_mode()
+def detect_image(detector: Detector, pixels: np.ndarray, *, score: float) -> Detections:
+    """Objects of one image `(h, w, C)` uint8 or uint16; boxes xyxy in its own pixels."""
+    size = detector.spec.input
+    fitted, scale = fit_image(pixels, size.height, size.width)
+    canvas = np.empty((size.height, size.width, size.channels), np.float32)
+    canvas[:] = size.mean
+    canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
+    images = torch.from_numpy(canvas).permute(2, 0, 1)[None].to(next(detector.parameters()).device)
+    found = detector.detect(images, score_threshold=score)[0]
+    limits = torch.tensor([pixels.shape[1], pixels.shape[0]] * 2, device=found.boxes.device)
+    return found._replace(boxes=torch.minimum((found.boxes / scale).clamp(min=0), limits))
+
+
+def draw(pixels: np.ndarray, boxes: list[dict[str, Any]], classes: Sequence[str]) -> Image.Image:
+    """The image with boxes, class names and scores."""
+    picture = to_rgb(pixels)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION)
+    colours = class_colours(len(classes))
+    for box in boxes:
+        colour, text = colours[classes.index(box["class"])], f"{box['class']} {box['score']:.2f}"
+        x1, y1, x2, y2 = box["box"]
+        pen.rectangle((x1, y1, x2, y2), outline=colour, width=2)
+        top = y1 - CAPTION - 3 if y1 >= CAPTION + 3 else y1
+        pen.rectangle((x1, top, x1 + pen.textlength(text, font) + 4, top + CAPTION + 3), fill=colour)
+        pen.text((x1 + 2, top), text, (255, 255, 255), font=font)
+    return picture
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:5])} ({len(names)})"
+
+
+def _image_files(sources: Sequence[Path]) -> Iterator[Path]:
+    for source in sources:
+        if source.is_dir():
+            files = sorted(f for f in source.iterdir() if f.is_file() and is_image(f))
+            if not files:
+                raise InputError("no images in this folder", where=str(source))
+            yield from files
+        elif source.is_file():
+            yield source
+        else:
+            raise InputError("no such image or folder", where=str(source))

@@ -1,0 +1,94 @@
+"""How a study uses the machine. One decision: `auto` is resolved once, before anything starts, into numbers that are
+stored with the study and shown to the user."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from nasdet.errors import InputError
+from nasdet.space import SearchSpace
+from nasdet.trainers.job import GroupConfig
+
+TRIAL_CPUS = 0.01
+"""What the actor that holds a worker group asks of Ray; it only waits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Workers, threads and devices of a study."""
+
+    device: str
+    workers: int
+    concurrent: int
+    threads: int
+
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """What Ray reserves for each worker; a little below whole cores, so that the trial's actor fits beside."""
+        gpus = {"GPU": 1.0} if self.device == "cuda" else {}
+        return {"CPU": round(self.threads - 0.1, 2), **gpus}
+
+    def describe(self) -> str:
+        """For people: "1 trial at a time, 2 workers x 1 thread on cpu"."""
+        trials = "1 trial at a time" if self.concurrent == 1 else f"{self.concurrent} trials at a time"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return f"{trials}, {workers} x {threads} on {self.device}"
+
+
+def cpu_count() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_plan(space: SearchSpace, *, cpus: int, gpus: int) -> Plan:
+    """Resolve `resources` of a space for a cluster of so many CPU cores and GPUs.
+
+    Without a GPU a trial gets two workers where there are two cores: data parallel single-threaded workers use small
+    machines better than threads within one convolution (docs/log.md). With GPUs every trial gets one.
+
+    Raises:
+        InputError: the space asks for more than there is.
+    """
+    wanted = space.resources
+    device = ("cuda" if gpus else "cpu") if wanted.device == "auto" else wanted.device
+    units = gpus if device == "cuda" else cpus
+    if device == "cuda" and not gpus:
+        raise InputError("no GPU here", where="resources.device", remedy="use --set resources.device=cpu or a cluster")
+    default_workers = 1 if device == "cuda" else min(2, cpus)
+    workers = default_workers if wanted.workers == "auto" else wanted.workers
+    if workers > units:
+        raise InputError(
+            f"{workers} workers per trial but only {units} {'GPUs' if gpus else 'cores'}",
+            where="resources.workers",
+            remedy=f"use --workers {units} or a larger cluster",
+        )
+    default_concurrent = max(1, units // workers) if device == "cuda" else 1
+    concurrent = default_concurrent if wanted.concurrent == "auto" else wanted.concurrent
+    if workers * concurrent > units:
+        raise InputError(
+            f"{concurrent} trials x {workers} workers but only {units} {'GPUs' if gpus else 'cores'}",
+            where="resources.concurrent",
+            remedy=f"use --concurrent {units // workers}",
+        )
+    threads = max(1, cpus // (workers * concurrent)) if wanted.threads == "auto" else wanted.threads
+    return Plan(device, workers, concurrent, threads)
+
+
+def group_config(space: SearchSpace, plan: Plan, *, source: str, cache_root: Path) -> GroupConfig:
+    """What every worker of the study needs to know."""
+    target = space.latency
+    device = plan.device if target.device == "auto" else target.device
+    return GroupConfig(
+        source=source,
+        data_seed=space.data.seed,
+        max_bad=space.data.max_bad,
+        device=plan.device,
+        threads=plan.threads,
+        latency_device=device,
+        latency_batch=target.batch,
+        latency_threads=plan.threads if target.threads == "auto" else target.threads,
+        cache_root=str(cache_root),
+    )
