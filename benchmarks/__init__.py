@@ -1,0 +1,1 @@
+"""The project's own figures, each a script with --json."""

@@ -1,0 +1,75 @@
+"""Records of a small study, without training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nasdet.analysis.fronts import hypervolume_history
+from nasdet.analysis.view import Axis, FrontView
+from nasdet.space.pareto import front
+from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.space.trial import TrialRecord
+
+AXES = (Axis("ap", "max"), Axis("latency_ms", "min"), Axis("params_m", "min"))
+REFERENCE = [0.0, 20.0, 10.0]
+ROWS: list[tuple[Any, float, float, float]] = [
+    ("complete", 0.50, 10.0, 2.0),
+    ("complete", 0.30, 4.0, 1.0),
+    ("complete", 0.25, 6.0, 3.0),
+    ("stopped", 0.40, 3.0, 1.0),
+    ("failed", 0.0, 0.0, 0.0),
+    ("complete", 0.20, 8.0, 0.5),
+]
+
+
+@pytest.fixture
+def records() -> list[TrialRecord]:
+    return [
+        TrialRecord(
+            f"t{i}",
+            i,
+            state,
+            {"recipe.base_lr": 0.01, f"own.{i}": i},
+            spec=DetectorSpec().to_json(),
+            recipe=Recipe().to_json(),
+            values={} if state == "failed" else {"ap": ap, "latency_ms": ms, "params_m": params},
+            epochs=12 if state == "complete" else 3,
+            reason="out of memory, at 1 < 2" if state == "failed" else "",
+            train_seconds=10.0,
+        )
+        for i, (state, ap, ms, params) in enumerate(ROWS)
+    ]
+
+
+@pytest.fixture
+def summary(records: list[TrialRecord]) -> dict[str, Any]:
+    states = ("complete", "stopped", "failed", "paused", "running", "infeasible", "duplicate")
+    counts = {s: sum(r.state == s for r in records) for s in states}
+    return {
+        "study": "digits-1",
+        "space": "<detnet>",
+        "data": "digits",
+        "seed": 3,
+        "objectives": [{"name": a.name, "direction": a.direction} for a in AXES],
+        "trials": {"total": len(records), **counts},
+        "reference_point": REFERENCE,
+        "hypervolume": 12.5,
+        "front": [{"trial": r.trial, "values": r.values} for r in front(records, AXES)],
+    }
+
+
+@pytest.fixture
+def view(records: list[TrialRecord], summary: dict[str, Any]) -> FrontView:
+    return FrontView.of(summary, records, hypervolume_history(records, AXES, REFERENCE))
+
+
+@pytest.fixture
+def axes() -> tuple[Axis, ...]:
+    return AXES
+
+
+@pytest.fixture
+def reference() -> list[float]:
+    return REFERENCE

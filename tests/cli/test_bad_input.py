@@ -1,0 +1,179 @@
+"""Wrong input on the command line: one plain line that says what, where and what to do, and exit code 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nasdet.cli.main import COMMANDS, _run
+from nasdet.models import build_detector
+from nasdet.space.specs import DetectorSpec, HeadSpec, InputSpec, Recipe
+
+SPEC = DetectorSpec(input=InputSpec(channels=1), head=HeadSpec(classes=10))
+
+
+def bundle(folder: Path, classes: list[str] | None = None, spec: DetectorSpec = SPEC) -> Path:
+    from nasdet.export import write_bundle
+
+    names = classes or [str(i) for i in range(10)]
+    state = build_detector(spec).state_dict()
+    write_bundle(folder, spec=spec, recipe=Recipe(), state_dict=state, classes=names, card={})
+    return folder
+
+
+def broken(file: str, text: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        (bundle(folder / "b") / file).write_text(text)
+
+    return prepare
+
+
+def without(file: str) -> Callable[[Path], None]:
+    return lambda folder: (bundle(folder / "b") / file).unlink()
+
+
+def study(text: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        (folder / "s").mkdir()
+        (folder / "s" / "study.json").write_text(text)
+
+    return prepare
+
+
+def text_image(folder: Path) -> None:
+    bundle(folder / "b")
+    (folder / "x.png").write_text("no image")
+
+
+def colour_image(folder: Path) -> None:
+    bundle(folder / "b")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "x.png")
+
+
+def other_classes(folder: Path) -> None:
+    bundle(folder / "b", classes=[f"class {i}" for i in range(10)])
+
+
+def old_training(folder: Path) -> None:
+    bundle(folder / "b")
+    (folder / "t" / "training").mkdir(parents=True)
+    (folder / "t" / "training" / "last.pt").write_text("")
+
+
+def full_folder(folder: Path) -> None:
+    bundle(folder / "b")
+    (folder / "t").mkdir()
+    (folder / "t" / "photo.png").touch()
+
+
+def file(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
+def nothing(folder: Path) -> None:
+    """Nothing to prepare."""
+
+
+def just_bundle(folder: Path) -> None:
+    bundle(folder / "b")
+
+
+Case = tuple[str, Callable[[Path], None], str]
+CASES: list[Case] = [
+    # commands and options
+    ("serch detnet", nothing, "no command 'serch'; did you mean 'search'?"),
+    ("search", nothing, "missing argument 'SPACE'; see nasdet search --help"),
+    ("search detnet --trails 3", nothing, "no such option"),
+    ("search detnet --trials many", nothing, "'many' is not a valid integer"),
+    ("search detnet --trials 0", nothing, "0 is not in the range x>=1"),
+    ("search detnet --max-epochs -1", nothing, "-1 is not in the range x>=1"),
+    ("search detnet --time-limit soon", nothing, "--time-limit: 'soon' is no duration"),
+    ("search detnet --time-limit 0s", nothing, "--time-limit: '0s' is not above 0; write for example 30m"),
+    ("search detnet --workers zero", nothing, "resources.workers"),
+    ("search detnet --workers 99 --dry-run --set resources.device=cpu", nothing, "99 workers per trial but only"),
+    # spaces
+    ("search detnot", nothing, "no search space 'detnot'; give a YAML file or a bundled name: detnet"),
+    ("search missing.yaml", nothing, "missing.yaml"),
+    ("check bad.yaml", file("bad.yaml", "space: ["), "bad.yaml"),
+    ("check bad.yaml", file("bad.yaml", "spice: {}\n"), "spice"),
+    ("search detnet --set budget", nothing, "budget"),
+    ("search detnet --set budget.trails=3", nothing, "did you mean 'trials'?"),
+    ("search detnet --set space.recipe.base_lr.low=1", nothing, "low 1.0 is not below high 0.008"),
+    # data
+    ("search detnet --dry-run --data nowhere", nothing, "nowhere"),
+    ("search quick --dry-run", nothing, "no data set; add --data SRC (try --data digits)"),
+    ("data empty", lambda f: (f / "empty").mkdir(), "empty"),
+    ("data nowhere", nothing, "nowhere"),
+    ("data digits --split tests", nothing, "tests"),
+    ("data digits --convert voc", nothing, "--out"),
+    ("data bad.yaml", file("bad.yaml", "rot: x\n"), "rot"),
+    # studies
+    ("status nowhere", nothing, "no study 'nowhere'"),
+    ("resume nowhere", nothing, "no study 'nowhere'"),
+    ("pareto nowhere", nothing, "no study 'nowhere'"),
+    ("ui nowhere", nothing, "no study 'nowhere'"),
+    ("export nowhere --out x", nothing, "no study 'nowhere'"),
+    ("status s", study("{"), "damaged study.json"),
+    ("search detnet --dry-run --tracking-uri nonsense://x", nothing, "--tracking-uri"),
+    ("search detnet --dry-run --tracking-uri http://127.0.0.1:9", nothing, "--tracking-uri"),
+    ("search detnet --study s --dry-run", study("{}"), "the folder already holds a study; nasdet resume s"),
+    # bundles
+    ("eval nowhere --data digits", nothing, "no such bundle folder; make one with nasdet export or nasdet train"),
+    ("eval empty --data digits", lambda f: (f / "empty").mkdir(), "is not a bundle"),
+    ("eval b --data digits", without("weights.safetensors"), "the bundle lacks weights.safetensors"),
+    ("eval b --data digits", without("classes.json"), "the bundle lacks classes.json"),
+    ("eval b --data digits", broken("spec.json", "{"), "spec.json is not JSON"),
+    ("eval b --data digits", broken("spec.json", '{"colour": 1}'), "unknown key 'colour'"),
+    ("eval b --data digits", broken("weights.safetensors", "x"), "weights.safetensors cannot be read"),
+    ("eval b --data digits", other_classes, "are not the bundle's class 0"),
+    ("eval b --data digits --split tset", just_bundle, "no split 'tset'; the splits are train, val, test"),
+    ("eval b", just_bundle, "missing option '--data'"),
+    ("predict b nowhere.png --out o", just_bundle, "nowhere.png: no such image or folder"),
+    ("predict b x.png --out o", text_image, "x.png"),
+    ("predict b x.png --out o", colour_image, "3 channels where 1 are wanted"),
+    ("predict b x.png --out o --score 2", just_bundle, "2.0 is not in the range 0<=x<=1"),
+    # training
+    ("train nowhere --data digits --out t", nothing, "no such bundle or specification"),
+    ("train b --data digits --out t --epochs 0", just_bundle, "0 is not in the range x>=1"),
+    ("train b --data digits --out t --epochs 2 --time-limit 1m", just_bundle, "exclude each other"),
+    ("train b --data digits --out t --resume", just_bundle, "t: nothing to resume here"),
+    ("train b --data digits --out t", old_training, "t: holds a training already; add --resume"),
+    ("train b --data digits --out t", full_folder, "t: is not empty and not a bundle; name another folder"),
+    ("train b --data digits --out t --workers 3", just_bundle, "batch size 16 does not split over 3 workers"),
+    ("train s.json --data digits --out t", file("s.json", '{"backbone": 1}'), "s.json: backbone"),
+]
+
+
+@pytest.mark.parametrize(("line", "prepare", "message"), CASES, ids=[f"{c[0]}-{c[2]}" for c in CASES])
+def test_one_plain_line(
+    line: str, prepare: Callable[[Path], None], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(tmp_path)
+    assert _run(line.split(), debug=False) == 2
+    captured = capsys.readouterr()
+    said = captured.err.strip()
+    assert message in said
+    assert said.startswith("nasdet: ") and "Traceback" not in said
+    assert len([text for text in said.splitlines() if text.startswith("nasdet: ")]) == 1
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run([command, "--help"], debug=False) == 0
+    assert f"nasdet {command}" in capsys.readouterr().out.split("Example", 1)[1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from nasdet.cli.main import _run; _run(['--help'], False); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
+    assert not loaded & {"torch", "ray", "mlflow", "optuna", "pydantic", "numpy", "rich"}

@@ -1,0 +1,45 @@
+"""What all tests share. One decision: every test session has its own NASDET_HOME, and tests that need Ray share one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HOME = tempfile.TemporaryDirectory(prefix="nasdet-tests-", ignore_cleanup_errors=True)
+os.environ["NASDET_HOME"] = _HOME.name
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data sets: `NASDET_TEST_DATA`, or `../shared/data` beside the checkout."""
+    path = Path(os.environ.get("NASDET_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (path / "bccd").is_dir():
+        pytest.skip(f"no real data at {path}; set NASDET_TEST_DATA to a folder that holds bccd and coco60")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ray_instance() -> Iterator[None]:
+    """One Ray for all tests that need it."""
+    from nasdet.driver.cluster import connect, disconnect
+
+    connect()
+    yield
+    disconnect()
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in its own empty folder."""
+    monkeypatch.chdir(tmp_path)

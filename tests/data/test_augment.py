@@ -1,0 +1,106 @@
+"""Augmentation: boxes follow the pixels, colours follow torchvision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+from nasdet.data.augment import _blend, scale_range
+from nasdet.data.colour import Jitter, apply_jitter, draw_jitter
+from nasdet.data.geometry import CROWD, Region, View, draw, visible
+from nasdet.data.records import Target
+
+
+def marked(box: tuple[int, int, int, int]) -> tuple[np.ndarray, Target]:
+    """A dark image with one bright rectangle, and its box."""
+    image = np.zeros((96, 128, 1), np.uint8)
+    image[box[1] : box[3], box[0] : box[2]] = 255
+    target = Target(np.array([box], np.float32), np.array([4]), np.array([False]))
+    return image, target
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_boxes_follow_the_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image, target = marked((40, 30, 80, 66))
+    canvas = np.zeros((96, 160, 1), np.uint8)
+    crop, place, flips = rng.random(2), rng.random(2), rng.random(2) < 0.5
+    view = View(rng.uniform(0.4, 1.8), tuple(crop), tuple(place), bool(flips[0]), bool(flips[1]))
+    boxes, labels = draw(canvas, Region(8, 16, 80, 120), image, target, view, None)
+    rows, columns = np.nonzero(canvas[:, :, 0] > 127)
+    if len(labels):
+        assert labels.tolist() == [4]
+        shown = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(boxes[0], shown, atol=1.5)
+    else:
+        assert len(rows) < 0.3 * (36 * view.factor) * (40 * view.factor)
+    outside = canvas.copy()
+    outside[8:88, 16:136] = 0
+    assert not outside.any()
+
+
+def test_little_visible_boxes_are_dropped_and_crowds_kept() -> None:
+    boxes = np.array([[-30, 0, 10, 40], [-28, 0, 12, 40], [-39, 0, 1, 40], [-30, 0, 10, 40], [5, 5, 6, 30]], np.float32)
+    kept, labels = visible(boxes, np.array([0, 1, CROWD, CROWD, 3]), 50, 50)
+    assert labels.tolist() == [0, 1, CROWD]
+    np.testing.assert_array_equal(kept, [[0, 0, 10, 40], [0, 0, 12, 40], [0, 0, 10, 40]])
+    kept, labels = visible(np.array([[-31, 0, 9, 40]], np.float32), np.array([0]), 50, 50)
+    assert not len(labels)
+
+
+def test_scale_range_is_as_specified() -> None:
+    assert scale_range(0.0) == (1.0, 1.0)
+    np.testing.assert_allclose(scale_range(0.5), (0.6, 1.4))
+    np.testing.assert_allclose(scale_range(1.0), (0.1, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("jitter", "reference"),
+    [
+        (Jitter(brightness=1.3), lambda x: transforms.adjust_brightness(x, 1.3)),
+        (Jitter(brightness=0.6), lambda x: transforms.adjust_brightness(x, 0.6)),
+        (Jitter(contrast=0.7), lambda x: transforms.adjust_contrast(x, 0.7)),
+        (Jitter(saturation=0.5), lambda x: transforms.adjust_saturation(x, 0.5)),
+        (Jitter(saturation=1.4), lambda x: transforms.adjust_saturation(x, 1.4)),
+    ],
+)
+def test_colour_means_what_it_means_in_torchvision(jitter: Jitter, reference: object) -> None:
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.repeat(rng.integers(60, 160, (12, 20, 3), dtype=np.uint8), 4, 0), 4, 1)
+    expected = reference(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0)  # type: ignore[operator]
+    np.testing.assert_allclose(apply_jitter(image, jitter).astype(int), expected.numpy().astype(int), atol=2)
+
+
+def test_hue_turns_around_gray() -> None:
+    gray = np.full((8, 8, 3), 90, np.uint8)
+    np.testing.assert_allclose(apply_jitter(gray, Jitter(hue=0.1)).astype(int), gray, atol=1)
+    image = np.random.default_rng(0).integers(80, 120, (8, 8, 3), dtype=np.uint8)
+    assert not np.array_equal(apply_jitter(image, Jitter(hue=0.1)), image)
+    np.testing.assert_allclose(apply_jitter(image, Jitter(hue=1.0)).astype(int), image.astype(int), atol=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_byte_and_float_images_agree(channels: int) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (10, 13, channels), dtype=np.uint8)
+    jitter = draw_jitter(np.random.default_rng(0), 1.0, channels)
+    assert jitter is not None
+    assert len(jitter.gains) == (0 if channels in (1, 3) else channels)
+    low = apply_jitter(image, jitter)
+    high = apply_jitter(image.astype(np.float32), jitter)
+    assert (low.dtype, high.dtype) == (np.uint8, np.float32)
+    np.testing.assert_allclose(low, np.clip(high, 0, 255), atol=1)
+
+
+def test_no_strength_no_colour() -> None:
+    assert draw_jitter(np.random.default_rng(0), 0.0, 3) is None
+
+
+def test_blend_of_bytes_equals_floats() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 256, (2, 20, 20, 3), dtype=np.uint8)
+    exact, fast = first.astype(np.float32), first.copy()
+    _blend(exact, second.astype(np.float32), 0.3)
+    _blend(fast, second, 0.3)
+    np.testing.assert_allclose(fast, exact, atol=1.5)

@@ -1,0 +1,33 @@
+"""A search small enough for tests: three tiny trials of one and two epochs on the built-in digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasdet.driver.search import Options, start_search
+from nasdet.search import StudyStore
+from nasdet.space import SearchSpace, load_space
+
+TINY = [
+    "budget.trials=3",
+    "budget.epochs=2",
+    "budget.rungs=[1, 2]",
+    "budget.time_limit=10m",
+    "scheduler.eta=2",
+    "resources.workers=1",
+]
+
+
+def tiny_space(*more: str) -> SearchSpace:
+    return load_space("detnet", overrides=[*TINY, *more])
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory, ray_instance: None) -> tuple[StudyStore, dict[str, Any]]:
+    """One real search, shared by every test that only looks at its outcome."""
+    folder: Path = tmp_path_factory.mktemp("studies") / "tiny"
+    summary = start_search(tiny_space(), Options(study=folder))
+    return StudyStore.open(folder), summary

@@ -1,0 +1,30 @@
+"""Folding keeps what the network says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nasdet.models import build_detector, fold_norms
+from nasdet.models.blocks import BLOCKS
+from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, NormSpec
+
+
+@pytest.mark.parametrize("norm", ["bn", "gn", "syncbn"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_same_detections(norm: str, shared: bool, block: str) -> None:
+    torch.manual_seed(0)
+    spec = DetectorSpec(norm=NormSpec(kind=norm), head=HeadSpec(shared=shared), backbone=BackboneSpec(block=block))
+    detector, images = build_detector(spec), torch.rand(4, 3, 96, 96) * 255
+    with torch.no_grad():
+        for _ in range(3):
+            detector(images)  # running statistics
+        folded = fold_norms(detector)
+        wanted, found = detector.eval()(images), folded(images)
+    torch.testing.assert_close(found.scores, wanted.scores, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.distances, wanted.distances, atol=1e-2, rtol=1e-4)
+    left = sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    assert left == 0
+    assert norm == "gn" or any(isinstance(m, nn.BatchNorm2d) for m in detector.modules())

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasdet.errors import InputError
+from nasdet.search import Candidate, Engine, Finished, StudyStore, summarise
+from nasdet.space import SearchSpace
+from tests.search.conftest import TOY, toy
+
+Runs = Callable[..., list[tuple[str, int]]]
+
+
+def test_trains_every_trial_and_promotes_some(engine: Engine, runs: Runs) -> None:
+    done = runs(engine)
+    states = [r.state for r in engine.store.records() if r.state not in ("infeasible", "duplicate")]
+    assert len(states) == 20
+    assert set(states) == {"complete", "stopped"}
+    assert sum(stop == 1 for _, stop in done) == 20
+    assert 4 <= states.count("complete") < 10
+
+
+def test_only_full_budget_stands_on_the_front(engine: Engine, runs: Runs) -> None:
+    runs(engine)
+    summary = summarise(engine.store)
+    assert summary["front"]
+    assert all(engine.store.get(m["trial"]).epochs == 9 for m in summary["front"])
+    assert summary["hypervolume"] > 0
+    assert summary["trials"]["total"] == 20
+
+
+def test_a_value_at_low_budget_is_kept_apart(engine: Engine, runs: Runs) -> None:
+    runs(engine)
+    record = next(r for r in engine.store.records() if r.state == "complete")
+    assert [r.epochs for r in record.rungs] == [1, 3, 9]
+    assert record.rungs[0].values["ap"] < record.values["ap"]
+
+
+def test_infeasible_and_duplicate_train_nothing(engine: Engine, runs: Runs) -> None:
+    done = runs(engine)
+    trained = {trial for trial, _ in done}
+    for record in engine.store.records():
+        assert (record.trial in trained) == (record.state not in ("infeasible", "duplicate"))
+        if record.state == "infeasible":
+            assert record.values["params_m"] > 40
+            assert "violates params_m <= 40" in record.reason
+
+
+def test_duplicates_are_found_by_content(store: StudyStore, runs: Runs) -> None:
+    def coarse(params: dict[str, Any]) -> Candidate:
+        return Candidate({"half": params["x"] > 0.5, "size": params["size"] // 10}, {}, {"params_m": 1.0})
+
+    engine = Engine(store, coarse)
+    runs(engine)
+    assert any(r.state == "duplicate" and "the same as t0" in r.reason for r in store.records())
+
+
+def test_same_seed_same_study(space: SearchSpace, tmp_path: Path, builds: Any, runs: Runs) -> None:
+    stories = []
+    for name in ("a", "b"):
+        store = StudyStore.create(tmp_path / name, {"study": name, "data": ""}, space)
+        runs(Engine(store, builds))
+        stories.append([(r.params, r.state, r.values) for r in store.records()])
+    assert stories[0] == stories[1]
+
+
+def test_resume_in_the_middle_is_the_unbroken_study(
+    space: SearchSpace, tmp_path: Path, builds: Any, runs: Runs
+) -> None:
+    whole = StudyStore.create(tmp_path / "whole", {"study": "whole", "data": ""}, space)
+    expected = runs(Engine(whole, builds))
+    broken = StudyStore.create(tmp_path / "broken", {"study": "broken", "data": ""}, space)
+    before = runs(Engine(broken, builds), jobs=13)
+    again = StudyStore.open(tmp_path / "broken")
+    again.space = space  # the bound of the toy space is not in its YAML
+    assert before + runs(Engine(again, builds)) == expected
+    assert [r.values for r in again.records()] == [r.values for r in whole.records()]
+
+
+def test_a_job_cut_off_is_done_again_and_no_other(store: StudyStore, builds: Any, runs: Runs) -> None:
+    engine = Engine(store, builds)
+    runs(engine, jobs=3)
+    engine.fix_reference()
+    lost = engine.next_job()
+    assert lost is not None
+    later = Engine(StudyStore.open(store.dir), builds)
+    job = later.next_job()
+    assert job is not None
+    assert (job.record.trial, job.stop) == (lost.record.trial, lost.stop)
+
+
+def test_failed_trials_are_told_and_counted(engine: Engine, runs: Runs) -> None:
+    engine.fix_reference()
+    job = engine.next_job()
+    assert job is not None
+    engine.fail(job.record.trial, "out of memory")
+    runs(engine)
+    assert engine.store.get(job.record.trial).state == "failed"
+    assert summarise(engine.store)["trials"]["failed"] == 1
+
+
+def test_waits_while_others_run(engine: Engine) -> None:
+    engine.fix_reference()
+    first, second = engine.next_job(), engine.next_job()
+    assert first is not None and second is not None and first.record.trial != second.record.trial
+
+
+def test_time_limit_reserves_time_for_promotions(space: SearchSpace, tmp_path: Path, builds: Any) -> None:
+    limited = toy(budget={"epochs": 9, "rungs": [1, 3, 9], "time_limit": "100s"})
+    store = StudyStore.create(tmp_path / "limited", {"study": "limited", "data": ""}, limited)
+    now = [0.0]
+    engine = Engine(store, builds, clock=lambda: now[0])
+    new: list[float] = []
+    with pytest.raises(Finished):
+        while True:
+            engine.fix_reference()
+            job = engine.next_job()
+            assert job is not None
+            if job.record.epochs == 0:
+                new.append(now[0])
+            epochs = job.stop - job.record.epochs
+            now[0] += epochs
+            engine.report(job.record.trial, job.stop, {"ap": 0.5}, seconds=epochs, overhead=0)
+    assert max(new) <= 60
+    assert now[0] <= 100
+    assert any(r.state == "complete" for r in store.records())
+
+
+def test_reference_point_follows_the_stated_rule(engine: Engine) -> None:
+    assert engine.fix_reference() is None
+    assert engine.reference == [0.0, 40.0]
+
+
+def test_latency_reference_is_asked_for_once(tmp_path: Path, builds: Any) -> None:
+    objectives = [TOY["objectives"][0], {"name": "latency_ms", "direction": "min"}]
+    store = StudyStore.create(tmp_path / "slow", {"study": "slow", "data": ""}, toy(objectives=objectives))
+    engine = Engine(store, builds)
+    asked = engine.fix_reference()
+    assert asked is not None and not engine.reference
+    assert engine.fix_reference({"latency_ms": 7.5}) is None
+    assert engine.reference == [0.0, 7.5]
+
+
+def test_an_empty_space_is_a_plain_error(store: StudyStore) -> None:
+    engine = Engine(store, lambda params: Candidate({}, {}, {"params_m": 99.0}))
+    with pytest.raises(InputError, match=r"100 proposals in a row were infeasible .*nasdet check"):
+        engine.next_job()

@@ -1,0 +1,47 @@
+"""The layout other tools rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["trainers", "analysis"])
+def test_linked_packages(repository: Path, name: str) -> None:
+    link = repository / "nasdet" / name
+    assert link.is_symlink() and link.readlink() == Path("..", name)
+    code = f"import nasdet.{name}; print(nasdet.{name}.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith(f"nasdet/{name}/__init__.py")
+    bare = subprocess.run([sys.executable, "-c", f"import {name}"], cwd=repository, capture_output=True, text=True)
+    assert bare.returncode == 1 and "ImportError" in bare.stderr and f"import nasdet.{name}" in bare.stderr
+
+
+def test_every_package_is_shipped(repository: Path) -> None:
+    listed = set(tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {".".join(p.parent.relative_to(repository).parts) for p in repository.glob("nasdet/**/__init__.py")}
+    found |= {f"nasdet.{name}" for name in ("trainers", "analysis")}
+    assert listed == found
+
+
+def test_tests_mirror_the_code(repository: Path) -> None:
+    """Each test file of a package's folder is named after a module of that package."""
+    for package in ("search", "trainers", "models", "data", "space", "evaluation", "export", "tracking", "analysis"):
+        modules = {p.stem for p in (repository / "nasdet" / package).glob("*.py")}
+        extra = {p.stem.removeprefix("test_") for p in (repository / "tests" / package).glob("test_*.py")} - modules
+        assert not extra - ALLOWED, (package, extra)
+
+
+ALLOWED = {"ddp", "bad_input", "layouts", "bundled"}
+"""Tests of what several modules do together."""
+
+
+def test_commands_of_the_makefile(repository: Path) -> None:
+    text = (repository / "Makefile").read_text()
+    for target in ("search", "test", "test-all", "lint", "bench", "clean"):
+        assert f"\n{target}:" in text
+    assert "make test" in (repository / ".ci" / "run").read_text()

@@ -1,0 +1,290 @@
+"""What MLflow holds of a study, read back through `MlflowClient` from a real store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasdet.analysis.plots import draw_front
+from nasdet.tracking import MlflowTracker, default_uri, relocate, run_ids
+from nasdet.tracking.quiet import quiet_mlflow
+
+CONFIG = {"data": "digits", "seed": 0, "budget": {"epochs": 3}}
+YAML = "space: {}\n"
+
+
+def track(study: Any, folder: Path, uri: str | None = None, status: Any = "FINISHED") -> MlflowTracker:
+    tracker = MlflowTracker(uri, "detnet", folder.name, folder)
+    assert tracker.start(CONFIG, YAML)
+    for record in study.records:
+        if record.state not in ("infeasible", "duplicate"):
+            tracker.trial(record.replace(state="running", values={}, epochs=0, rungs=()))
+        for epoch in range(1, record.epochs + 1):
+            tracker.epoch(record.trial, epoch, {"loss": 1.0 / epoch, "lr": 0.1, "bad": float("nan")})
+        tracker.trial(record)
+    tracker.front(
+        study.summary, study.history, lambda out: draw_front(study.summary, study.records, study.history, out)
+    )
+    assert tracker.close(status) == ""
+    return tracker
+
+
+def client_of(uri: str) -> Any:
+    quiet_mlflow()
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def runs_of(client: Any, name: str = "detnet") -> tuple[Any, dict[str, Any]]:
+    experiment = client.get_experiment_by_name(name)
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert len(parents) == 1
+    return parents[0], {r.data.tags["nasdet.trial"]: r for r in runs if r is not parents[0]}
+
+
+def test_everything_is_in_the_store(study: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "studies" / "digits-1"
+    given = study()
+    tracker = track(given, folder)
+    client = client_of(default_uri(folder))
+    parent, trials = runs_of(client)
+
+    assert set(trials) == {"t0000", "t0001", "t0002", "t0003", "t0004"}  # infeasible and duplicate have none
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in trials.values())
+    assert run_ids(folder) == {t: r.info.run_id for t, r in trials.items()}
+    assert tracker.run_id("t0001") == trials["t0001"].info.run_id and tracker.run_id("nobody") == ""
+
+    best = trials["t0000"]
+    assert best.data.tags["nasdet.study"] == "digits-1" and best.data.tags["nasdet.epochs"] == "3"
+    assert best.data.params["backbone.block"] == "basic" and len(best.data.params["long"]) == 6000
+    assert {k: best.data.metrics[k] for k in ("ap", "latency_ms", "params_m", "gflops")} == {
+        "ap": 0.5,
+        "latency_ms": 10.0,
+        "params_m": 2.5,
+        "gflops": 1.25,
+    }
+    assert [(m.step, m.value) for m in client.get_metric_history(best.info.run_id, "loss")] == [
+        (1, 1.0),
+        (2, 0.5),
+        (3, pytest.approx(1 / 3)),
+    ]
+    assert [(m.step, m.value) for m in client.get_metric_history(best.info.run_id, "ap")] == [(1, 0.25), (3, 0.5)]
+    assert "bad" not in best.data.metrics
+    spec = Path(client.download_artifacts(best.info.run_id, "spec.json"))
+    assert json.loads(spec.read_text()) == given.records[0].spec
+
+    tags = {
+        t: (r.data.tags["nasdet.state"], r.data.tags["nasdet.pareto"], r.data.tags["nasdet.rank"])
+        for t, r in trials.items()
+    }
+    assert tags == {
+        "t0000": ("complete", "true", "0"),
+        "t0001": ("complete", "true", "0"),
+        "t0002": ("complete", "false", "1"),
+        "t0003": ("stopped", "false", "none"),
+        "t0004": ("failed", "false", "none"),
+    }
+    statuses = {t: r.info.status for t, r in trials.items()}
+    assert statuses == {**dict.fromkeys(("t0000", "t0001", "t0002"), "FINISHED"), "t0003": "KILLED", "t0004": "FAILED"}
+    assert trials["t0004"].data.tags["nasdet.reason"] == "loss is not finite"
+
+    assert parent.info.status == "FINISHED" and parent.data.params["budget.epochs"] == "3"
+    sizes = client.get_metric_history(parent.info.run_id, "front_size")
+    assert [(m.step, m.value) for m in sizes] == [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2)]
+    volumes = client.get_metric_history(parent.info.run_id, "hypervolume")
+    assert volumes[-1].value == pytest.approx(0.5 * 10 + 0.3 * 6)
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {
+        "front.json",
+        "pareto.html",
+        "pareto.png",
+        "space.yaml",
+    }
+    front = json.loads(Path(client.download_artifacts(parent.info.run_id, "front.json")).read_text())
+    assert [m["trial"] for m in front["front"]] == ["t0000", "t0001"]
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| t0000 |" in note and "nasdet resume" in note and "nasdet export" in note and "nasdet train" in note
+    assert not (tmp_path / "mlruns").exists() and not Path("mlruns").exists()
+
+
+def test_resume_continues_the_same_runs_and_repeats_nothing(study: Any, made: Path) -> None:
+    folder = made
+    track(study(3), folder, status="KILLED")
+    client = client_of(default_uri(folder))
+    before, first = runs_of(client)
+    assert before.info.status == "KILLED"
+
+    track(study(), folder)
+    after, second = runs_of(client)
+    assert after.info.run_id == before.info.run_id and after.info.status == "FINISHED"
+    assert {t: second[t].info.run_id for t in first} == {t: r.info.run_id for t, r in first.items()}
+    assert len(client.get_metric_history(second["t0000"].info.run_id, "ap")) == 2
+    assert len(client.get_metric_history(after.info.run_id, "hypervolume")) == 5
+
+
+def test_a_new_study_of_an_old_name_has_its_own_runs(study: Any, made: Path) -> None:
+    folder = made
+    old = track(study(1), folder).parent_run_id
+    shutil.rmtree(folder)
+    assert track(study(1), folder).parent_run_id != old
+
+
+def test_a_moved_store_points_at_its_own_artifacts(study: Any, tmp_path: Path, made: Path) -> None:
+    before, after = made.parent, tmp_path / "elsewhere" / "studies"
+    track(study(), made)
+    after.parent.mkdir()
+    before.rename(after)
+    assert relocate(after / "mlflow.db") == 1 + 1 + 5  # the experiment, the parent, the trials
+    assert relocate(after / "mlflow.db") == 0
+
+    parent, trials = runs_of(client_of(default_uri(after / "digits-1")))
+    assert {p.name for p in Path(parent.info.artifact_uri).iterdir()} >= {"pareto.html", "pareto.png", "front.json"}
+    assert (Path(trials["t0001"].info.artifact_uri) / "spec.json").is_file()
+    assert Path(parent.info.artifact_uri).is_relative_to(after)
+    tracker = MlflowTracker(None, "detnet", "digits-1", after / "digits-1")
+    assert tracker.start(CONFIG, YAML) == parent.info.run_id
+    assert tracker.close() == ""
+
+
+def test_ranks_follow_the_front(study: Any, made: Path) -> None:
+    folder = made
+    tracker = MlflowTracker(None, "detnet", "digits-1", folder, redraw_seconds=0.01)
+    tracker.start(CONFIG, YAML)
+    client = client_of(default_uri(folder))
+    given = study(3)
+    worst = given.records[2]
+    tracker.trial(worst)
+    alone = {**given.summary, "front": [{**given.summary["front"][0], "trial": worst.trial, "values": worst.values}]}
+    tracker.front(alone, given.history[:1])
+    wait_until(lambda: tag(client, worst.trial, "nasdet.pareto") == "true")
+    for record in given.records[:2]:
+        tracker.trial(record)
+    tracker.front(given.summary, given.history)
+    wait_until(lambda: tag(client, worst.trial, "nasdet.rank") == "1")
+    assert tag(client, worst.trial, "nasdet.pareto") == "false" and tag(client, "t0000", "nasdet.pareto") == "true"
+    assert tracker.close() == ""
+
+
+def test_what_still_runs_at_the_end_is_killed(study: Any, made: Path) -> None:
+    tracker = MlflowTracker(None, "detnet", "s", made)
+    tracker.start(CONFIG, YAML)
+    tracker.trial(study(1).records[0].replace(state="running"))
+    tracker.trial(study(2).records[1].replace(state="paused"))
+    assert tracker.close("KILLED") == ""
+    _, trials = runs_of(client_of(default_uri(made)))
+    assert trials["t0000"].info.status == "KILLED" and trials["t0001"].info.status == "SCHEDULED"
+
+
+def test_a_dead_server_costs_a_warning_and_a_line_at_the_end(study: Any, tmp_path: Path) -> None:
+    lines: list[str] = []
+    uri = f"http://127.0.0.1:{free_port()}"
+    tracker = MlflowTracker(uri, "detnet", "digits-1", tmp_path / "digits-1", warn=lines.append)
+    assert tracker.start(CONFIG, YAML, timeout=0.1) == ""
+    begin = time.perf_counter()
+    for record in study().records:
+        tracker.trial(record)
+    tracker.front(study().summary, study().history)
+    assert time.perf_counter() - begin < 1.0
+    missing = tracker.close("FAILED")
+    assert len(lines) == 1 and "does not answer, the search goes on" in lines[0]
+    assert "lacks results of digits-1, t0000, t0001 and 3 more runs" in missing and uri in missing
+
+
+def test_a_front_that_cannot_be_drawn_is_said_and_the_rest_is_there(study: Any, made: Path) -> None:
+    lines: list[str] = []
+
+    def draw(out: Path) -> None:
+        raise RuntimeError("no ink")
+
+    folder = made
+    tracker = MlflowTracker(None, "detnet", "s", folder, warn=lines.append)
+    tracker.start(CONFIG, YAML)
+    tracker.front(study().summary, study().history, draw)
+    assert tracker.close() == ""
+    client = client_of(default_uri(folder))
+    assert {a.path for a in client.list_artifacts(runs_of(client)[0].info.run_id)} == {"front.json", "space.yaml"}
+    assert lines == ["the front could not be drawn (RuntimeError: no ink)"]
+
+
+@pytest.mark.timeout(180)
+def test_a_server_takes_runs_and_artifacts(study: Any, tmp_path: Path, mlflow_server: str) -> None:
+    folder = tmp_path / "studies" / "digits-1"
+    track(study(), folder, uri=mlflow_server)
+    client = client_of(mlflow_server)
+    parent, trials = runs_of(client)
+    assert parent.info.artifact_uri.startswith("mlflow-artifacts:") and len(trials) == 5
+    assert "pareto.png" in {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert not (folder.parent / "mlflow.db").exists()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow takes seconds to make its tables: made once, copied."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client_of(f"sqlite:///{path}").get_experiment_by_name("detnet")
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path, empty_store: Path) -> Path:
+    """A study folder beside a store that has its tables."""
+    folder = tmp_path / "studies" / "digits-1"
+    folder.mkdir(parents=True)
+    shutil.copy(empty_store, folder.parent / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    quiet_mlflow()
+    port, root = free_port(), tmp_path / "server"
+    root.mkdir()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "files")]
+    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (root / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, env=env, start_new_session=True)
+    try:
+        wait_until(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/health"), 90)
+        assert server.poll() is None, (root / "log").read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(20)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+def tag(client: Any, trial: str, name: str) -> str:
+    return str(runs_of(client)[1].get(trial) and runs_of(client)[1][trial].data.tags.get(name))
+
+
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,86 @@
+"""Tracking URIs that cannot work, by message."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nasdet.errors import InputError
+from nasdet.tracking import check_tracking_uri, default_uri, public_uri, sqlite_path
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("ftp://host/x", "unknown kind of tracking URI 'ftp://host/x'; give sqlite:///"),
+        ("mlruns", "'mlruns' is a folder, and MLflow 3 no longer tracks in folders"),
+        ("file:///data/mlruns", "give a database file: sqlite:////data/mlruns/mlflow.db"),
+        ("", "is a folder"),
+        ("sqlite://", "names no database file"),
+        ("sqlite:///", "names no database file"),
+        ("http://", "names no host"),
+        ("http://127.0.0.1:9", "no answer from http://127.0.0.1:9"),
+        ("postgresql+nodriver://u:secret@h/db", "postgresql+nodriver://u:***@h/db"),
+    ],
+)
+def test_a_uri_that_cannot_work_is_one_line(uri: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        check_tracking_uri(uri, timeout=1)
+    assert message in str(error.value) and "\n" not in str(error.value) and "secret" not in str(error.value)
+    assert str(error.value).startswith("--tracking-uri: ")
+
+
+def test_sqlite_files(tmp_path: Path) -> None:
+    check_tracking_uri(None)
+    check_tracking_uri(f"sqlite:///{tmp_path}/new/mlflow.db")
+    (tmp_path / "text.db").write_text("no database at all")
+    for name, message in (
+        ("text.db", "is not an SQLite database"),
+        ("text.db/x.db", "is not a folder"),
+        ("", "is a folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_tracking_uri(f"sqlite:///{tmp_path}/{name}")
+
+
+def test_a_server_that_is_not_mlflow(status_server: str) -> None:
+    with pytest.raises(InputError, match="answers, but is not an MLflow server"):
+        check_tracking_uri(f"{status_server}/404")
+    with pytest.raises(InputError, match=r"refuses access \(HTTP 401\); set MLFLOW_TRACKING_USERNAME"):
+        check_tracking_uri(f"{status_server}/401")
+    check_tracking_uri(f"{status_server}/200")
+
+
+def test_passwords_are_not_shown() -> None:
+    assert public_uri("postgresql://me:pa55@host:5432/db") == "postgresql://me:***@host:5432/db"
+    assert public_uri("http://host:5000") == "http://host:5000"
+
+
+def test_the_default_is_beside_the_study(tmp_path: Path) -> None:
+    assert sqlite_path(default_uri(tmp_path / "studies" / "one")) == (tmp_path / "studies" / "mlflow.db").resolve()
+    assert sqlite_path("http://host") is None
+
+
+class _Status(http.server.BaseHTTPRequestHandler):
+    """Answers /CODE/... with that code."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.split("/")[1]))
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def status_server() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Status)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()

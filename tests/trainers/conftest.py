@@ -1,0 +1,64 @@
+"""A tiny detector and recipe on the built-in digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nasdet.data import Dataset, default_cache_root, open_data
+from nasdet.space.specs import (
+    AugmentSpec,
+    BackboneSpec,
+    DetectorSpec,
+    HeadSpec,
+    InputSpec,
+    NeckSpec,
+    NormSpec,
+    Recipe,
+    StageSpec,
+)
+from nasdet.trainers.job import GroupConfig
+
+
+def tiny_spec(**norm: Any) -> DetectorSpec:
+    return DetectorSpec(
+        input=InputSpec(height=64, width=64, channels=1, mean=(60.0,), std=(36.0,)),
+        backbone=BackboneSpec(stem="conv3x3", stem_width=8, stages=(StageSpec(width=8), StageSpec(width=16))),
+        neck=NeckSpec(kind="fpn", levels=(-2, -1), width=16, depth=1),
+        head=HeadSpec(width=16, depth=1, bins=4, classes=10),
+        norm=NormSpec(**{"kind": "gn", "groups": 4, **norm}),
+    )
+
+
+def tiny_recipe(**changes: Any) -> Recipe:
+    values = {
+        "epochs": 3,
+        "batch_size": 30,
+        "base_lr": 2e-3,
+        "drop_path": 0.1,
+        "warmup": 0.5,
+        "precision": "fp32",
+        "augment": AugmentSpec(strength=0.3, hflip=False),
+    }
+    return Recipe(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return open_data("digits")
+
+
+@pytest.fixture
+def group() -> GroupConfig:
+    return GroupConfig(
+        source="digits",
+        data_seed=0,
+        max_bad=0.05,
+        device="cpu",
+        threads=1,
+        latency_device="cpu",
+        latency_batch=1,
+        latency_threads=1,
+        cache_root=str(default_cache_root()),
+    )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nasdet.data import Dataset
+from nasdet.errors import TrialFailure
+from nasdet.space.specs import Recipe
+from nasdet.trainers.loop import parallel, train_epoch
+from nasdet.trainers.ranks import Ranks
+from nasdet.trainers.training import Training
+from tests.trainers.conftest import tiny_recipe, tiny_spec
+
+CPU = torch.device("cpu")
+
+
+def start(recipe: Recipe, **norm: Any) -> Training:
+    return Training.start(tiny_spec(**norm), recipe, seed=5, device=CPU)
+
+
+def epoch(training: Training, data: Dataset) -> dict[str, float]:
+    ranks = Ranks(CPU)
+    return train_epoch(training, parallel(training, ranks), data.cached("train", 64, 64), ranks)
+
+
+@pytest.mark.parametrize("kind", ["gn", "bn"])
+def test_loss_falls(digits: Dataset, kind: str) -> None:
+    training = start(tiny_recipe(), kind=kind)
+    first, *_, last = [epoch(training, digits)["loss"] for _ in range(3)]
+    assert last < 0.85 * first
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_resume_is_exact(digits: Dataset, tmp_path: Path, optimizer: str) -> None:
+    recipe = tiny_recipe(optimizer=optimizer, epochs=4)
+    whole = start(recipe, kind="bn")
+    expected = [epoch(whole, digits) for _ in range(3)]
+    broken = start(recipe, kind="bn")
+    epoch(broken, digits)
+    broken.save(tmp_path / "last.pt")
+    again = start(recipe, kind="bn")
+    again.load(tmp_path / "last.pt")
+    assert [epoch(again, digits) for _ in range(2)] == expected[1:]
+    for name, tensor in whole.evaluated.state_dict().items():
+        assert torch.equal(tensor, again.evaluated.state_dict()[name]), name
+
+
+def test_divergence_fails_with_a_reason(digits: Dataset) -> None:
+    training = start(tiny_recipe(optimizer="sgd", base_lr=1e9, clip_norm=0.0, warmup=0.0))
+    with pytest.raises(TrialFailure, match=r"the loss is not finite in epoch 1, step \d+ \(learning rate"):
+        epoch(training, digits)
+
+
+def test_batch_must_split(digits: Dataset) -> None:
+    training = start(tiny_recipe(batch_size=30, accumulate=4))
+    with pytest.raises(TrialFailure, match="batch_size 30 cannot be split over 1 workers x 4 micro-batches"):
+        epoch(training, digits)
+
+
+def test_accumulation_makes_the_same_number_of_steps(digits: Dataset) -> None:
+    plain, parts = start(tiny_recipe()), start(tiny_recipe(accumulate=2))
+    epoch(plain, digits)
+    means = epoch(parts, digits)
+    assert plain.step == parts.step == 20
+    assert means["loss"] < 10
+
+
+def test_average_follows_the_weights(digits: Dataset) -> None:
+    training = start(tiny_recipe(ema=1.0))
+    before = {n: p.clone() for n, p in training.detector.named_parameters()}
+    epoch(training, digits)
+    assert training.evaluated is not training.detector
+    moved = [(training.evaluated.get_parameter(n) - p).abs().sum().item() for n, p in before.items()]
+    assert all(m > 0 for m in moved)
+    assert start(tiny_recipe(ema=0.0)).average is None
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    start(tiny_recipe()).save(tmp_path / "last.pt")
+    other = start(tiny_recipe(), kind="bn")
+    with pytest.raises(TrialFailure, match="belongs to another architecture"):
+        other.load(tmp_path / "last.pt")
+
+
+def test_same_seed_same_weights() -> None:
+    one, two = start(tiny_recipe()), start(tiny_recipe())
+    assert all(torch.equal(a, b) for a, b in zip(one.detector.parameters(), two.detector.parameters(), strict=True))
