@@ -1,13 +1,21 @@
 """The Ray Train worker group that trains trial after trial. One decision: the group is started once (one Ray
-Train run whose training function serves jobs until told to stop), because a run per trial costs half a minute each."""
+Train run whose training function serves jobs until told to stop), because a run per trial costs half a minute each.
+
+The group's holder and rank 0 talk over one TCP connection, which rank 0 opens: a job sent to a group that died is lost
+with its connection, and the group that Ray Train starts in its place says "up" on a new one.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
+import functools
+import gc
 import os
+import queue
+import secrets
 import threading
 import time
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any, Literal
 
 import ray
@@ -19,77 +27,44 @@ if TYPE_CHECKING:
     from nasdet.trainers.full import FullJob
 
 STOP: Literal["stop"] = "stop"
-Queue = Literal["jobs", "replies"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """A job for the group of one generation: a restarted group drops what was meant for the one before."""
-
-    generation: str
-    job: TrainJob | FullJob | Literal["stop"]
-
-
-@ray.remote(num_cpus=0)
-class Mailbox:
-    """Two queues between the trial's actor and the workers; lives on whichever side's node."""
-
-    def __init__(self) -> None:
-        self._queues: dict[str, asyncio.Queue] = {"jobs": asyncio.Queue(), "replies": asyncio.Queue()}
-
-    async def put(self, queue: Queue, item: Any) -> None:
-        """Append."""
-        await self._queues[queue].put(item)
-
-    async def get(self, queue: Queue) -> Any:
-        """Wait for the next item."""
-        return await self._queues[queue].get()
-
-
-_NOTHING = Command("", STOP)
-"""What the other ranks put into a broadcast of rank 0's command."""
 
 
 def serve(config: dict[str, Any]) -> None:
     """Body of every worker: take a job, do it, reply; until the job is "stop".
 
-    Only rank 0 reads the mailbox and broadcasts what it read, so that all workers do the same job.
+    Only rank 0 has a connection, and broadcasts what it receives, so that all workers do the same job.
     """
     entered = time.time()
+    gc.disable()  # a tenth of the time of these imports is the collector's, which finds nothing in them
     import torch
     import torch.distributed as dist
     from ray.train import get_context
 
-    from nasdet.trainers.runner import Runner, explain
+    from nasdet.trainers.runner import Runner, explain, is_lost_peer
 
+    gc.freeze()
+    gc.enable()
     imported = time.time()
     group: GroupConfig = config["group"]
-    box = config["mailbox"]
     rank = get_context().get_world_rank()
     join(rank, get_context().get_world_size(), group.device)
     device = torch.device("cuda", torch.cuda.current_device()) if group.device == "cuda" else torch.device("cpu")
-    runner = Runner(group, device, lambda reply: ray.get(box.put.remote("replies", reply)))
-    generation = runner.ranks.broadcast(f"{time.time_ns()}")
+    connect = functools.partial(Client, config["address"], authkey=config["key"])
+    connection = connect() if rank == 0 else None
+    runner = Runner(group, device, connection.send if connection else lambda reply: None)
+    timing = {"created": config["created"], "entered": entered, "imported": imported, "ready": time.time()}
     pids = runner.ranks.gather(os.getpid())
-    timing = {
-        "created": config["created"],
-        "entered": entered,
-        "imported": imported,
-        "ready": time.time(),
-        **{f"pid{i}": float(pid) for i, pid in enumerate(pids)},
-    }
-    runner.reply(Reply("up", generation=generation, values=timing))
+    runner.reply(Reply("up", values={**timing, **{f"pid{i}": float(pid) for i, pid in enumerate(pids)}}))
     while True:
-        command: Command = runner.ranks.broadcast(ray.get(box.get.remote("jobs")) if rank == 0 else _NOTHING)
-        if command.job == STOP:
+        job: Any = runner.ranks.broadcast(connection.recv() if connection else None)
+        if job == STOP:
             break
-        if command.generation != generation:
-            continue
         try:
-            runner.run(command.job)
+            runner.run(job)
         except Exception as error:
-            reason = f"worker {rank}: {explain(error)}"
-            ray.get(box.put.remote("replies", Reply("failed", command.job.trial, reason=reason)))
+            if not is_lost_peer(error):  # else that one has said why, or was killed and the trial is resumed
+                reason = f"worker {rank}: {explain(error)}"
+                (connection or connect()).send(Reply("failed", job.trial, reason=reason))
             raise
     if dist.is_initialized():
         dist.barrier()
@@ -106,18 +81,24 @@ class WorkerGroup:
     """
 
     def __init__(self, config: GroupConfig, *, workers: int, resources: dict[str, float], storage: str) -> None:
-        self._box: Any = Mailbox.remote()  # type: ignore[attr-defined]
+        key = secrets.token_bytes(32)
+        self._listener = Listener((ray.util.get_node_ip_address(), 0), authkey=key)
+        self._replies: queue.SimpleQueue[tuple[Connection, Reply]] = queue.SimpleQueue()
         self._error: BaseException | None = None
-        arguments = {"group": config, "mailbox": self._box, "created": time.time()}
+        arguments = {"group": config, "address": self._listener.address, "key": key, "created": time.time()}
+        threading.Thread(target=self._listen, daemon=True, name="worker-group-replies").start()
         self._thread = threading.Thread(
             target=self._fit, args=(arguments, workers, resources, storage), daemon=True, name="worker-group"
         )
         self._thread.start()
         self.up = self.receive()
 
-    def submit(self, job: TrainJob | FullJob) -> None:
-        """Hand a job to the group that is up now."""
-        ray.get(self._box.put.remote("jobs", Command(self.up.generation, job)))
+    def submit(self, job: TrainJob | FullJob | Literal["stop"]) -> None:
+        """Hand a job to the group whose "up" was received last; lost if that one is dead by now."""
+        try:
+            self._connection.send(job)
+        except OSError:
+            return
 
     def receive(self) -> Reply:
         """The next reply; an "up" reply after the first one means that the group was restarted.
@@ -125,21 +106,40 @@ class WorkerGroup:
         Raises:
             RuntimeError: the group ended and will not come back.
         """
-        pending = self._box.get.remote("replies")
         while True:
-            done, _ = ray.wait([pending], timeout=1.0)
-            if done:
-                reply: Reply = ray.get(done[0])
-                if reply.kind == "up":
-                    self.up = reply
-                return reply
-            if not self._thread.is_alive():
-                raise RuntimeError(f"the worker group ended: {self._error or 'without an error'}")
+            try:
+                connection, reply = self._replies.get(timeout=1.0)
+            except queue.Empty:
+                if self._thread.is_alive():
+                    continue
+                raise RuntimeError(f"the worker group ended: {self._error or 'without an error'}") from None
+            if reply.kind == "up":
+                self.up, self._connection = reply, connection
+            return reply
 
     def close(self) -> None:
         """Let the workers end."""
-        ray.get(self._box.put.remote("jobs", Command(self.up.generation, STOP)))
+        self.submit(STOP)
         self._thread.join(timeout=10)
+        self._listener.close()
+
+    def _listen(self) -> None:
+        """Take in who calls: rank 0 of every start of the group, and any other rank with bad news."""
+        while True:
+            try:
+                connection = self._listener.accept()
+            except (AuthenticationError, EOFError):
+                continue
+            except OSError:
+                return
+            threading.Thread(target=self._read, args=(connection,), daemon=True, name="worker-group-reader").start()
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            while True:
+                self._replies.put((connection, connection.recv()))
+        except (EOFError, OSError):
+            connection.close()
 
     def _fit(self, arguments: dict[str, Any], workers: int, resources: dict[str, float], storage: str) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig

@@ -72,5 +72,3 @@ class Reply:
     """Training and evaluation time since the last rung of this job (rung)."""
     overhead: float = 0.0
     """From the end of the job before to the first training step of this one, latency measurement left out (rung)."""
-    generation: str = ""
-    """Which start of the group this is; commands for an earlier one are dropped (up)."""

@@ -192,3 +192,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower() or isinstance(error, MemoryError):
         return "out of memory; a smaller batch, input or width would fit"
     return f"{type(error).__name__}: {text[:300]}"
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether a collective failed because another worker is gone (gloo has no error class of its own)."""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from nasdet.data.records import AnyBoxes, Pixels
@@ -108,6 +107,8 @@ def _read_deep_png(path: Path) -> Pixels:
 
 
 def _read_tiff(path: Path) -> tuple[Pixels, int]:
+    import tifffile
+
     with tifffile.TiffFile(path) as tiff:
         page: Any = tiff.pages[0]
         tag = page.tags.get(_ORIENTATION)
