@@ -26,7 +26,9 @@ from nasdet.trainers.training import Training, read_checkpoint
 EVALUATIONS = 25
 """How often the validation split is looked at during a training, about; more often in the last fifth."""
 PLAN_UNTIL = 1 - DECAY_SHARE - 0.05
-"""Share of the training after which a time limit no longer changes its length: the decay is about to begin."""
+"""Share of the training after which a time limit no longer lengthens it: the learning rate is about to fall."""
+RECENT = 10
+"""Epochs from whose speed a time limit is translated into epochs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,10 +154,18 @@ class FullTraining:
         )
 
     def _plan(self) -> None:
-        """Under a time limit: as many epochs as fit by the speed so far, until the decay of the learning rate."""
+        """Under a time limit: as many epochs as fit by the speed of late; once the learning rate falls, no more."""
         training, limit = self.training, self.job.time_limit
-        if limit is None or (training.epoch > PLAN_UNTIL * training.recipe.epochs > 0 and training.epoch > 2):
+        if limit is None:
             return
-        fitting = max(training.epoch + 1, int(limit / (self.history.seconds / training.epoch)))
-        epochs = self.ranks.broadcast(fitting)
+        done, planned = training.epoch, training.recipe.epochs
+        epochs = self.ranks.broadcast(self._fitting(limit) if self.ranks.rank == 0 else 0)
+        if done > max(2, PLAN_UNTIL * planned):
+            epochs = min(epochs, max(planned, done))
         training.recipe = training.recipe.model_copy(update={"epochs": epochs})
+
+    def _fitting(self, limit: float) -> int:
+        """Epochs in all; at least one more."""
+        seconds = [0.0, *(epoch["seconds"] for epoch in self.history.epochs)][-RECENT - 1 :]
+        pace = (seconds[-1] - seconds[0]) / (len(seconds) - 1)
+        return self.training.epoch + max(1, int((limit - seconds[-1]) / pace))

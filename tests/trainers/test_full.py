@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
 
+from nasdet.data import open_data
 from nasdet.export import read_bundle
 from nasdet.trainers.full import FullJob, FullTraining, History
 from nasdet.trainers.job import GroupConfig, Reply
+from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.runner import Runner
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
@@ -55,3 +58,26 @@ def test_a_time_limit_sets_the_length(group: GroupConfig, tmp_path: Path) -> Non
     assert replies[-1].kind == "rung"
     assert 1 <= len(history.epochs) < 100
     assert history.epochs[-1]["lr"] < 0.2 * history.epochs[-2]["lr"] or len(history.epochs) < 8
+
+
+@pytest.mark.parametrize(
+    ("done", "planned", "pace", "late_pace", "expected"),
+    [
+        (20, 10_000, 1.0, 1.0, 100),  # steady
+        (20, 100, 1.0, 2.0, 55),  # slower of late: 30 s are gone, 70 s are left for epochs of 2 s
+        (90, 100, 1.0, 2.0, 90 + 1),  # out of time while the learning rate falls: one more
+        (90, 100, 1.0, 0.5, 100),  # faster then: not longer
+        (100, 100, 1.0, 1.0, 100),  # over
+    ],
+)
+def test_the_plan_follows_the_pace(
+    group: GroupConfig, tmp_path: Path, done: int, planned: int, pace: float, late_pace: float, expected: int
+) -> None:
+    data = open_data("digits", cache_root=Path(group.cache_root))
+    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=planned).to_json(), time_limit=100.0)
+    full = FullTraining(limited, data, Ranks(CPU), CPU, lambda reply: None)
+    full.training.epoch = done
+    paces = [pace] * (done - 10) + [late_pace] * 10
+    full.history.epochs = [{"seconds": s} for s in itertools.accumulate(paces)]
+    full._plan()
+    assert full.training.recipe.epochs == expected
