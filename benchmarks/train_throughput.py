@@ -109,11 +109,17 @@ def make_batch(spec: DetectorSpec, batch: int, boxes: int = 14) -> tuple[Tensor,
     return images.contiguous(memory_format=torch.channels_last), targets
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def our_loss(detector: Detector, images: Tensor, targets: Targets, bf16: bool) -> Callable[[], Tensor]:
     """One forward pass to the loss."""
 
     def loss() -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             return detector(images, targets)["loss"]
 
     return loss
@@ -125,7 +131,7 @@ def their_loss(model: nn.Module, images: Tensor, targets: Targets, bf16: bool) -
     def loss() -> Tensor:
         inputs = [image.float() / 255 for image in images]
         truth = [{"boxes": b, "labels": c} for b, c in zip(*targets, strict=True)]
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             losses = model(inputs, truth)
         return sum(losses.values())
 
@@ -142,6 +148,7 @@ def timed_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], flo
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
+        synchronise(value.device)
         return time.perf_counter() - start
 
     return step
@@ -159,12 +166,15 @@ def race(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]
 
 
 class Clock:
-    """Seconds since it was last asked."""
+    """Seconds of the device's work since it was last asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        synchronise(device)
         self.last = time.perf_counter()
 
     def __call__(self) -> float:
+        synchronise(self.device)
         now = time.perf_counter()
         passed, self.last = now - self.last, now
         return passed
@@ -178,8 +188,8 @@ def step_parts(detector: Detector, images: Tensor, targets: Targets, bf16: bool,
     optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
     rows: list[dict[str, float]] = []
     for _ in range(rounds + 2):
-        clock = Clock()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        clock = Clock(images.device)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             dense = detector.head(detector.neck(detector.backbone((images.float() - detector.mean) / detector.std)))
         forward = clock()
         cut = dense._replace(logits=dense.logits.detach().requires_grad_(), sides=dense.sides.detach().requires_grad_())
@@ -193,7 +203,7 @@ def step_parts(detector: Detector, images: Tensor, targets: Targets, bf16: bool,
     return {name: statistics.median(row[name] for row in rows[2:]) for name in rows[0]}
 
 
-def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int) -> dict[str, float]:
+def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int, device: torch.device) -> dict[str, float]:
     """Median seconds of a step of the real loop on real data, of making its batch, and of the bare step.
 
     The bare step is forward, backward, clipping, optimiser and averaging on a batch made before. All three are taken in
@@ -205,14 +215,14 @@ def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int) -> dict
     head = spec.head.model_copy(update={"classes": len(info.classes)})
     spec = DetectorSpec.model_validate(spec.model_copy(update={"input": image, "head": head}).to_json())
     split = data.cached("train", image.height, image.width)
-    ranks = Ranks(torch.device("cpu"))
+    ranks = Ranks(device)
     training = Training.start(spec, Recipe(epochs=1000, batch_size=batch), seed=0, device=ranks.device)
     seconds: dict[str, list[float]] = {"loop": [], "data": [], "bare": []}
     for epoch in range(rounds):
         loader = train_loader(
             split, augment=training.recipe.augment, batch_size=batch, epoch=epoch, seed=0, fill=image.mean
         )
-        clock, batches = Clock(), []
+        clock, batches = Clock(device), []
         for batch_of_step in itertools.islice(loader, 20):
             batches.append(batch_of_step)
             seconds["data"].append(clock())
@@ -227,7 +237,7 @@ def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int) -> dict
 
 def _loop_steps(training: Training, split: CachedSplit, ranks: Ranks) -> list[float]:
     """Seconds of the first 20 steps of an epoch of the real loop, but for the first."""
-    clock, steps = Clock(), list[float]()
+    clock, steps = Clock(ranks.device), list[float]()
 
     def on_step(step: int, _steps: int) -> None:
         steps.append(clock())
@@ -239,12 +249,13 @@ def _loop_steps(training: Training, split: CachedSplit, ranks: Ranks) -> list[fl
     return steps[1:]
 
 
-def measure(size: int, width: int, batch: int, rounds: int, source: str) -> dict[str, object]:
+def measure(size: int, width: int, batch: int, rounds: int, source: str, device: torch.device) -> dict[str, object]:
     """All figures of one configuration."""
     spec = detector_spec(size, width)
     images, targets = make_batch(spec, batch)
-    ours = build_detector(spec).train()
-    theirs = {kind: torchvision_model(kind, spec).train() for kind in ("fcos", "retinanet")}
+    images, targets = images.to(device), Targets(*(t.to(device) for t in targets))
+    ours = build_detector(spec).to(device, memory_format=torch.channels_last).train()
+    theirs = {kind: torchvision_model(kind, spec).to(device).train() for kind in ("fcos", "retinanet")}
     macs = {"nasdet": count_macs(ours, our_loss(ours, images, targets, False))}
     macs |= {kind: count_macs(model, their_loss(model, images, targets, False)) for kind, model in theirs.items()}
 
@@ -258,10 +269,10 @@ def measure(size: int, width: int, batch: int, rounds: int, source: str) -> dict
     def ratios(seconds: dict[str, float]) -> dict[str, float]:
         return {f"vs_{kind}": seconds[kind] / seconds["nasdet"] for kind in theirs}
 
-    bf16 = native_bf16("cpu")
+    bf16 = native_bf16(device.type)
     shipped = run(bf16, False, torch.contiguous_format)
     parts = step_parts(ours, images, targets, bf16, rounds)
-    loop = loop_parts(spec, batch, source, 3)
+    loop = loop_parts(spec, batch, source, 3, device)
     parts["data"] = loop["data"]
     return {
         **ratios(shipped),
@@ -280,6 +291,7 @@ def measure(size: int, width: int, batch: int, rounds: int, source: str) -> dict
             "size": size,
             "batch": batch,
             "width": width,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "nasdet_precision": "bf16" if bf16 else "fp32",
             "torchvision_precision": "fp32",
@@ -296,11 +308,12 @@ def main() -> None:
     parser.add_argument("--data", default="digits", help="data set of the loop's figures")
     parser.add_argument("--rounds", type=int, default=9, help="timed steps of each detector")
     parser.add_argument("--threads", type=int, default=0, help="threads of an operator; 0: torch's own choice")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     args = parser.parse_args()
     torch.manual_seed(0)
     if args.threads:
         torch.set_num_threads(args.threads)
-    result = measure(args.size, args.width, args.batch, args.rounds, args.data)
+    result = measure(args.size, args.width, args.batch, args.rounds, args.data, torch.device(args.device))
     print(json.dumps(result) if args.json else json.dumps(result, indent=2))
 
 

@@ -196,6 +196,10 @@ def _read(path: Path, kind: type[DetectorSpec] | type[Recipe]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{key}: {first['msg']}", where=str(path), remedy="take it from a bundle of nasdet export, or from nasdet pareto --json") from None
+        raise InputError(
+            f"{key}: {first['msg']}",
+            where=str(path),
+            remedy="take it from a bundle of nasdet export, or from nasdet pareto --json",
+        ) from None
     except ValueError as error:
         raise InputError(f"not JSON: {error}", where=str(path)) from None

@@ -42,9 +42,7 @@ def test_losses_and_gradients_equal_the_cpu(norm: str, dtype: torch.dtype) -> No
     here = build_detector(tiny_spec(kind=norm)).to(dtype).to(memory_format=torch.channels_last).train()
     there = copy.deepcopy(here).to(CUDA)
     images = torch.randint(0, 256, (4, 1, 64, 64), dtype=torch.uint8)
-    targets = Targets(
-        torch.tensor([[[8.0, 8, 30, 30], [20, 24, 60, 58]]] * 4, dtype=dtype), torch.tensor([[3, 7]] * 4)
-    )
+    targets = Targets(torch.tensor([[[8.0, 8, 30, 30], [20, 24, 60, 58]]] * 4, dtype=dtype), torch.tensor([[3, 7]] * 4))
     losses = [here(images, targets), there(images.to(CUDA), Targets(*(t.to(CUDA) for t in targets)))]
     for one in losses:
         one["loss"].backward()
@@ -81,7 +79,11 @@ def test_a_search_job_and_its_continuation(group: GroupConfig, tmp_path: Path) -
 def test_full_training_leaves_a_bundle(group: GroupConfig, tmp_path: Path) -> None:
     replies: list[Reply] = []
     full = FullJob(
-        tiny_spec().to_json(), tiny_recipe(epochs=3, precision="auto").to_json(), 0, str(tmp_path / "out"), {"data": "digits"}
+        tiny_spec().to_json(),
+        tiny_recipe(epochs=3, precision="auto").to_json(),
+        0,
+        str(tmp_path / "out"),
+        {"data": "digits"},
     )
     Runner(dataclasses.replace(group, device="cuda"), CUDA, replies.append).run(full)
     assert replies[-1].kind == "rung"

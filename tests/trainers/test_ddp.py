@@ -23,11 +23,14 @@ STEPS = 20
 CPU = torch.device("cpu")
 
 
-def train_steps(precision: str, path: Path) -> None:
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def train_steps(precision: str, device: torch.device, path: Path) -> None:
     """20 SGD steps of this process's share; rank 0 writes the weights."""
-    ranks = Ranks(CPU)
+    ranks = Ranks(device)
     recipe = tiny_recipe(optimizer="sgd", base_lr=0.01, batch_size=8, drop_path=0.0, precision=precision, ema=0.0)
-    training = Training.start(tiny_spec(kind="syncbn"), recipe, seed=1, device=CPU)
+    training = Training.start(tiny_spec(kind="syncbn"), recipe, seed=1, device=device)
     model = parallel(training, ranks)
     batches = train_loader(
         open_data("digits").cached("train", 64, 64),
@@ -64,12 +67,19 @@ def run(world: int, task: str, *argument: Any) -> None:
     mp.spawn(worker, (world, port, task, argument), nprocs=world)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp64", 1e-9), ("fp32", 1e-4)])
-def test_two_workers_equal_one(tmp_path: Path, precision: str, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("precision", "device", "tolerance"),
+    [
+        ("fp64", "cpu", 1e-9),
+        ("fp32", "cpu", 1e-4),
+        pytest.param("fp64", "cuda:0", 1e-9, marks=GPU),  # both workers on one GPU, which gloo allows
+    ],
+)
+def test_two_workers_equal_one(tmp_path: Path, precision: str, device: str, tolerance: float) -> None:
     open_data("digits")
-    run(2, "train_steps", precision, tmp_path / "two.pt")
-    train_steps(precision, tmp_path / "one.pt")
-    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("one", "two"))
+    run(2, "train_steps", precision, torch.device(device), tmp_path / "two.pt")
+    train_steps(precision, torch.device(device), tmp_path / "one.pt")
+    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True, map_location=CPU) for n in ("one", "two"))
     worst = max((one[name].double() - two[name].double()).abs().max().item() for name in one)
     assert worst <= tolerance
     start = Training.start(tiny_spec(kind="syncbn"), tiny_recipe(), seed=1, device=CPU).detector.state_dict()
