@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,10 @@ CUDA = torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
-def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No TF32 where figures are compared with the CPU's."""
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def _full_precision() -> Iterator[None]:
+    """No TF32 in convolutions, where figures are compared with the CPU's."""
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        yield
 
 
 def job(tmp_path: Path, spec: DetectorSpec, **changes: object) -> TrainJob:
