@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nasdet.data import Batch, CachedSplit, train_loader
+from nasdet.data import Batch, CachedSplit, TrainBatches, train_loader
 from nasdet.errors import TrialFailure
 from nasdet.models import Targets
 from nasdet.trainers.precision import autocast
@@ -72,17 +72,7 @@ def train_epoch(
     """
     recipe = training.recipe
     torch.manual_seed(hash((training.seed, training.epoch, ranks.rank)) & 0x7FFFFFFF)
-    loader = train_loader(
-        split,
-        augment=recipe.augment,
-        batch_size=batch_per_rank(training, ranks),
-        epoch=training.epoch,
-        seed=training.seed,
-        rank=ranks.rank,
-        world=ranks.world,
-        fill=training.spec.input.mean,
-        workers=LOADERS.get(training.device.type, 0),
-    )
+    loader = _loader(training, split, ranks)
     steps = max(1, len(loader) // recipe.accumulate)
     training.set_average_horizon(steps)
     training.detector.train()
@@ -111,6 +101,20 @@ def train_epoch(
     if not math.isfinite(means["loss"]):
         raise TrialFailure(_divergence(training, steps - 1))
     return {**means, "lr": training.optimizer.param_groups[0]["lr"]}
+
+
+def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatches:
+    return train_loader(
+        split,
+        augment=training.recipe.augment,
+        batch_size=batch_per_rank(training, ranks),
+        epoch=training.epoch,
+        seed=training.seed,
+        rank=ranks.rank,
+        world=ranks.world,
+        fill=training.spec.input.mean,
+        workers=LOADERS.get(training.device.type, 0),
+    )
 
 
 def backward(training: Training, model: nn.Module, batch: Batch, *, synchronise: bool = True) -> Losses:

@@ -22,7 +22,7 @@ class Progress:
     """Observer that shows the study on `terminal`."""
 
     def __init__(self, terminal: TextIO) -> None:
-        self._console = Console(file=terminal, highlight=False)
+        self._console = Console(file=terminal, highlight=False, soft_wrap=not terminal.isatty())
         self._live: Live | None = None
         self._store: StudyStore | None = None
         self._current: dict[str, str] = {}
@@ -76,7 +76,7 @@ class Progress:
         figures = "  ".join(_figure(name, record.values) for name in _shown(record))
         mark = "[green]full[/green]" if record.state == "complete" else f"{record.epochs:>3} ep"
         line = f"{clock:>7}  {record.trial}  {mark}  {figures}  [dim]{_shape(record)}[/dim]"
-        self._console.print(line, soft_wrap=not self._console.is_terminal)
+        self._console.print(line)
 
     def close(self, engine: Engine) -> None:
         """Leave the last line standing."""
