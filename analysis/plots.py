@@ -77,7 +77,7 @@ def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
     axes.set_ylabel(y.label)
     axes.margins(0.09)
     if any(records for records, *_ in groups):
-        axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="#e6e8eb", fontsize=8.5)
+        axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="#e6e8eb", fontsize=8.5)
     else:
         axes.text(0.5, 0.5, "no trial has been measured yet", transform=axes.transAxes, ha="center", color="#555b66")
 
