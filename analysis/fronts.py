@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nasdet.space.pareto import FrontStep, ObjectiveLike, as_costs, front, hypervolume, non_dominated, values_of
 from nasdet.space.trial import TrialRecord
 
-TRAINED = ("complete", "stopped", "failed")
+ENDED = ("complete", "stopped", "failed")
+"""States of trials that trained and will not train on."""
 METRICS = ("ap", "ap50", "ap75", "latency_ms", "params_m", "gflops")
 
 
@@ -28,14 +28,17 @@ def hypervolume_history(
     Args:
         records: in the order in which they finished; trials still running or paused are passed over.
         objectives: the D objectives of the study.
-        reference: `(D,)` in the objectives' own units and directions, as `reference_point` of a study's summary.
+        reference: `(D,)` in the objectives' own units and directions, as `reference_point` of a study's summary; empty
+            before it is fixed, and then there is no history.
     """
+    if not reference:
+        return []
     directions = [o.direction for o in objectives]
     corner = as_costs([list(reference)], directions)[0]
     points = np.empty((0, len(objectives)))
     steps: list[FrontStep] = []
     volume, epochs, seconds = 0.0, 0, 0.0
-    for record in (r for r in records if r.state in TRAINED):
+    for record in (r for r in records if r.state in ENDED):
         epochs, seconds = epochs + record.epochs, seconds + record.train_seconds
         row = as_costs(values_of([record], objectives), directions)
         if record.state == "complete" and np.isfinite(row).all():
@@ -45,14 +48,6 @@ def hypervolume_history(
                 points, volume = grown, hypervolume(grown, corner)
         steps.append(FrontStep(len(steps) + 1, volume, len(points), epochs, seconds))
     return steps
-
-
-def front_table(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> list[dict[str, Any]]:
-    """Rows of the front, best first objective first: trial, the objectives, then the other known metrics."""
-    names = [o.name for o in objectives]
-    members = front(records, objectives)
-    names += [m for m in METRICS if m not in names and any(m in r.values for r in members)]
-    return [{"trial": r.trial, **{n: r.values.get(n) for n in names}} for r in members]
 
 
 def write_csv(path: Path, records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> None:

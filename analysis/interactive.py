@@ -8,10 +8,23 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from nasdet.analysis.view import Axis, FrontView, architecture, measured, staircase, training, value
+from nasdet.analysis.view import (
+    FRONT,
+    GREY,
+    GRID,
+    INK,
+    OTHER,
+    QUIET,
+    Axis,
+    FrontView,
+    architecture,
+    measured,
+    staircase,
+    training,
+    value,
+)
 from nasdet.space.trial import TrialRecord
 
-FRONT, OTHER, GREY, INK = "#d1495b", "#30638e", "#b8bcc2", "#222831"
 PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{title}</title><style>html, body {{ margin: 0; height: 100% }}</style></head>
@@ -90,9 +103,9 @@ def _history(view: FrontView) -> Any:
 
 
 def _layout(view: FrontView, x: Axis, y: Axis) -> dict[str, Any]:
-    grid = {"gridcolor": "#e6e8eb", "zeroline": False, "linecolor": "#c5cad1", "ticks": "outside", "automargin": True}
+    grid = {"gridcolor": GRID, "zeroline": False, "linecolor": "#c5cad1", "ticks": "outside", "automargin": True}
     grid |= {"tickfont": {"size": 13}}
-    subtitle = {"text": escape(view.subtitle), "font": {"size": 13, "color": "#555b66"}}
+    subtitle = {"text": escape(view.subtitle), "font": {"size": 13, "color": QUIET}}
     return {
         "template": "none",
         "font": FONT,

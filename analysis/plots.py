@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasdet.analysis.interactive import pareto_html
-from nasdet.analysis.view import Axis, FrontView, staircase, value
+from nasdet.analysis.view import FRONT, GREY, GRID, INK, OTHER, QUIET, Axis, FrontView, staircase, value
 from nasdet.space.pareto import FrontStep
 from nasdet.space.trial import TrialRecord
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-FRONT, OTHER, GREY, INK = "#d1495b", "#30638e", "#b8bcc2", "#222831"
 OFFSETS = [(10, -14), (10, 10), (-10, 12), (-10, -16), (14, -30), (14, 26), (-14, 28), (-14, -32), (18, -48), (18, 44)]
 
 
@@ -45,10 +44,10 @@ def pareto_png(view: FrontView, path: Path) -> None:
     _scatter(main, view, x, y)
     _history(side, view)
     for axes in (main, side):
-        axes.grid(color="#e6e8eb", linewidth=0.8)
+        axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(view.subtitle, fontsize=8.5, color="#555b66")
+    figure.supxlabel(view.subtitle, fontsize=8.5, color=QUIET)
     _mark(figure, main, view, x, y)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
@@ -77,9 +76,9 @@ def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
     axes.set_ylabel(y.label)
     axes.margins(0.09)
     if any(records for records, *_ in groups):
-        axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="#e6e8eb", fontsize=8.5)
+        axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor=GRID, fontsize=8.5)
     else:
-        axes.text(0.5, 0.5, "no trial has been measured yet", transform=axes.transAxes, ha="center", color="#555b66")
+        axes.text(0.5, 0.5, "no trial has been measured yet", transform=axes.transAxes, ha="center", color=QUIET)
 
 
 def _history(axes: Axes, view: FrontView) -> None:

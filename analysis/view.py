@@ -21,6 +21,8 @@ LABELS = {
     "params_m": "parameters (millions)",
     "gflops": "GFLOPs of one image (1e9 multiply-adds)",
 }
+FRONT, OTHER, GREY, INK, QUIET, GRID = "#d1495b", "#30638e", "#b8bcc2", "#222831", "#555b66", "#e6e8eb"
+"""Colours: the front, full budget, low budget, text, less important text, grid lines."""
 UNITS = {"latency_ms": " ms", "params_m": " M", "gflops": " GFLOPs"}
 
 

@@ -13,6 +13,7 @@ from nasdet.evaluation import Predictions, coco_metrics
 from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
 from nasdet.trainers.ranks import Ranks
+from nasdet.trainers.training import Training
 
 EVAL_BATCH = 16
 
@@ -22,6 +23,8 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predi
     """Detections of this rank's share of a split, in original pixels."""
     detector.eval()
     device = ranks.device
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # this process trains in bfloat16 where it may round
     parts: list[Predictions] = []
     fill = detector.spec.input.mean
     for batch in eval_loader(split, batch_size=EVAL_BATCH, rank=ranks.rank, world=ranks.world, fill=fill):
@@ -52,7 +55,10 @@ def evaluate(detector: Detector, dataset: Dataset, split_name: str, ranks: Ranks
     return result
 
 
-def synchronise_buffers(detector: Detector, ranks: Ranks) -> None:
-    """Average the running statistics of plain BN over the workers, so that all evaluate the same network."""
+def synchronise_buffers(training: Training, ranks: Ranks) -> None:
+    """Average the running statistics of plain BN, of the trained and the averaged weights, over the workers, so that
+    all evaluate, save and go on with the same network."""
+    names = ("running_mean", "running_var")
     with torch.no_grad():
-        ranks.mean_(b for name, b in detector.named_buffers() if name.endswith(("running_mean", "running_var")))
+        for detector in {id(d): d for d in (training.detector, training.evaluated)}.values():
+            ranks.mean_(b for name, b in detector.named_buffers() if name.endswith(names))

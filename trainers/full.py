@@ -1,10 +1,10 @@
 """Training one detector in full, over any number of workers; no Ray. One decision: OUT is a usable bundle of the best
-weights from the first evaluation on, and OUT/training holds what a resume needs, so an end by force costs one epoch."""
+weights from the first evaluation on, and OUT/training/last.pt, written before it, is one value that holds all a resume
+needs, so that an end at any moment costs at most the epoch under way."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from nasdet.data import Dataset
+from nasdet.errors import InputError
 from nasdet.export import write_bundle
-from nasdet.export.bundle import TRAINING
+from nasdet.export.bundle import LAST, TRAINING
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.job import Reply
@@ -47,13 +48,13 @@ class FullJob:
 
     @property
     def folder(self) -> Path:
-        """Where the last checkpoint and the history are."""
+        """Where the last checkpoint is."""
         return Path(self.out, TRAINING)
 
 
 @dataclasses.dataclass
 class History:
-    """What a training has shown so far; kept beside its checkpoint."""
+    """What a training has shown so far; stored inside its checkpoint, so that the two cannot disagree."""
 
     seconds: float = 0.0
     best: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -61,15 +62,20 @@ class History:
 
     @classmethod
     def read(cls, folder: Path) -> History:
-        """The stored one, or an empty one."""
-        path = folder / "history.json"
-        return cls(**json.loads(path.read_text())) if path.exists() else cls()
+        """The one in the checkpoint in `folder`.
 
-    def write(self, folder: Path) -> None:
-        """Store atomically."""
-        part = folder / "history.json.part"
-        part.write_text(json.dumps(dataclasses.asdict(self)))
-        part.replace(folder / "history.json")
+        Raises:
+            InputError: there is no checkpoint, or it is damaged.
+        """
+        return cls.of(read_checkpoint(folder / LAST), folder / LAST)
+
+    @classmethod
+    def of(cls, state: dict[str, Any], path: Path) -> History:
+        """The one in the checkpoint `state`, which was read from `path`."""
+        try:
+            return cls(**state["history"])
+        except (KeyError, TypeError):
+            raise InputError("is no checkpoint of nasdet train", where=str(path), remedy="delete it") from None
 
 
 class FullTraining:
@@ -87,14 +93,11 @@ class FullTraining:
         self, job: FullJob, data: Dataset, ranks: Ranks, device: torch.device, reply: Callable[[Reply], None]
     ) -> None:
         self.job, self.data, self.ranks, self.reply = job, data, ranks, reply
-        recipe = Recipe.model_validate(job.recipe)
-        self.history = History.read(job.folder)
-        last = job.folder / "last.pt"
-        if last.exists():
-            recipe = Recipe.model_validate(read_checkpoint(last)["recipe"])
-        self.training = Training.start(DetectorSpec.model_validate(job.spec), recipe, seed=job.seed, device=device)
-        if last.exists():
-            self.training.load(last)
+        spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
+        self.training = Training.start(spec, recipe, seed=job.seed, device=device)
+        self.history = History()
+        if (job.folder / LAST).exists():
+            self._load(job.folder / LAST)
         size = self.training.spec.input
         self._split = data.cached("train", size.height, size.width)
 
@@ -102,46 +105,57 @@ class FullTraining:
         """Train to the end; returns the figures of the best weights on the validation split."""
         training = self.training
         model = parallel(training, self.ranks)
+        if self.history.epochs:
+            self._plan()  # the time limit may be a new one
+            self._write_bundle()  # the end may have come between the checkpoint and the bundle
         while training.epoch < training.recipe.epochs:
             start = time.perf_counter()
             means = train_epoch(training, model, self._split, self.ranks)
-            figures = self._evaluate() if self._is_evaluated(training.epoch) else {}
+            synchronise_buffers(training, self.ranks)
+            is_due = self._is_evaluated(training.epoch)
+            figures = evaluate(training.evaluated, self.data, "val", self.ranks) if is_due else {}
             self._record(means, figures, time.perf_counter() - start)
             self._plan()
+            self._save()
         return self.ranks.broadcast(self.history.best)
+
+    def _load(self, path: Path) -> None:
+        state = self.training.load(path)
+        self.history = History.of(state, path)
+        if self.job.time_limit is not None and state["time_limit"] == self.job.time_limit:
+            self.training.recipe = Recipe.model_validate(state["recipe"])  # as long as planned
 
     def _is_evaluated(self, epoch: int) -> bool:
         total = self.training.recipe.epochs
         every = max(1, total // EVALUATIONS)
         if epoch > total * (1 - DECAY_SHARE):
             every = max(1, every // 3)
-        return epoch % every == 0 or epoch >= total
-
-    def _evaluate(self) -> dict[str, float]:
-        synchronise_buffers(self.training.detector, self.ranks)
-        detector = self.training.evaluated
-        if detector is not self.training.detector:
-            synchronise_buffers(detector, self.ranks)
-        return evaluate(detector, self.data, "val", self.ranks)
+        return epoch % every == 0 or epoch >= total or epoch == 1
 
     def _record(self, means: dict[str, float], figures: dict[str, float], seconds: float) -> None:
+        epoch, history = self.training.epoch, self.history
+        history.seconds += seconds
+        history.epochs.append({"epoch": epoch, "seconds": history.seconds, **means, **figures})
+        if figures and figures["ap"] >= history.best.get("ap", -2.0):
+            history.best = {"epoch": epoch, **figures}
+
+    def _save(self) -> None:
+        """Keep the epoch that is over, and say so."""
         if self.ranks.rank != 0:
             return
-        training, history, folder = self.training, self.history, self.job.folder
-        history.seconds += seconds
-        history.epochs.append({"epoch": training.epoch, "seconds": history.seconds, **means, **figures})
-        if figures and figures["ap"] >= history.best.get("ap", -2.0):
-            history.best = {"epoch": training.epoch, **figures}
-            self._write_bundle(figures)
-        folder.mkdir(parents=True, exist_ok=True)
-        training.save(folder / "last.pt")
-        history.write(folder)
-        values = {**means, **figures, "epochs": float(training.recipe.epochs), "seconds": history.seconds}
-        self.reply(Reply("epoch", self.job.trial, training.epoch, values))
+        training, job = self.training, self.job
+        history = dataclasses.asdict(self.history)
+        training.save(job.folder / LAST, history=history, time_limit=job.time_limit)
+        self._write_bundle()
+        values = {**self.history.epochs[-1], "epochs": float(training.recipe.epochs)}
+        self.reply(Reply("epoch", job.trial, training.epoch, values))
 
-    def _write_bundle(self, figures: dict[str, float]) -> None:
-        training = self.training
-        values = {name: figures[name] for name in ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")}
+    def _write_bundle(self) -> None:
+        """Make the weights as they are the bundle's, if they are the best."""
+        training, best = self.training, self.history.best
+        if self.ranks.rank != 0 or best.get("epoch") != training.epoch:
+            return
+        values = {name: best[name] for name in ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")}
         card = {**self.job.card, "split": "val", "epochs": training.epoch, "seed": self.job.seed, "values": values}
         write_bundle(
             Path(self.job.out),
@@ -165,7 +179,8 @@ class FullTraining:
         training.recipe = training.recipe.model_copy(update={"epochs": epochs})
 
     def _fitting(self, limit: float) -> int:
-        """Epochs in all; at least one more."""
+        """Epochs in all; no more where the time is over and the last epoch was evaluated, else at least one."""
         seconds = [0.0, *(epoch["seconds"] for epoch in self.history.epochs)][-RECENT - 1 :]
         pace = (seconds[-1] - seconds[0]) / (len(seconds) - 1)
-        return self.training.epoch + max(1, int((limit - seconds[-1]) / pace))
+        least = 0 if seconds[-1] >= limit and "ap" in self.history.epochs[-1] else 1
+        return self.training.epoch + max(least, int((limit - seconds[-1]) / pace))

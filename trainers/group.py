@@ -7,6 +7,7 @@ with its connection, and the group that Ray Train starts in its place says "up" 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -15,7 +16,7 @@ import secrets
 import threading
 import time
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import TYPE_CHECKING, Any, Literal
 
 import ray
@@ -25,8 +26,15 @@ from nasdet.trainers.rendezvous import RendezvousConfig, join
 
 if TYPE_CHECKING:
     from nasdet.trainers.full import FullJob
+    from nasdet.trainers.runner import Runner
 
 STOP: Literal["stop"] = "stop"
+IDLE_SECONDS = 600.0
+"""So often an idle rank 0 tells the others that it is still there: they wait in a collective, which times out."""
+MAX_RESTARTS = 100
+"""Deaths of workers after which a group is given up; a search starts another one."""
+MAX_STARTS = 10
+"""Further attempts, of a minute each, to get the resources for a group: a cluster may have to grow first."""
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -34,40 +42,53 @@ def serve(config: dict[str, Any]) -> None:
 
     Only rank 0 has a connection, and broadcasts what it receives, so that all workers do the same job.
     """
+    from ray.train import get_context
+
+    rank = get_context().get_world_rank()
+    connect = functools.partial(Client, config["address"], authkey=config["key"])
+    connection = connect() if rank == 0 else None
+    started, trial = False, ""
+    try:
+        runner = _start(config, rank, connection)
+        started = True
+        while (job := runner.ranks.broadcast(_next_job(connection))) != STOP:
+            if job is not None:
+                trial = job.trial
+                runner.run(job)
+        runner.ranks.agree()  # none leaves while another one still waits
+    except Exception as error:
+        from nasdet.trainers.runner import explain, is_lost_peer
+
+        if not (started and is_lost_peer(error)):  # else that one has said why, or was killed and the trial is resumed
+            (connection or connect()).send(Reply("failed", trial, reason=f"worker {rank}: {explain(error)}"))
+        raise
+
+
+def _start(config: dict[str, Any], rank: int, connection: Connection | None) -> Runner:
+    """Import, join the other workers and open the data; then say "up" with the times of it."""
     entered = time.time()
     gc.disable()  # a tenth of the time of these imports is the collector's, which finds nothing in them
     import torch
-    import torch.distributed as dist
     from ray.train import get_context
 
-    from nasdet.trainers.runner import Runner, explain, is_lost_peer
+    from nasdet.trainers.runner import Runner
 
     gc.freeze()
     gc.enable()
     imported = time.time()
     group: GroupConfig = config["group"]
-    rank = get_context().get_world_rank()
     join(rank, get_context().get_world_size(), group.device)
     device = torch.device("cuda", torch.cuda.current_device()) if group.device == "cuda" else torch.device("cpu")
-    connect = functools.partial(Client, config["address"], authkey=config["key"])
-    connection = connect() if rank == 0 else None
     runner = Runner(group, device, connection.send if connection else lambda reply: None)
     timing = {"created": config["created"], "entered": entered, "imported": imported, "ready": time.time()}
     pids = runner.ranks.gather(os.getpid())
     runner.reply(Reply("up", values={**timing, **{f"pid{i}": float(pid) for i, pid in enumerate(pids)}}))
-    while True:
-        job: Any = runner.ranks.broadcast(connection.recv() if connection else None)
-        if job == STOP:
-            break
-        try:
-            runner.run(job)
-        except Exception as error:
-            if not is_lost_peer(error):  # else that one has said why, or was killed and the trial is resumed
-                reason = f"worker {rank}: {explain(error)}"
-                (connection or connect()).send(Reply("failed", job.trial, reason=reason))
-            raise
-    if dist.is_initialized():
-        dist.barrier()
+    return runner
+
+
+def _next_job(connection: Connection | None) -> Any:
+    """What rank 0 was sent, or None if that is nothing for a while; the other ranks know nothing."""
+    return connection.recv() if connection is not None and connection.poll(IDLE_SECONDS) else None
 
 
 class WorkerGroup:
@@ -78,14 +99,18 @@ class WorkerGroup:
         workers: how many train one trial together.
         resources: of each worker, as Ray counts them.
         storage: folder for Ray Train's own state.
+
+    Raises:
+        RuntimeError: the group does not start.
     """
 
     def __init__(self, config: GroupConfig, *, workers: int, resources: dict[str, float], storage: str) -> None:
-        key = secrets.token_bytes(32)
-        self._listener = Listener((ray.util.get_node_ip_address(), 0), authkey=key)
+        self._closed = False
+        self._key = secrets.token_bytes(32)
+        self._listener = Listener((ray.util.get_node_ip_address(), 0))
         self._replies: queue.SimpleQueue[tuple[Connection, Reply]] = queue.SimpleQueue()
         self._error: BaseException | None = None
-        arguments = {"group": config, "address": self._listener.address, "key": key, "created": time.time()}
+        arguments = {"group": config, "address": self._listener.address, "key": self._key, "created": time.time()}
         threading.Thread(target=self._listen, daemon=True, name="worker-group-replies").start()
         self._thread = threading.Thread(
             target=self._fit, args=(arguments, workers, resources, storage), daemon=True, name="worker-group"
@@ -104,7 +129,7 @@ class WorkerGroup:
         """The next reply; an "up" reply after the first one means that the group was restarted.
 
         Raises:
-            RuntimeError: the group ended and will not come back.
+            RuntimeError: the group cannot start, or ended and will not come back.
         """
         while True:
             try:
@@ -115,31 +140,30 @@ class WorkerGroup:
                 raise RuntimeError(f"the worker group ended: {self._error or 'without an error'}") from None
             if reply.kind == "up":
                 self.up, self._connection = reply, connection
+            if reply.kind == "failed" and not reply.trial:
+                raise RuntimeError(f"the workers cannot start: {reply.reason}")
             return reply
 
     def close(self) -> None:
         """Let the workers end."""
         self.submit(STOP)
         self._thread.join(timeout=10)
+        self._closed = True
         self._listener.close()
 
     def _listen(self) -> None:
         """Take in who calls: rank 0 of every start of the group, and any other rank with bad news."""
-        while True:
-            try:
+        while not self._closed:
+            with contextlib.suppress(OSError):
                 connection = self._listener.accept()
-            except (AuthenticationError, EOFError):
-                continue
-            except OSError:
-                return
-            threading.Thread(target=self._read, args=(connection,), daemon=True, name="worker-group-reader").start()
+                threading.Thread(target=self._read, args=(connection,), daemon=True, name="worker-group-reader").start()
 
     def _read(self, connection: Connection) -> None:
-        try:
+        with contextlib.suppress(EOFError, OSError, AuthenticationError), connection:
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
             while True:
                 self._replies.put((connection, connection.recv()))
-        except (EOFError, OSError):
-            connection.close()
 
     def _fit(self, arguments: dict[str, Any], workers: int, resources: dict[str, float], storage: str) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -157,7 +181,7 @@ class WorkerGroup:
                 run_config=RunConfig(
                     name=f"group-{os.getpid()}-{time.time_ns()}",
                     storage_path=storage,
-                    failure_config=FailureConfig(max_failures=-1),
+                    failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_STARTS),
                 ),
             ).fit()
         except BaseException as error:

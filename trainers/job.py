@@ -39,8 +39,10 @@ class TrainJob:
     folder: str
     """Durable folder of the trial's checkpoint and weights."""
     measure_latency: bool
-    max_latency_ms: float = float("inf")
-    """The candidate is infeasible, and not trained, beyond this."""
+    start: int = 0
+    """Epochs that the trial has behind it: a worker that remembers another state of it reads the checkpoint."""
+    latency_limits: tuple[float, float] = (0.0, float("inf"))
+    """The candidate is infeasible, and not trained, outside of these milliseconds."""
     reference: dict[str, Any] | None = None
     """Specification whose latency is asked for as well: it fixes the study's reference point."""
 

@@ -1,4 +1,4 @@
-"""Latency by (specification, device, backend), measured once per machine. One decision: the cache, not a repeated
+"""Latency by (specification, device, torch version), measured once per machine. One decision: the cache, not a repeated
 measurement, is what makes a seeded study repeatable; the reference network's time is stored once per device."""
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from nasdet.space.specs import DetectorSpec
 
 def cached_latency(spec: DetectorSpec, cache: Path, *, device: torch.device, threads: int, batch: int) -> float:
     """Milliseconds of one batch on `device`; from `cache` where this specification was measured before."""
-    folder = cache / f"{_device_name(device)}-torch-{threads}t-b{batch}".replace(" ", "_").replace("/", "_")
+    folder = cache / f"{_device_name(device)}-torch{torch.__version__}-{threads}t-b{batch}".replace(" ", "_").replace(
+        "/", "_"
+    )
     known = folder / f"{spec.content_hash()}.json"
     try:
         return float(json.loads(known.read_text())["ms"])
@@ -33,7 +35,17 @@ def cached_latency(spec: DetectorSpec, cache: Path, *, device: torch.device, thr
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu-{platform.machine()}"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu-{_processor()}"
+
+
+def _processor() -> str:
+    """Model of this machine's processor; Python knows only the family on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

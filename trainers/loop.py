@@ -73,7 +73,7 @@ def train_epoch(
     recipe = training.recipe
     torch.manual_seed(hash((training.seed, training.epoch, ranks.rank)) & 0x7FFFFFFF)
     loader = _loader(training, split, ranks)
-    steps = max(1, len(loader) // recipe.accumulate)
+    steps = len(loader) // recipe.accumulate
     training.set_average_horizon(steps)
     training.detector.train()
     totals: Losses = {}
@@ -114,6 +114,7 @@ def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatche
         world=ranks.world,
         fill=training.spec.input.mean,
         workers=LOADERS.get(training.device.type, 0),
+        least=training.recipe.accumulate,
     )
 
 

@@ -23,6 +23,9 @@ class Ranks:
         self.rank = dist.get_rank() if active else 0
         self.device = device
         self._trouble = ""
+        # Words between workers go over gloo also where gradients go over NCCL: they do not wait for the GPU's queue.
+        apart = self.world > 1 and device.type == "cuda" and dist.get_backend() != "gloo"
+        self._words: Any = dist.new_group(backend="gloo") if apart else None
 
     def note(self, reason: str) -> None:
         """Report trouble of this rank at the next step boundary; the first reason counts."""
@@ -33,8 +36,8 @@ class Ranks:
         reasons = [self._trouble]
         self._trouble = ""
         if self.world > 1:
-            flag = torch.tensor([float(bool(reasons[0]))], device=self.device)
-            dist.all_reduce(flag)
+            flag = torch.tensor([float(bool(reasons[0]))])
+            dist.all_reduce(flag, group=self._words)
             if not flag.item():
                 return
             reasons = self.gather(reasons[0])
@@ -62,7 +65,7 @@ class Ranks:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self._words)
         return values
 
     def broadcast(self, value: T) -> T:
@@ -70,7 +73,7 @@ class Ranks:
         if self.world == 1:
             return value
         box: list[Any] = [value]
-        dist.broadcast_object_list(box, 0)
+        dist.broadcast_object_list(box, 0, group=self._words)
         return box[0]  # type: ignore[no-any-return]
 
     def mean_(self, tensors: Iterable[torch.Tensor]) -> None:

@@ -92,7 +92,7 @@ class Runner:
             means = train_epoch(training, model, split, self.ranks, on_step)
             self.reply(Reply("epoch", job.trial, training.epoch, means))
             if self._is_time_to_save(saved) and training.epoch < job.stop:
-                synchronise_buffers(training.detector, self.ranks)
+                synchronise_buffers(training, self.ranks)
                 self._save(job, training)
                 saved = time.perf_counter()
         figures = self._finish(job, training)
@@ -119,7 +119,7 @@ class Runner:
         return training, split
 
     def _training(self, job: TrainJob) -> Training:
-        if self._warm is not None and self._warm[0] == job.trial:
+        if self._warm is not None and self._warm[0] == job.trial and self._warm[1].epoch == job.start:
             return self._warm[1]
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
         training = Training.start(spec, recipe, seed=job.seed, device=self.device)
@@ -130,9 +130,7 @@ class Runner:
 
     def _finish(self, job: TrainJob, training: Training) -> dict[str, float]:
         """Evaluate, and keep the state: a checkpoint to go on from, or the weights alone after the last epoch."""
-        synchronise_buffers(training.detector, self.ranks)
-        if training.average is not None:
-            synchronise_buffers(training.evaluated, self.ranks)
+        synchronise_buffers(training, self.ranks)
         figures = evaluate(training.evaluated, self.data, "val", self.ranks)
         del figures["images_per_second"]  # of this machine, not of the candidate
         if self.ranks.rank == 0:
@@ -164,8 +162,9 @@ class Runner:
             raise TrialFailure(f"the latency measurement failed: {outcome}")
         if outcome:
             self.reply(Reply("latency", job.trial, values=outcome))
-        if outcome.get("latency_ms", 0.0) > job.max_latency_ms:
-            raise Infeasible(f"latency {outcome['latency_ms']:.2f} ms is above {job.max_latency_ms:g} ms")
+        low, high = job.latency_limits
+        if "latency_ms" in outcome and not low <= outcome["latency_ms"] <= high:
+            raise Infeasible(f"latency {outcome['latency_ms']:.2f} ms is not within {low:g} to {high:g} ms")
         return time.perf_counter() - start
 
     def _measure(self, job: TrainJob) -> dict[str, float]:

@@ -55,9 +55,10 @@ class Training:
         if self.average is not None:
             self.average.decay = math.exp(-1.0 / max(self.recipe.ema * steps_per_epoch, 1.0))
 
-    def save(self, path: Path) -> None:
-        """Write atomically: a reader sees the old checkpoint or the new one."""
+    def save(self, path: Path, **more: Any) -> None:
+        """Write atomically, with `more` plain values: a reader sees the old checkpoint or the new one."""
         state = {
+            **more,
             "spec": self.spec.to_json(),
             "recipe": self.recipe.to_json(),
             "seed": self.seed,
@@ -72,8 +73,8 @@ class Training:
         torch.save(state, part)
         part.replace(path)
 
-    def load(self, path: Path) -> None:
-        """Continue from `path`.
+    def load(self, path: Path) -> dict[str, Any]:
+        """Continue from `path`; returns its whole content.
 
         Raises:
             TrialFailure: the checkpoint belongs to another specification.
@@ -87,6 +88,7 @@ class Training:
         if self.average is not None and state["average"] is not None:
             self.average.module.load_state_dict(state["average"])
         self.epoch, self.step = state["epoch"], state["step"]
+        return state
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

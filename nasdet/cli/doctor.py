@@ -74,11 +74,13 @@ def _operators() -> tuple[bool, str]:
 
 
 def _devices() -> dict[str, tuple[bool, str]]:
-    import torch
+    try:
+        import torch
 
-    from nasdet.driver.plan import cpu_count
-    from nasdet.trainers.precision import native_bf16
-
+        from nasdet.driver.plan import cpu_count
+        from nasdet.trainers.precision import native_bf16
+    except Exception as error:
+        return {"devices": (False, f"{type(error).__name__}: {error}; install torch anew")}
     number = torch.cuda.device_count()
     names = ", ".join(torch.cuda.get_device_name(i) for i in range(number)) or "none, training on the CPU"
     device = "cuda" if number else "cpu"

@@ -22,11 +22,12 @@ def command(bundle: Path, data: str, split: str, as_json: bool) -> None:
       nasdet eval best --data digits --split test
     """
     from nasdet.cli.output import print_json
-    from nasdet.data import open_data
     from nasdet.driver.inspect import evaluate_bundle
     from nasdet.export import read_bundle
+    from nasdet.export.bundle import open_bundle_data
 
-    figures = evaluate_bundle(read_bundle(bundle), open_data(data), split)
+    loaded = read_bundle(bundle)
+    figures = evaluate_bundle(loaded, open_bundle_data(data, loaded.metrics), split)
     if as_json:
         print_json({key: figures[key] for key in KEYS})
         return

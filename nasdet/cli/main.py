@@ -36,11 +36,10 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import `nasdet.cli.<module>` and take its command of that name."""
+        """Import `nasdet.cli.<module>` and take its `command`."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"nasdet.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
+        command: click.Command = importlib.import_module(f"nasdet.cli.{COMMANDS[cmd_name][0]}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -59,10 +58,11 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="nasdet", prog_name="nasdet")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
     """Search, from random initialisation, for the object detector that fits your images and your device.
 
     \b
@@ -72,6 +72,8 @@ def cli(debug: bool) -> None:
       nasdet export --pick best --out best
       nasdet train best --data digits --out trained --epochs 60
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:

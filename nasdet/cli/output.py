@@ -24,13 +24,14 @@ def print_study(summary: dict[str, Any], as_json: bool) -> None:
         return
     from rich.box import SIMPLE
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
     counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n and state != "total")
-    console.print(f"[bold]{summary['study']}[/bold]: {summary['trials']['total']} trials trained ({counts})")
+    console.print(f"[bold]{escape(summary['study'])}[/bold]: {summary['trials']['total']} trials trained ({counts})")
     if not summary["front"]:
-        console.print("no trial was trained in full yet, so there is no front")
+        console.print("no trial was trained in full yet, so there is no front; a larger --time-limit or fewer --max-epochs help")
         return
     names = [n for n in SHOWN if n in summary["front"][0]["values"]]
     table = Table(title="Pareto front (full budget, validation split)", title_justify="left", box=SIMPLE)
@@ -43,7 +44,7 @@ def print_study(summary: dict[str, Any], as_json: bool) -> None:
         table.add_row(member["trial"], *values, *shape)
     console.print(table)
     console.print(f"hypervolume {summary['hypervolume']:.4g} to reference point {_point(summary)}")
-    folder = summary["folder"]
+    folder = escape(summary["folder"])
     console.print(f"next: nasdet ui {folder}", soft_wrap=True)
     console.print(f"      nasdet export {folder} --pick best --out best", soft_wrap=True)
 

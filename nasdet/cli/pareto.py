@@ -30,6 +30,8 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
         raise InputError(f"cannot draw {plot.name!r}", where="--plot", remedy="name a file that ends in .png or .html")
     store = open_study(study)
     records, summary = store.records(), store.summary()
+    if plot is not None and not summary["reference_point"]:
+        raise InputError("no trial was measured yet, so there is nothing to draw", where=store.name)
     try:
         if plot is not None:
             history = hypervolume_history(records, store.objectives, summary["reference_point"])

@@ -11,7 +11,8 @@ import click
 def command(study: str | None, as_json: bool) -> None:
     """Go on with STUDY (a folder or a name; left out: the newest).
 
-    Trials that are finished are kept, paused and interrupted ones go on from their checkpoints.
+    Trials that are finished are kept, paused and interrupted ones go on from their checkpoints. Of a finished study,
+    what MLflow lacks is written.
 
     \b
     Example:

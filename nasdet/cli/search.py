@@ -48,7 +48,7 @@ def command(
       nasdet search search_spaces/quick.yaml --data ./my_images --time-limit 30m
     """
     from nasdet.cli.options import parse_duration
-    from nasdet.cli.output import print_study
+    from nasdet.cli.output import print_json, print_study
     from nasdet.driver.search import Options, check_search, start_search
     from nasdet.space import load_space
 
@@ -57,9 +57,16 @@ def command(
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
     options = Options(data, study, address, tracking_uri, storage)
     if dry_run:
-        click.echo(check_search(loaded, options), err=as_json)
+        checked = check_search(loaded, options)
+        print_json(checked) if as_json else click.echo(_told(checked))
         return
     print_study(start_search(loaded, options), as_json)
+
+
+def _told(checked: dict[str, Any]) -> str:
+    images = ", ".join(f"{n} {split}" for split, n in checked["images"].items())
+    what = f"{checked['parameters']} parameters, {images} images of {checked['data']}"
+    return f"{checked['space']}: {what}: ready to search"
 
 
 def _as_overrides(options: dict[str, Any]) -> list[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from nasdet.errors import NasdetError
     from nasdet.trainers.job import Reply
 
 
@@ -15,11 +20,11 @@ if TYPE_CHECKING:
 @click.argument("source", type=click.Path(path_type=Path), metavar="SPEC|BUNDLE")
 @click.option("--data", required=True, metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained bundle.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Length of the training; default 72, a 6x schedule.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Length of the training  [default: 72, a 6x schedule]")
 @click.option("--time-limit", metavar="TIME", help="Train as many epochs as fit: 20m, 1h30m.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes (DDP).")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--resume", is_flag=True, help="Go on with the training in --out.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes (DDP)  [default: 1]")
+@click.option("--seed", type=int, help="Of weights, order and augmentation  [default: 0]")
+@click.option("--resume", is_flag=True, help="Go on with the training in --out as it was started.")
 @click.option("--address", metavar="RAY", help="Ray cluster to train on; left out: this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(
@@ -28,8 +33,8 @@ def command(
     out: Path,
     epochs: int | None,
     time_limit: str | None,
-    workers: int,
-    seed: int,
+    workers: int | None,
+    seed: int | None,
     resume: bool,
     address: str | None,
     as_json: bool,
@@ -43,33 +48,20 @@ def command(
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json
-    from nasdet.data import open_data
-    from nasdet.driver.train import read_source, train_detector
-    from nasdet.errors import InputError, NasdetError
+    from nasdet.driver.train import Options, read_source, train_detector
+    from nasdet.errors import InputError
+    from nasdet.export.bundle import open_bundle_data
 
     if epochs is not None and time_limit is not None:
         raise InputError("--epochs and --time-limit exclude each other", remedy="give one of them")
+    options = Options(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address)
     loaded = read_source(source)
-    dataset = open_data(data)
+    dataset = open_bundle_data(data, loaded.card)
     board = _Board()
     try:
-        result = train_detector(
-            loaded,
-            dataset,
-            out,
-            epochs=epochs,
-            time_limit=parse_duration(time_limit, "--time-limit"),
-            workers=workers,
-            seed=seed,
-            resume=resume,
-            address=address,
-            report=board.show,
-        )
+        result = train_detector(loaded, dataset, out, options, resume=resume, report=board.show)
     except KeyboardInterrupt:
-        again = f"nasdet train {source} --data {data} --out {out} --resume"
-        error = NasdetError(f"interrupted; the last epoch is kept. Go on with: {again}")
-        error.exit_code = 130
-        raise error from None
+        raise _interrupted(source, data, out) from None
     finally:
         board.close()
     if as_json:
@@ -82,32 +74,50 @@ def command(
     click.echo(f"next: nasdet eval {out} --data {data} --split test")
 
 
+def _interrupted(source: Path, data: str, out: Path) -> NasdetError:
+    from nasdet.errors import NasdetError
+    from nasdet.export.bundle import LAST, TRAINING
+
+    if (out / TRAINING / LAST).exists():
+        again = shlex.join(["nasdet", "train", str(source), "--data", data, "--out", str(out), "--resume"])
+        error = NasdetError(f"interrupted; the last epoch is kept. Go on with: {again}")
+    else:
+        error = NasdetError("interrupted in the first epoch, nothing is kept; start again with the same command")
+    error.exit_code = 130
+    return error
+
+
 class _Board:
     """A progress bar on a terminal; a line per evaluation elsewhere."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        self._bar: Progress | None = None
 
-        self._console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} epochs"))
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
-        self._task: Any = None
-
-    def show(self, reply: Reply) -> None:
+    def show(self, reply: Reply, terminal: TextIO) -> None:
         """One epoch is over."""
         if reply.kind != "epoch":
             return
         values, total = reply.values, int(reply.values["epochs"])
-        if self._task is None:
-            self._task = self._bar.add_task("training", total=total)
-            if self._console.is_terminal:
-                self._bar.start()
-        self._bar.update(self._task, completed=reply.epoch, total=total, description=f"loss {values['loss']:.3f}")
+        bar = self._bar = self._bar or self._begin(terminal, total)
+        bar.update(bar.task_ids[0], completed=reply.epoch, total=total, description=f"loss {values['loss']:.3f}")
         if "ap" in values:
             figures = f"AP {values['ap']:.4f}  AP50 {values['ap50']:.4f}"
-            self._bar.console.print(f"epoch {reply.epoch:>4}/{total}  loss {values['loss']:.3f}  {figures}")
+            bar.console.print(f"epoch {reply.epoch:>4}/{total}  loss {values['loss']:.3f}  {figures}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _begin(self, terminal: TextIO, total: int) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} epochs"))
+        console = Console(file=terminal, highlight=False, soft_wrap=not terminal.isatty())
+        mine = terminal is sys.stderr  # else stderr is a log, and what libraries print must stay there
+        bar = Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=mine, redirect_stderr=mine)
+        bar.add_task("training", total=total)
+        if console.is_terminal:
+            bar.start()
+        return bar

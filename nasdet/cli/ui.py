@@ -39,15 +39,16 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
       nasdet ui
       nasdet ui digits-1 --port 5001
     """
+    from nasdet.driver.tracking import store_uri
     from nasdet.search import open_study
     from nasdet.tracking import public_uri
 
     store = open_study(study)
     uri = store_uri(store)
+    _prepare(store, uri)
     if uri.startswith(("http://", "https://")):
         click.echo(json.dumps({"url": public_uri(uri)}) if as_json else f"the study is tracked at {public_uri(uri)}")
         return
-    _prepare(store, uri)
     port = _port(host, port)
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     log = store.dir / "logs" / "mlflow-ui.log"
@@ -59,43 +60,15 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
         raise _died(log)
 
 
-def store_uri(store: StudyStore) -> str:
-    """Where the study is tracked; a store that has moved with the study is found beside it."""
-    from nasdet.tracking import default_uri, sqlite_path
-
-    uri = store.config.get("tracking_uri") or default_uri(store.dir)
-    path = sqlite_path(uri)
-    return default_uri(store.dir) if path is not None and not path.exists() else uri
-
-
 def _prepare(store: StudyStore, uri: str) -> None:
-    """Repair the locations of a moved store; write the study into a store that does not know it."""
-    from nasdet.analysis.fronts import hypervolume_history
-    from nasdet.analysis.plots import draw_front
-    from nasdet.tracking import MlflowTracker, holds, relocate, replay, sqlite_path, study_key
+    """Write what the store lacks, and repair the locations of one that has moved."""
+    from nasdet.driver.tracking import write_missing
+    from nasdet.tracking import relocate, sqlite_path
 
+    write_missing(store)
     path = sqlite_path(uri)
-    if path is None:
-        return
-    if holds(path, study_key(store.dir)):
+    if path is not None:
         relocate(path)
-        return
-    click.echo(f"writing the study into {path}", err=True)
-    records, summary = store.records(), store.summary()
-    history = hypervolume_history(records, store.objectives, summary["reference_point"])
-    replay(
-        MlflowTracker(uri, store.space.name, store.name, store.dir),
-        config={
-            "data": store.config.get("data", ""),
-            "budget": store.space.budget.model_dump(mode="json", exclude_none=True),
-        },
-        space_yaml=store.space.to_yaml(),
-        records=records,
-        summary=summary,
-        history=history,
-        draw=lambda folder: draw_front(summary, records, history, folder),
-        status="KILLED" if summary["trials"]["running"] else "FINISHED",
-    )
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
         number: id of the image if the annotation has none.
         log: where faults are counted.
     """
-    boxes = _in_pixels(raw, scan, log)
+    boxes, scale = _in_pixels(raw, scan, log)
     keep = np.array([_usable(box, obj.where, log) for box, obj in zip(boxes, raw.objects, strict=True)], bool)
     objects = list(itertools.compress(raw.objects, keep))
     boxes = np.stack([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1).reshape(-1, 4)
@@ -41,7 +41,7 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
     crowd = np.array([o.crowd for o in objects], bool)
     sides = boxes[:, 2:] - boxes[:, :2]
     own = sides[:, 0] * sides[:, 1]
-    stated = np.array([np.nan if o.area is None else o.area for o in objects], np.float64)
+    stated = np.array([np.nan if o.area is None else o.area * scale for o in objects], np.float64)
     area = np.where(np.isnan(stated), own, np.minimum(stated, own)).astype(np.float32)
     _report_duplicates(boxes, labels, crowd, [o.where for o in objects], log)
     return ImageRecord(
@@ -50,8 +50,8 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
     )  # fmt: skip
 
 
-def _in_pixels(raw: RawImage, scan: Scan, log: DefectLog) -> AnyBoxes:
-    """Boxes in pixels of the upright image, `(n, 4)` float64.
+def _in_pixels(raw: RawImage, scan: Scan, log: DefectLog) -> tuple[AnyBoxes, float]:
+    """Boxes in pixels of the upright image, `(n, 4)` float64, and pixels of it per stated pixel.
 
     Annotations refer to the upright image, unless the stated size is that of the pixel grid as stored and the two
     differ (EXIF orientation 5 to 8): then the boxes are turned with the image. A size stated at another scale scales
@@ -60,19 +60,19 @@ def _in_pixels(raw: RawImage, scan: Scan, log: DefectLog) -> AnyBoxes:
     boxes: AnyBoxes = np.array([o.box for o in raw.objects], np.float64).reshape(-1, 4)
     size = np.array([scan.width, scan.height], np.float64)
     if raw.relative:
-        return boxes * np.tile(size, 2)
+        return boxes * np.tile(size, 2), 1.0
     if raw.size is None or raw.size == (scan.width, scan.height):
-        return boxes
+        return boxes, 1.0
     if scan.orientation >= 5 and raw.size == (scan.height, scan.width):
         log.add("boxes in the unrotated pixel grid", raw.path.name, "repaired")
-        return upright_boxes(boxes, scan.orientation, *raw.size)
+        return upright_boxes(boxes, scan.orientation, *raw.size), 1.0
     example = f"{raw.path.name}: {raw.size[0]}x{raw.size[1]} stated, {scan.width}x{scan.height} read"
     ratio: npt.NDArray[np.float64] = size / np.array(raw.size)
     if abs(ratio[0] / ratio[1] - 1) <= _SAME_ASPECT:
         log.add("boxes stated at another image scale", example, "repaired")
-        return boxes * np.tile(ratio, 2).astype(np.float64)
+        return boxes * np.tile(ratio, 2), float(ratio.prod())
     log.add("image size differs from the stated one", example, "reported")
-    return boxes
+    return boxes, 1.0
 
 
 def _usable(box: AnyBoxes, where: str, log: DefectLog) -> bool:

@@ -181,7 +181,7 @@ def _read_source(
 def _read_image_entry(entry: Any, source: _Source, finder: ImageFinder, log: DefectLog, group: str) -> RawImage | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or entry.get("id") is None:
         raise InputError(f"an image needs an id and a file_name, got {str(entry)[:80]}", where=str(source.path))
-    path = finder.find(entry["file_name"])
+    path = finder.find(entry["file_name"], split=source.split)
     if path is None:
         log.add("missing image", f"{source.path.name}: {entry['file_name']}", "skipped")
         return None

@@ -193,6 +193,8 @@ def _split(
         chosen, rule = list(stated), "as stated by the files"
     if any(r.group for r in records) and rule != "as stated by the files":
         rule += f", {len(set(keys))} groups kept together"
+    if missed := chosen.count(""):
+        rule += f"; {missed} images in folders that name no split are left out"
     if "train" not in chosen:
         raise InputError(
             "no training images", where=source.where,

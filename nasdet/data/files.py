@@ -28,30 +28,39 @@ class ImageFinder:
     """Looks image names up below a folder: relative to it, then `images/`, `JPEGImages/`, `train2017/`, `val2017/`."""
 
     def __init__(self, root: Path, extra: Iterable[Path] = ()) -> None:
-        self._folders = list(dict.fromkeys([*extra, *(root / p for p in _PLACES)]))
+        self._named = list(extra)
+        self._folders = [*self._named, *(root / p for p in _PLACES)]
         for top in (root / "images", root):
             if top.is_dir():
                 self._folders += [d for d in sorted(top.iterdir()) if d.is_dir() and split_of(d.name)]
         self._folders = [d for d in dict.fromkeys(self._folders) if d.is_dir()]
         self._listing: dict[Path, dict[str, Path]] = {}
 
-    def find(self, name: str, *, prefer: Path | None = None) -> Path | None:
-        """The file of this name (with any image suffix if it has none), or None."""
+    def find(self, name: str, *, split: str = "", prefer: Path | None = None) -> Path | None:
+        """The file of this name, or None; folders that are named after another split than `split` come last."""
         name = name.replace("\\", "/")
-        for folder in ([prefer] if prefer else []) + self._folders:
+        for folder in self._ordered(split, prefer):
             path = folder / name
             if path.is_file():
                 return path
         return None
 
-    def find_stem(self, stem: str, *, prefer: Path | None = None) -> Path | None:
-        """The image of this name without suffix, or None."""
-        for folder in ([prefer] if prefer else []) + self._folders:
+    def find_stem(self, stem: str, *, split: str = "", prefer: Path | None = None) -> Path | None:
+        """The image of this name without suffix, or None; see `find`."""
+        for folder in self._ordered(split, prefer):
             base = folder / stem
             found = self._images_in(base.parent).get(base.name)
             if found is not None:
                 return found
         return None
+
+    def _ordered(self, split: str, prefer: Path | None) -> list[Path]:
+        """Equal names may occur in the folders of several splits (0001.jpg in train and in val)."""
+
+        def is_of_another(folder: Path) -> bool:
+            return bool(split) and folder not in self._named and split_of(folder.name) not in ("", split)
+
+        return ([prefer] if prefer else []) + sorted(self._folders, key=is_of_another)
 
     def _images_in(self, folder: Path) -> dict[str, Path]:
         if folder not in self._listing:

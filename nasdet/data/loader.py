@@ -55,8 +55,9 @@ class TrainBatches:
 
     def __init__(
         self, split: CachedSplit, *, augment: AugmentSpec, batch_size: int, epoch: int, seed: int, rank: int,
-        world: int, fill: tuple[float, ...], workers: int = 0,
+        world: int, fill: tuple[float, ...], workers: int = 0, least: int = 1,
     ) -> None:  # fmt: skip
+        self._least = least
         self._split, self._augment, self._blank, self._workers = split, augment, blank(split, fill), workers
         self._batch_size, self._rank = batch_size, rank
         self._seed, self._epoch = seed, epoch
@@ -64,7 +65,7 @@ class TrainBatches:
         self._order = np.random.default_rng((seed, epoch)).permutation(len(split))
 
     def __len__(self) -> int:
-        return max(1, len(self._split) // self._global_batch)
+        return max(self._least, len(self._split) // self._global_batch)
 
     def __iter__(self) -> Iterator[Batch]:
         return _run(self.batch, len(self), self._workers)
@@ -108,12 +109,12 @@ class EvalBatches:
 
 def train_loader(
     split: CachedSplit, *, augment: AugmentSpec, batch_size: int, epoch: int, seed: int, rank: int = 0, world: int = 1,
-    fill: tuple[float, ...], workers: int = 0,
+    fill: tuple[float, ...], workers: int = 0, least: int = 1,
 ) -> TrainBatches:  # fmt: skip
     """Augmented batches of one epoch.
 
     The last part of an epoch that fills no global batch (batch_size x world) is left out; if the whole split is
-    smaller, there is one step and images repeat in it, each time augmented anew.
+    smaller, there are `least` steps and images repeat in them, each time augmented anew.
 
     Args:
         split: cached training images.
@@ -125,10 +126,11 @@ def train_loader(
         world: number of processes.
         fill: value of each channel where the canvas shows no image, in stored units.
         workers: processes that prepare batches; 0: this one does, which has no core to spare on a CPU.
+        least: steps of the shortest epoch.
     """
     return TrainBatches(
         split, augment=augment, batch_size=batch_size, epoch=epoch, seed=seed, rank=rank, world=world, fill=fill,
-        workers=workers,
+        workers=workers, least=least,
     )  # fmt: skip
 
 

@@ -74,13 +74,13 @@ def _split_files(root: Path, lists: dict[str, Path], log: DefectLog, finder: Ima
     everything = find_voc(root)
     if not lists:
         return [(p, split_of(p.parent.name) if p.parent != root else "") for p in everything]
-    by_stem = {p.stem: p for p in everything}
     chosen: list[tuple[Path, str]] = []
     for split, part in lists.items():
         if part.is_dir():
             chosen += [(p, split) for p in sorted(part.rglob("*.xml"))]
             continue
-        for stem in dict.fromkeys(_stem(line) for line in read_lines(part)):
+        by_stem = {p.stem: p for p in sorted(everything, key=lambda p: split_of(p.parent.name) == split)}
+        for stem in dict.fromkeys(line if line in by_stem else _stem(line) for line in read_lines(part)):
             if stem in by_stem:
                 chosen.append((by_stem[stem], split))
             else:
@@ -113,8 +113,8 @@ def _read_file(
     except ElementTree.ParseError as error:
         raise InputError(f"is not valid XML ({error})", where=str(path), remedy="write the file again") from None
     file_name = (root.findtext("filename") or "").strip()
-    image = finder.find_stem(path.stem, prefer=path.parent)
-    image = image or (finder.find(file_name, prefer=path.parent) if file_name else None)
+    image = finder.find_stem(path.stem, split=split, prefer=path.parent)
+    image = image or (finder.find(file_name, split=split, prefer=path.parent) if file_name else None)
     if image is None:
         log.add("missing image", f"{path.name}: {file_name or path.stem}", "skipped")
         return None

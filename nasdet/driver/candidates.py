@@ -9,6 +9,13 @@ from typing import Any
 from nasdet.models import count_costs
 from nasdet.search import Candidate
 from nasdet.space import DataInfo, SearchSpace, build_specs
+from nasdet.space.specs import Recipe
+
+
+def not_split(recipe: Recipe, workers: int) -> str:
+    """Why a batch cannot be split over so many workers; empty if it can."""
+    whole = recipe.batch_size % (workers * recipe.accumulate) == 0
+    return "" if whole else f"batch size {recipe.batch_size} does not split over {workers} workers"
 
 
 def builder(space: SearchSpace, info: DataInfo, workers: int) -> Callable[[dict[str, Any]], Candidate]:
@@ -24,9 +31,7 @@ def builder(space: SearchSpace, info: DataInfo, workers: int) -> Callable[[dict[
         built = build_specs(space, params, info, workers)
         if built.spec is None or built.recipe is None or built.infeasible:
             return Candidate(None, None, {}, built.infeasible)
-        parts = workers * built.recipe.accumulate
-        if built.recipe.batch_size % parts:
-            reason = f"batch size {built.recipe.batch_size} does not split over {workers} workers"
+        if reason := not_split(built.recipe, workers):
             return Candidate(None, None, {}, reason)
         costs = count_costs(built.spec)
         values = {"params_m": costs.params_m, "gflops": costs.gflops}

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from nasdet.driver.candidates import not_split
+from nasdet.driver.plan import cpu_count, workers_of_a_trial
 from nasdet.errors import InputError
 from nasdet.models import build_detector, count_costs
 from nasdet.space import RULES, Built, DataInfo, SearchSpace, build_specs
@@ -63,10 +65,10 @@ def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, s
         infeasible (share and reasons), rules (all, with how often each acted), time (estimate and its assumptions).
     """
     data = info if info is not None else AssumedData()
-    workers = space.resources.workers if isinstance(space.resources.workers, int) else 1
+    workers = workers_of_a_trial(space.resources, cpus=cpu_count(), gpus=torch.cuda.device_count())
     rng = random.Random(seed)
     given = [*space.points, *({} for _ in range(samples))]
-    drawn = [_draw(space, build_specs(space, space.sample(rng, g), data, workers)) for g in given]
+    drawn = [_draw(space, build_specs(space, space.sample(rng, g), data, workers), workers) for g in given]
     feasible = [s for s in drawn if not s.reason]
     return {
         "space": space.name,
@@ -85,10 +87,12 @@ def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, s
     }
 
 
-def _draw(space: SearchSpace, built: Built) -> _Sample:
+def _draw(space: SearchSpace, built: Built, workers: int) -> _Sample:
     if built.infeasible:
         return _Sample(built, built.infeasible)
-    spec, _ = built.candidate
+    spec, recipe = built.candidate
+    if reason := not_split(recipe, workers):
+        return _Sample(built, reason)
     try:
         costs = count_costs(spec)
     except InputError as error:
@@ -169,7 +173,8 @@ def _time(space: SearchSpace, data: DataInfo, feasible: Sequence[_Sample]) -> di
             f"this machine's {device}, at its present load, trains one candidate at a time on all "
             f"cores; {rate:.0f} images/s from forward and backward passes of the median "
             f"candidate, scaled by multiply-adds; {epochs:.1f} epochs per trial "
-            f"under {space.scheduler.kind}; {TRIAL_SECONDS:g} s per trial and {START_SECONDS:g} s start beside it"
+            f"under {space.scheduler.kind}, promotions of left-over time not counted; {TRIAL_SECONDS:g} s per trial "
+            f"and {START_SECONDS:g} s start beside it"
         ),
     }
 

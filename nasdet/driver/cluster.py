@@ -4,6 +4,8 @@ cluster is used as it is."""
 from __future__ import annotations
 
 import os
+import socket
+import sys
 
 from nasdet.driver.plan import cpu_count
 from nasdet.errors import InputError
@@ -16,6 +18,18 @@ _SETTINGS = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_worker_niceness": "0",  # Ray's 15 lets any other process starve the training
 }
+REMEDY = "start one with ray start --head, or leave --address out"
+
+
+def check_address(address: str | None) -> None:
+    """Raise `InputError` if nothing listens at HOST:PORT or ray://HOST:PORT: Ray itself takes minutes to say so."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # this machine, or a name such as auto that only Ray can resolve
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"cannot reach Ray: {error}", where=f"--address {address}", remedy=REMEDY) from None
 
 
 def connect(address: str | None = None) -> tuple[int, int]:
@@ -24,6 +38,7 @@ def connect(address: str | None = None) -> tuple[int, int]:
     Raises:
         InputError: nothing answers at the address.
     """
+    check_address(address)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
@@ -37,14 +52,20 @@ def connect(address: str | None = None) -> tuple[int, int]:
         raise InputError(
             f"cannot reach Ray: {reason}",
             where=f"--address {address}" if address else "Ray",
-            remedy="start one with ray start --head, or leave --address out",
+            remedy=REMEDY,
         ) from error
-    total = ray.cluster_resources()
-    return int(total.get("CPU", 1)), int(total.get("GPU", 0))
+    return usable([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def usable(nodes: list[dict[str, float]]) -> tuple[int, int]:
+    """CPU cores and GPUs to spread workers over; every GPU counts the cores that the poorest GPU node has for one."""
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    if gpus:
+        return gpus * min(int(node.get("CPU", 1) / node["GPU"]) for node in nodes if node.get("GPU")), gpus
+    return int(sum(node.get("CPU", 0) for node in nodes)) or 1, 0
 
 
 def disconnect() -> None:
-    """Leave the cluster, or end the Ray that was started here."""
-    import ray
-
-    ray.shutdown()
+    """Leave the cluster, or end the Ray that was started here; nothing to do where Ray was never imported."""
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()

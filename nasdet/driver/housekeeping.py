@@ -1,11 +1,15 @@
-"""Deletes what a study no longer needs. One decision: checkpoints stay for paused and running trials, weights for
-members of the front and paused trials; everything else can be trained again from its record."""
+"""Deletes what a study no longer needs. One decision: checkpoints stay for paused and running trials, up to the space's
+`resources.disk_gb`, and weights for paused trials and for whatever a rule of `export --pick` may choose; everything
+else can be trained again from its record."""
 
 from __future__ import annotations
 
 from nasdet.search import Engine, StudyStore
+from nasdet.space import Objective
 from nasdet.space.pareto import front
 from nasdet.space.trial import TrialRecord
+
+COSTS = ("latency_ms", "params_m", "gflops")
 
 
 class Housekeeping:
@@ -21,9 +25,14 @@ class Housekeeping:
         """Nothing to do."""
 
     def changed(self, record: TrialRecord, engine: Engine) -> None:
-        """Delete files of trials that left the front or ended off it."""
+        """Keep the checkpoints within the disk limit, and delete files that nothing needs any more."""
+        self._make_room(engine)
+        self.prune()
+
+    def prune(self) -> None:
+        """Delete checkpoints of trials that ended, and weights that no rule can pick."""
         records = self._store.records()
-        kept = {r.trial for r in front(records, self._store.objectives)}
+        kept = self._pickable(records)
         for other in records:
             folder = self._store.trial_dir(other.trial)
             if other.state in ("paused", "running") or not folder.exists():
@@ -33,3 +42,26 @@ class Housekeeping:
                 (folder / "weights.safetensors").unlink(missing_ok=True)
                 if not any(folder.iterdir()):
                     folder.rmdir()
+
+    def _pickable(self, records: list[TrialRecord]) -> set[str]:
+        """The front, and the front over all costs: the best trial within any bounds on costs stands on it."""
+        objectives = self._store.objectives
+        known = {o.name for o in objectives}
+        complete = [r for r in records if r.state == "complete"]
+        further = [c for c in COSTS if c not in known and all(c in r.values for r in complete)]
+        wider = [*objectives, *(Objective(c, "min") for c in further)]
+        return {r.trial for r in (*front(records, objectives), *front(records, wider))}
+
+    def _make_room(self, engine: Engine) -> None:
+        """Give up the paused trials least worth going on with while their checkpoints exceed the disk limit."""
+        limit = self._store.space.resources.disk_gb
+        paused = engine.paused()
+        sizes = [_size(self._store, record) for record in paused]
+        while sum(sizes) > limit * 1e9:
+            engine.stop(paused.pop().trial, f"its checkpoint made room: resources.disk_gb is {limit:g}")
+            sizes.pop()
+
+
+def _size(store: StudyStore, record: TrialRecord) -> int:
+    path = store.trial_dir(record.trial) / "checkpoint.pt"
+    return path.stat().st_size if path.exists() else 0

@@ -19,6 +19,7 @@ from nasdet.data.images import is_image
 from nasdet.driver.plan import cpu_count
 from nasdet.errors import InputError
 from nasdet.export import Bundle
+from nasdet.export.bundle import writing
 from nasdet.models import Detections, Detector
 from nasdet.trainers.evaluate import evaluate
 from nasdet.trainers.ranks import Ranks
@@ -68,12 +69,16 @@ def predict_images(bundle: Bundle, sources: Sequence[Path], out: Path, *, score:
     Returns:
         `images`, `boxes`, `out`, and `predictions`: one entry per image as in predictions.json
         (`file`, `width`, `height`, `boxes`: class, score, xyxy pixels of the image).
+
+    Raises:
+        InputError: an image cannot be read, or `out` cannot be written.
     """
     files = list(_image_files(sources))
     device = best_device()
     torch.set_num_threads(cpu_count())
     detector = bundle.load_detector(str(device))
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     entries, channels = [], bundle.spec.input.channels
     for number, file in enumerate(files):
         pixels = with_channels(read_image(file, alpha=channels == 4), channels, str(file))
@@ -83,8 +88,10 @@ def predict_images(bundle: Bundle, sources: Sequence[Path], out: Path, *, score:
             for box, s, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
         ]
         entries.append({"file": str(file), "width": pixels.shape[1], "height": pixels.shape[0], "boxes": boxes})
-        draw(pixels, boxes, bundle.classes).save(out / f"{number:04d}-{file.stem}.png")
-    (out / "predictions.json").write_text(json.dumps(entries, indent=1))
+        with writing(out):
+            draw(pixels, boxes, bundle.classes).save(out / f"{number:04d}-{file.stem}.png")
+    with writing(out):
+        (out / "predictions.json").write_text(json.dumps(entries, indent=1))
     total = sum(len(entry["boxes"]) for entry in entries)
     return {"images": len(files), "boxes": total, "out": str(out), "predictions": entries}
 

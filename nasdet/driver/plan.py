@@ -1,5 +1,5 @@
 """How a study uses the machine. One decision: `auto` is resolved once, before anything starts, into numbers that are
-stored with the study and shown to the user."""
+stored with the study and shown to the user; a resume on another machine resolves it anew."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nasdet.errors import InputError
 from nasdet.space import SearchSpace
+from nasdet.space.schema import Resources
 from nasdet.trainers.job import GroupConfig
 
 TRIAL_CPUS = 0.01
@@ -43,25 +44,37 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def workers_of_a_trial(wanted: Resources, *, cpus: int, gpus: int) -> int:
+    """Workers that train one trial together, whether or not there are so many here."""
+    if wanted.workers != "auto":
+        return wanted.workers
+    return 1 if wanted.device == "cuda" or (wanted.device == "auto" and gpus) else min(2, cpus)
+
+
 def make_plan(space: SearchSpace, *, cpus: int, gpus: int) -> Plan:
-    """Resolve `resources` of a space for a cluster of so many CPU cores and GPUs.
+    """`resolve` for a space, whose latency must be measurable too; raises as that."""
+    if space.latency.device == "cuda" and not gpus:
+        raise InputError("no GPU here", where="latency.device", remedy="use --set latency.device=cpu or a cluster")
+    return resolve(space.resources, cpus=cpus, gpus=gpus)
+
+
+def resolve(wanted: Resources, *, cpus: int, gpus: int) -> Plan:
+    """What `auto` means on a machine or cluster of so many CPU cores and GPUs.
 
     Without a GPU a trial gets two workers where there are two cores: data parallel single-threaded workers use small
     machines better than threads within one convolution (docs/log.md). With GPUs every trial gets one.
 
     Raises:
-        InputError: the space asks for more than there is.
+        InputError: more is asked for than there is.
     """
-    wanted = space.resources
     device = ("cuda" if gpus else "cpu") if wanted.device == "auto" else wanted.device
-    units = gpus if device == "cuda" else cpus
+    units, noun = (gpus, "GPUs") if device == "cuda" else (cpus, "cores")
     if device == "cuda" and not gpus:
         raise InputError("no GPU here", where="resources.device", remedy="use --set resources.device=cpu or a cluster")
-    default_workers = 1 if device == "cuda" else min(2, cpus)
-    workers = default_workers if wanted.workers == "auto" else wanted.workers
+    workers = workers_of_a_trial(wanted, cpus=cpus, gpus=gpus)
     if workers > units:
         raise InputError(
-            f"{workers} workers per trial but only {units} {'GPUs' if gpus else 'cores'}",
+            f"{workers} workers per trial but only {units} {noun}",
             where="resources.workers",
             remedy=f"use --workers {units} or a larger cluster",
         )
@@ -69,11 +82,18 @@ def make_plan(space: SearchSpace, *, cpus: int, gpus: int) -> Plan:
     concurrent = default_concurrent if wanted.concurrent == "auto" else wanted.concurrent
     if workers * concurrent > units:
         raise InputError(
-            f"{concurrent} trials x {workers} workers but only {units} {'GPUs' if gpus else 'cores'}",
+            f"{concurrent} trials x {workers} workers but only {units} {noun}",
             where="resources.concurrent",
             remedy=f"use --concurrent {units // workers}",
         )
-    threads = max(1, cpus // (workers * concurrent)) if wanted.threads == "auto" else wanted.threads
+    most = max(1, cpus // (workers * concurrent))
+    threads = most if wanted.threads == "auto" else wanted.threads
+    if threads > most:
+        raise InputError(
+            f"{threads} threads for each of {workers * concurrent} workers but only {cpus} cores",
+            where="resources.threads",
+            remedy=f"use --set resources.threads={most} or a larger cluster",
+        )
     return Plan(device, workers, concurrent, threads)
 
 

@@ -1,5 +1,5 @@
 """What the user sees of a running search. One decision: on a terminal a few lines that update in place, elsewhere one
-line per event; never a word of Ray, Optuna or MLflow."""
+line per event; never a word of Ray, Optuna or MLflow, and no markup in texts that are not ours."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from nasdet.data import Dataset
@@ -32,11 +33,11 @@ class Progress:
 
     def phase(self, text: str) -> None:
         """Say what is going on before the first trial."""
-        self._console.print(f"[dim]{text} ...[/dim]")
+        self._console.print(f"[dim]{escape(text)} ...[/dim]")
 
     def warn(self, line: str) -> None:
         """Say something that does not stop the search."""
-        self._console.print(f"[yellow]note:[/yellow] {line}")
+        self._console.print(f"[yellow]note:[/yellow] {escape(line)}")
 
     def start(self, store: StudyStore, dataset: Dataset, plan: Plan) -> None:
         """Show what will be searched, on what, and how to look at it."""
@@ -46,15 +47,24 @@ class Progress:
         limit = f", at most {_span(budget.time_limit)}" if budget.time_limit else ""
         trials = f"{budget.trials} trials" if budget.trials else "as many trials as fit"
         rungs = "/".join(map(str, space.rungs()))
-        self._console.print(f"[bold]{space.name}[/bold] on {info.name}: {counts} images, {len(info.classes)} classes")
-        self._console.print(f"objectives: {goals}")
+        name = f"[bold]{escape(space.name)}[/bold] on {escape(info.name)}"
+        self._console.print(f"{name}: {escape(counts)} images, {len(info.classes)} classes")
+        self._console.print(f"objectives: {escape(goals)}")
         self._console.print(f"budget: {trials} of {budget.epochs} epochs (compared at {rungs}){limit}")
-        self._console.print(f"{plan.describe()}; study folder {store.dir}")
-        self._console.print(f"[dim]watch in MLflow: nasdet ui {store.dir}   stop: Ctrl-C[/dim]")
+        folder = escape(str(store.dir))
+        self._console.print(f"{plan.describe()}; study folder {folder}")
+        self._console.print(f"[dim]watch in MLflow: nasdet ui {folder}   stop: Ctrl-C[/dim]")
         self._console.print("[dim]starting the worker group ...[/dim]")
         self._store = store
         if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=2, get_renderable=self._render, transient=True)
+            self._live = Live(
+                console=self._console,
+                refresh_per_second=2,
+                get_renderable=self._render,
+                transient=True,
+                redirect_stdout=False,  # both lead to log.txt, and what libraries print must stay there
+                redirect_stderr=False,
+            )
             self._live.start()
 
     def started(self, record: TrialRecord, stop: int) -> None:
@@ -71,7 +81,7 @@ class Progress:
         self._current.pop(record.trial, None)
         clock = _span(time.monotonic() - self._began)
         if record.state in ("failed", "infeasible"):
-            self._console.print(f"{clock:>7}  {record.trial}  [red]{record.state}[/red]: {record.reason}")
+            self._console.print(f"{clock:>7}  {record.trial}  [red]{record.state}[/red]: {escape(record.reason)}")
             return
         figures = "  ".join(_figure(name, record.values) for name in _shown(record))
         mark = "[green]full[/green]" if record.state == "complete" else f"{record.epochs:>3} ep"
@@ -87,7 +97,7 @@ class Progress:
             self._console.print(self._line(), soft_wrap=True)
 
     def _render(self) -> Group:
-        lines = [Text.from_markup(f"[cyan]{text}[/cyan]") for text in self._current.values()]
+        lines = [Text(text, style="cyan") for text in list(self._current.values())]
         return Group(*lines, self._line())
 
     def _line(self) -> Text:

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+LOG = "log.txt"
+"""Of a study, in its folder."""
+
 
 @contextmanager
 def quiet(log: Path) -> Iterator[TextIO]:

@@ -8,25 +8,25 @@ import datetime
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from nasdet.data import Dataset, default_cache_root, open_data
 from nasdet.driver.candidates import builder
-from nasdet.driver.cluster import connect, disconnect
+from nasdet.driver.cluster import check_address, connect, disconnect
 from nasdet.driver.events import Observers
 from nasdet.driver.housekeeping import Housekeeping
 from nasdet.driver.plan import Plan, cpu_count, group_config, make_plan
 from nasdet.driver.progress import Progress
-from nasdet.driver.quiet import last_lines, quiet
-from nasdet.driver.tracking import Tracking
+from nasdet.driver.quiet import LOG, last_lines, quiet
+from nasdet.driver.tracking import Outcome, Tracking, write_missing
 from nasdet.errors import InputError, NasdetError
 from nasdet.search import Engine, StudyStore, study_root, summarise
+from nasdet.search.summary import NOT_TRAINED
 from nasdet.space import SearchSpace
-from nasdet.tracking import check_tracking_uri
-
-LOG = "log.txt"
+from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri
+from nasdet.trainers.job import GroupConfig
 
 
 class Interrupted(NasdetError):
@@ -52,7 +52,8 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
     """Run a new study; returns the object that `nasdet search --json` prints.
 
     Raises:
-        InputError: the data, the folder, the tracking URI or the resources do not work.
+        InputError: the data, the folder, a URI, the address or the resources do not work. Unless a trial was trained,
+            no study is left behind, so that the corrected command may use the same folder.
         Interrupted: by Ctrl-C.
         NasdetError: every trial fails.
     """
@@ -63,19 +64,32 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
         "data": dataset.info.source,
         "classes": list(dataset.info.classes),
         "address": options.address,
-        "tracking_uri": options.tracking_uri,
-        "storage": options.storage,
+        "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
+        "storage": options.storage and absolute_uri(options.storage),
         "wall_seconds": 0.0,
     }
-    return _run(StudyStore.create(folder, config, space), dataset)
+    store = StudyStore.create(folder, config, space)
+    try:
+        return _run(store, dataset)
+    except InputError:
+        if all(record.state in NOT_TRAINED for record in store.records()):
+            store.remove()
+        raise
 
 
 def resume_search(store: StudyStore) -> dict[str, Any]:
-    """Go on with a study that was interrupted; a finished one is returned as it is. Raises as `start_search`."""
-    if store.config.get("finished"):
-        return summarise(store)
-    check_tracking_uri(store.config.get("tracking_uri"))
-    return _run(store, open_study_data(store.config["data"], store.space))
+    """Go on with a study that was interrupted; a finished one only gets written what MLflow lacks of it.
+
+    Raises:
+        InputError: the data, the address or the resources do not work any more. A tracking server that does not answer
+            is no reason: the search goes on and says so.
+        Interrupted: by Ctrl-C.
+        NasdetError: every trial fails.
+    """
+    if not store.config.get("finished"):
+        return _run(store, open_study_data(store.config["data"], store.space))
+    write_missing(store)
+    return summarise(store)
 
 
 def open_study_data(source: str, space: SearchSpace) -> Dataset:
@@ -85,44 +99,59 @@ def open_study_data(source: str, space: SearchSpace) -> Dataset:
 
 
 def _run(store: StudyStore, dataset: Dataset) -> dict[str, Any]:
+    """Bring Ray up, search, and leave one line for whatever ended it."""
     log = store.dir / LOG
     with quiet(log) as terminal:
         progress = Progress(terminal)
-        tracking = Tracking(store, warn=progress.warn)
-        progress.phase("starting Ray")
-        cpus, gpus = connect(store.config.get("address"))
-        plan = make_plan(store.space, cpus=cpus, gpus=gpus)
-        engine = Engine(store, builder(store.space, dataset.info, plan.workers))
-        observers = Observers(progress, tracking, Housekeeping(store))
-        outcome: Literal["FINISHED", "FAILED", "KILLED"] = "KILLED"
         try:
-            progress.start(store, dataset, plan)
-            _tune(engine, plan, dataset, observers)
-            engine.close()
-            store.save_config(finished=True)
-            outcome = "FINISHED"
+            progress.phase("starting Ray")
+            cpus, gpus = connect(store.config.get("address"))
+            _search(store, dataset, make_plan(store.space, cpus=cpus, gpus=gpus), progress)
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; finished trials are kept. Go on with: nasdet resume {store.dir}") from None
         except InputError:
-            outcome = "FAILED"
             raise
         except NasdetError as error:
-            outcome = "FAILED"
             said = " | ".join(last_lines(log, 2))
             raise NasdetError(f"{error} (the log {log} ends with: {said})") from error
         finally:
-            store.save_config(wall_seconds=engine.elapsed)
-            progress.close(engine)
-            tracking.close(engine, outcome)
             disconnect()
     return summarise(store)
 
 
-def _tune(engine: Engine, plan: Plan, dataset: Dataset, observers: Observers) -> None:
+def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress) -> None:
+    """Search until the engine has no job left; however it ends, the terminal and MLflow are brought up to date."""
+    group = group_config(store.space, plan, source=dataset.info.source, cache_root=default_cache_root())
+    latency = {"device": group.latency_device, "batch": group.latency_batch, "threads": group.latency_threads}
+    store.save_config(plan=dataclasses.asdict(plan), latency=latency)
+    engine = Engine(store, builder(store.space, dataset.info, plan.workers))
+    tracking, housekeeping = Tracking(store, warn=progress.warn), Housekeeping(store)
+    observers = Observers(progress, tracking, housekeeping, warn=progress.warn)
+    outcome: Outcome = "FAILED"
+    try:
+        with observers.guard(progress):
+            progress.start(store, dataset, plan)
+        _tune(engine, plan, group, observers)
+        engine.close()
+        store.save_config(finished=True)
+        outcome = "FINISHED"
+    except KeyboardInterrupt:
+        outcome = "KILLED"
+        raise
+    finally:
+        store.save_config(wall_seconds=engine.elapsed)
+        with observers.guard(progress):
+            progress.close(engine)
+        with observers.guard(tracking):
+            tracking.close(outcome)
+        with observers.guard(housekeeping):
+            housekeeping.prune()
+
+
+def _tune(engine: Engine, plan: Plan, group: GroupConfig, observers: Observers) -> None:
     """Run Tune in a thread, so that Ctrl-C reaches this one at once."""
     from nasdet.driver.tune import Bridge, run_tune
 
-    group = group_config(engine.space, plan, source=dataset.info.source, cache_root=default_cache_root())
     bridge = Bridge(engine, plan, group, observers)
     problem: list[BaseException] = []
 
@@ -147,11 +176,18 @@ def _tune(engine: Engine, plan: Plan, dataset: Dataset, observers: Observers) ->
         raise NasdetError(f"Ray Tune ended with {type(problem[0]).__name__}: {problem[0]}") from problem[0]
 
 
-def check_search(space: SearchSpace, options: Options) -> str:
-    """Check what a search needs before it starts; returns one line. Raises as `start_search`."""
+def check_search(space: SearchSpace, options: Options) -> dict[str, Any]:
+    """Check what a search needs before it starts; returns what `nasdet search --dry-run --json` prints. What a cluster
+    has, and whether a shared storage knows the name, is not asked. Raises as `start_search`."""
     info = _prepare(space, options).info
-    images = ", ".join(f"{n} {name}" for name, n in info.splits.items())
-    return f"{space.name}: {len(space.parameters)} parameters, {images} images of {info.name}: ready to search"
+    return {
+        "space": space.name,
+        "data": info.source,
+        "parameters": len(space.parameters),
+        "images": dict(info.splits),
+        "classes": list(info.classes),
+        "ready": True,
+    }
 
 
 def _prepare(space: SearchSpace, options: Options) -> Dataset:
@@ -160,6 +196,8 @@ def _prepare(space: SearchSpace, options: Options) -> Dataset:
     if not source:
         raise InputError("no data set", where=space.name, remedy="add --data SRC (try --data digits)")
     check_tracking_uri(options.tracking_uri)
+    check_storage(options.storage)
+    check_address(options.address)
     if options.study is not None:
         StudyStore.check_free(options.study)
     if not options.address:

@@ -1,5 +1,5 @@
-"""Mirrors a running study in MLflow. One decision: it only passes on what the study's storage holds, so a study whose
-MLflow store was lost is written again in full on resume."""
+"""Mirrors a study in MLflow. One decision: it only passes on what the study's storage holds, so all that MLflow lacks
+is written by whoever looks next; only the training losses of single epochs are nowhere else."""
 
 from __future__ import annotations
 
@@ -8,30 +8,42 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from nasdet.analysis.fronts import hypervolume_history
+from nasdet.analysis.fronts import ENDED, hypervolume_history
 from nasdet.analysis.plots import draw_front
+from nasdet.driver.progress import Progress
+from nasdet.driver.quiet import LOG, quiet
 from nasdet.search import Engine, StudyStore, summarise
+from nasdet.search.summary import TRAINED
 from nasdet.space.trial import TrialRecord
-from nasdet.tracking import MlflowTracker
+from nasdet.tracking import (
+    MlflowTracker,
+    default_uri,
+    holds,
+    mirror_state,
+    note_mirror,
+    public_uri,
+    sqlite_path,
+    study_key,
+)
+
+Outcome = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class Tracking:
     """Observer that feeds the `MlflowTracker`, from the first epoch on: importing MLflow before that would slow the
     start of the workers down."""
 
-    def __init__(self, store: StudyStore, warn: Callable[[str], None]) -> None:
+    def __init__(self, store: StudyStore, warn: Callable[[str], None], uri: str | None = None) -> None:
         self._store, self._warn = store, warn
-        self._finished: list[str] = [r.trial for r in store.records() if r.state in ("complete", "stopped", "failed")]
+        self._uri = uri or store.config.get("tracking_uri")
+        self._finished: list[str] = [r.trial for r in store.records() if r.state in ENDED]
 
     @functools.cached_property
     def _tracker(self) -> MlflowTracker:
         store = self._store
-        tracker = MlflowTracker(
-            store.config.get("tracking_uri"), store.space.name, store.name, store.dir, warn=self._warn
-        )
-        settings = {k: v for k, v in store.config.items() if k in ("data", "address", "storage") and v}
-        budget = store.space.budget.model_dump(mode="json", exclude_none=True)
-        tracker.start({**settings, "budget": budget}, store.space.to_yaml(), timeout=0.0)
+        note_mirror(store.dir, "running")
+        tracker = MlflowTracker(self._uri, store.space.name, store.name, store.dir, warn=self._warn)
+        tracker.start(_settings(store), store.space.to_yaml(), timeout=0.0)
         for record in store.records():
             tracker.trial(record)
         return tracker
@@ -50,20 +62,27 @@ class Tracking:
         if record.rungs:
             figures = {name: v for name, v in record.values.items() if name.startswith(("ap", "ar"))}
             self._tracker.epoch(record.trial, record.epochs, figures)
-        if record.state in ("complete", "stopped", "failed"):
+        if record.state in ENDED:
             self._finished.append(record.trial)
             self._front()
 
-    def close(self, engine: Engine, outcome: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Bring everything up to date and wait until it is written."""
-        for record in self._store.records():
-            if record.state == "stopped" and record.trial not in self._finished:
-                self._finished.append(record.trial)
-                self._tracker.trial(record)
-        self._front()
-        lacking = self._tracker.close(outcome)
+    def close(self, outcome: Outcome, *, timeout: float = 60.0) -> None:
+        """Bring everything up to date and wait until it is written; what MLflow lacks then is said and noted."""
+        records = self._store.records()
+        if not any(r.state in TRAINED for r in records):
+            return
+        lacking = "interrupted"
+        try:
+            for record in records:
+                if record.state == "stopped" and record.trial not in self._finished:
+                    self._finished.append(record.trial)
+                    self._tracker.trial(record)
+            self._front()
+            lacking = self._tracker.close(outcome, timeout=timeout)
+        finally:
+            note_mirror(self._store.dir, "lacking" if lacking else "whole")
         if lacking:
-            self._warn(lacking)
+            self._warn(f"{lacking}; nasdet resume or nasdet ui tries again")
 
     def _front(self) -> None:
         if not self._store.config.get("reference_point"):
@@ -76,3 +95,38 @@ class Tracking:
             draw_front(summary, records, history, folder)
 
         self._tracker.front(summary, history, draw)
+
+
+def store_uri(store: StudyStore) -> str:
+    """Where the study is tracked; a store that has moved with the study is found beside it."""
+    uri = store.config.get("tracking_uri") or default_uri(store.dir)
+    path = sqlite_path(uri)
+    return default_uri(store.dir) if path is not None and not path.exists() else uri
+
+
+def write_missing(store: StudyStore) -> None:
+    """Write what MLflow lacks of a study; does nothing while a search writes there itself, or if it lacks nothing. A
+    store that fails costs one line."""
+    uri = store_uri(store)
+    if not _lacks(store, uri):
+        return
+    with quiet(store.dir / LOG) as terminal:
+        progress = Progress(terminal)
+        progress.phase(f"writing the study into MLflow at {public_uri(uri)}")
+        outcome: Outcome = "FINISHED" if store.config.get("finished") else "KILLED"
+        Tracking(store, progress.warn, uri).close(outcome, timeout=600.0)
+
+
+def _lacks(store: StudyStore, uri: str) -> bool:
+    state, finished = mirror_state(store.dir), bool(store.config.get("finished"))
+    if state == "running" and not finished:
+        return False
+    path = sqlite_path(uri)
+    lost = path is not None and not holds(path, study_key(store.dir))
+    return lost or state == "lacking" or (finished and state != "whole")
+
+
+def _settings(store: StudyStore) -> dict[str, Any]:
+    """What was asked, as parameters of the study's run."""
+    config = {k: public_uri(v) for k, v in store.config.items() if k in ("data", "address", "storage") and v}
+    return {**config, "budget": store.space.budget.model_dump(mode="json", exclude_none=True)}

@@ -1,30 +1,82 @@
-"""`nasdet train`: one architecture, in full. One decision: one worker trains in this process, several in the same Ray
-Train group as the search; both run the same job."""
+"""`nasdet train`: one architecture, in full. One decision: what a training was asked is settled, checked and stored as
+OUT/training/job.json before it starts, so that a resume needs no option; one worker trains in this process, several in
+the same Ray Train group as the search, and both run the same job."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from pydantic import ValidationError
 
 from nasdet.data import Dataset, default_cache_root
-from nasdet.driver.plan import Plan, cpu_count
+from nasdet.driver.plan import Plan, cpu_count, resolve
 from nasdet.driver.quiet import quiet
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
-from nasdet.export.bundle import TRAINING, check_free
+from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
+from nasdet.models import build_detector
+from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.full import FullJob, History
 from nasdet.trainers.job import GroupConfig, Reply
 
 DEFAULT_EPOCHS = 72
 """A 6x schedule: what Rethinking ImageNet Pre-training needed to catch up with fine-tuning."""
-Report = Callable[[Reply], None]
+UNLIMITED = 10_000
+"""Epochs of a training under a time limit, until the first one shows how many fit."""
+Report = Callable[[Reply, TextIO], None]
+"""Takes each reply of the training, and the user's terminal: stderr itself belongs to a log while Ray runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a person asks of a training; None: the default, or on resume what it was started with."""
+
+    epochs: int | None = None
+    time_limit: float | None = None
+    """Seconds, of all runs of the training together."""
+    workers: int | None = None
+    seed: int | None = None
+    address: str | None = None
+    """Ray cluster; None: this machine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What a training was asked, everything settled; kept beside its checkpoint."""
+
+    job: FullJob
+    workers: int
+    address: str | None
+    data: str
+    """Fingerprint of the data set."""
+
+    def write(self) -> None:
+        """Store atomically."""
+        folder = self.job.folder
+        part = folder / f"{JOB}.part"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+            part.replace(folder / JOB)
+
+    @classmethod
+    def read(cls, out: Path) -> Order:
+        """The one in `out`, which may have been moved. Raises InputError: it is missing or damaged."""
+        path = out / TRAINING / JOB
+        try:
+            values = json.loads(path.read_text())
+            return cls(**{**values, "job": FullJob(**{**values["job"], "out": str(out)})})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            remedy = "start again in another folder"
+            raise InputError(f"missing or damaged ({type(error).__name__})", where=str(path), remedy=remedy) from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +96,7 @@ def read_source(path: Path) -> Source:
     """
     if path.is_dir():
         bundle = read_bundle(path)
-        kept = ("study", "space", "trial")
+        kept = ("study", "space", "trial", "data_seed", "max_bad")
         return Source(bundle.spec, bundle.recipe, {k: v for k, v in bundle.metrics.items() if k in kept})
     if not path.is_file():
         raise InputError(
@@ -65,17 +117,7 @@ def adapt(spec: DetectorSpec, dataset: Dataset) -> DetectorSpec:
 
 
 def train_detector(
-    source: Source,
-    dataset: Dataset,
-    out: Path,
-    *,
-    epochs: int | None,
-    time_limit: float | None,
-    workers: int,
-    seed: int,
-    resume: bool,
-    address: str | None,
-    report: Report,
+    source: Source, dataset: Dataset, out: Path, options: Options, *, resume: bool, report: Report
 ) -> dict[str, Any]:
     """Train in full and leave a bundle of the best weights in `out`.
 
@@ -83,60 +125,98 @@ def train_detector(
         Figures of the best weights on the validation split, `epoch`, `epochs`, `seconds`.
 
     Raises:
-        InputError: `out` is taken, or there is nothing to resume.
+        InputError: `out` is taken or cannot be written, there is nothing to resume, or not with these options.
         NasdetError: the training failed.
     """
-    folder = out / TRAINING
-    _check_out(out, folder, resume)
-    length = epochs or (10_000 if time_limit else DEFAULT_EPOCHS)
-    card = {**source.card, "data": dataset.info.source}
-    job = FullJob(
-        spec=adapt(source.spec, dataset).to_json(),
-        recipe=source.recipe.model_copy(update={"epochs": length}).to_json(),
-        seed=seed,
-        out=str(out.absolute()),
-        card=card,
-        time_limit=time_limit,
-    )
-    if source.recipe.batch_size % (workers * source.recipe.accumulate):
+    out = out.absolute()
+    order = (_resumed if resume else _new)(source, dataset, out, options)
+    if source.recipe.batch_size % (order.workers * source.recipe.accumulate):
         raise InputError(
-            f"batch size {source.recipe.batch_size} does not split over {workers} workers",
+            f"batch size {source.recipe.batch_size} does not split over {order.workers} workers",
             where="--workers",
             remedy="use a divisor of the batch size",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    group = _group(dataset, workers)
-    if workers == 1 and not address:
-        _train_here(job, group, report)
+    plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
+    order.write()
+    if plan is not None and order.workers == 1:
+        _train_here(order.job, _group(dataset, order, plan), report)
     else:
-        _train_on_ray(job, group, workers, address, report, folder / "log.txt")
-    history = History.read(folder)
+        _train_on_ray(order, dataset, report)
+    history = History.read(order.job.folder)
     return {**history.best, "epochs": len(history.epochs), "seconds": history.seconds}
 
 
-def _check_out(out: Path, folder: Path, resume: bool) -> None:
-    if resume and not (folder / "last.pt").exists():
-        raise InputError("nothing to resume here", where=str(out), remedy="leave --resume out to start")
-    if not resume and (folder / "last.pt").exists():
+def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> Order:
+    if (out / TRAINING / LAST).exists():
         raise InputError("holds a training already", where=str(out), remedy="add --resume, or name another --out")
-    if not resume:
-        check_free(out, overwrite=False)
+    check_free(out, overwrite=False)
+    spec = adapt(source.spec, dataset)
+    with torch.device("meta"):
+        build_detector(spec)  # names an unknown part before anything is written
+    epochs = options.epochs or (UNLIMITED if options.time_limit else DEFAULT_EPOCHS)
+    job = FullJob(
+        spec=spec.to_json(),
+        recipe=source.recipe.model_copy(update={"epochs": epochs}).to_json(),
+        seed=options.seed or 0,
+        out=str(out),
+        card={"data_seed": 0, **source.card, "data": dataset.info.source},
+        time_limit=options.time_limit,
+    )
+    return Order(job, options.workers or 1, options.address, dataset.info.fingerprint)
 
 
-def _group(dataset: Dataset, workers: int) -> GroupConfig:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    threads = max(1, cpu_count() // workers)
-    info = dataset.info
+def _resumed(source: Source, dataset: Dataset, out: Path, options: Options) -> Order:
+    if not (out / TRAINING / LAST).exists():
+        raise InputError("nothing to resume here", where=str(out), remedy="leave --resume out to start")
+    history, order = History.read(out / TRAINING), Order.read(out)
+    job = order.job
+    if dataset.info.fingerprint != order.data:
+        what = "other images, boxes, classes or splits than the training was started with"
+        raise InputError(what, where=dataset.info.source, remedy="give --data as then")
+    recipe = source.recipe.model_copy(update={"epochs": job.recipe["epochs"]})
+    given = (adapt(source.spec, dataset), recipe)
+    if given != (DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)):
+        what = "the training in it was started with another architecture or recipe"
+        raise InputError(what, where=str(out), remedy="give the same SPEC or BUNDLE as then")
+    if options.seed not in (None, job.seed):
+        raise InputError(f"the training was started with seed {job.seed}", where="--seed", remedy="leave it out")
+    length = _new_length(job, options, history)
+    return dataclasses.replace(
+        order,
+        job=dataclasses.replace(job, **length),
+        workers=options.workers or order.workers,
+        address=options.address or order.address,
+    )
+
+
+def _new_length(job: FullJob, options: Options, history: History) -> dict[str, Any]:
+    """What changes in the job when it is asked for another length; beyond what is done already."""
+    epochs, limit, done = options.epochs, options.time_limit, len(history.epochs)
+    if (epochs is None and limit is None) or (epochs or UNLIMITED, limit) == (job.recipe["epochs"], job.time_limit):
+        return {}
+    if epochs is not None and epochs <= done:
+        raise InputError(f"{done} epochs are done already", where="--epochs", remedy="give more, or leave it out")
+    if limit is not None and limit <= history.seconds:
+        what = f"the training has taken {history.seconds:.0f} s already"
+        raise InputError(what, where="--time-limit", remedy="give more, or leave it out")
+    return {"recipe": {**job.recipe, "epochs": epochs or UNLIMITED}, "time_limit": limit}
+
+
+def _plan(order: Order, cpus: int, gpus: int) -> Plan:
+    return resolve(Resources(workers=order.workers, concurrent=1), cpus=cpus, gpus=gpus)
+
+
+def _group(dataset: Dataset, order: Order, plan: Plan) -> GroupConfig:
     return GroupConfig(
-        source=info.source,
-        data_seed=0,
+        source=dataset.info.source,
+        data_seed=order.job.card["data_seed"],
         max_bad=1.0,  # the data set was checked when it was opened
-        device=device,
-        threads=threads,
-        latency_device=device,
+        device=plan.device,
+        threads=plan.threads,
+        latency_device=plan.device,
         latency_batch=1,
-        latency_threads=threads,
-        cache_root=str(default_cache_root()),
+        latency_threads=plan.threads,
+        cache_root=str(default_cache_root().absolute()),
     )
 
 
@@ -146,33 +226,35 @@ def _train_here(job: FullJob, group: GroupConfig, report: Report) -> None:
     failures: list[str] = []
 
     def emit(reply: Reply) -> None:
-        failures.append(reply.reason) if reply.kind == "failed" else report(reply)
+        failures.append(reply.reason) if reply.kind == "failed" else report(reply, sys.stderr)
 
     Runner(group, torch.device(group.device), emit).run(job)
     if failures:
         raise NasdetError(f"the training failed: {failures[0]}")
 
 
-def _train_on_ray(
-    job: FullJob, group: GroupConfig, workers: int, address: str | None, report: Report, log: Path
-) -> None:
+def _train_on_ray(order: Order, dataset: Dataset, report: Report) -> None:
     from nasdet.driver.cluster import connect, disconnect
 
-    with quiet(log):
-        connect(address)
+    log, storage = order.job.folder / "log.txt", order.job.folder / "ray"
+    with quiet(log) as terminal:
+        plan = _plan(order, *connect(order.address))
         try:
             from nasdet.trainers.group import WorkerGroup
 
-            resources = Plan(group.device, workers, 1, group.threads).worker_resources
-            storage = str(log.parent / "ray")
-            handle = WorkerGroup(group, workers=workers, resources=resources, storage=storage)
-            handle.submit(job)
-            _follow(handle, job, report)
+            group = _group(dataset, order, plan)
+            handle = WorkerGroup(group, workers=order.workers, resources=plan.worker_resources, storage=str(storage))
+            handle.submit(order.job)
+            _follow(handle, order.job, lambda reply: report(reply, terminal))
+            handle.close()
+        except RuntimeError as error:
+            raise NasdetError(f"{error} (see {log})") from error
         finally:
             disconnect()
+            shutil.rmtree(storage, ignore_errors=True)
 
 
-def _follow(handle: Any, job: FullJob, report: Report) -> None:
+def _follow(handle: Any, job: FullJob, report: Callable[[Reply], None]) -> None:
     """Pass replies on until the training ends; after a crash of a worker it goes on from the last checkpoint."""
     restarts = 0
     while True:

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from nasdet.driver.events import Observer
 from nasdet.driver.plan import TRIAL_CPUS, Plan
 from nasdet.errors import NasdetError
-from nasdet.search import Engine, Finished, Job
+from nasdet.search import Engine, Finished, Job, bounds
 from nasdet.trainers.job import GroupConfig, Reply, TrainJob
 from nasdet.trainers.trial import Trial
 
@@ -82,7 +82,16 @@ class Bridge(Callback):
             self.group_starts.append(result["up"])
         self._take(trial.trial_id, Reply(**result["reply"]))
 
-    def ended(self, tune_id: str) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune's callback for a trial whose actor failed, for example because its workers cannot start."""
+        error = trial.get_pickled_error()
+        reason = " ".join(str(getattr(error, "cause", None) or error).split())[:300]
+        self.ended(trial.trial_id, f"its process ended: {reason}; see log.txt in the study folder")
+        if not self.group_starts and self.error is None:
+            self.error = SearchBroken(reason)
+            self.finished = True
+
+    def ended(self, tune_id: str, reason: str = "its process ended without a word") -> None:
         """A Tune trial is over; one that said nothing final was cut off or lost its actor."""
         job = self.jobs.pop(tune_id, None)
         if job is None:
@@ -90,7 +99,7 @@ class Bridge(Callback):
         if self.interrupted or self.engine.time_left <= 0:
             self.engine.release(job.record.trial)
         else:
-            self._fail(job, "its process ended without a word; see log.txt in the study folder")
+            self._fail(job, reason)
 
     def _take(self, tune_id: str, reply: Reply) -> None:
         job = self.jobs.get(tune_id)
@@ -133,17 +142,16 @@ class Bridge(Callback):
     def _config(self, job: Job) -> dict[str, Any]:
         record, space = job.record, self.engine.space
         assert record.spec is not None and record.recipe is not None
-        bounds = [c.bound for c in space.constraints if c.name == "latency_ms"]
-        needed = {o.name for o in space.objectives} | {c.name for c in space.constraints}
         train = TrainJob(
             trial=record.trial,
             spec=record.spec,
             recipe=record.recipe,
             seed=space.budget.seed,
+            start=record.epochs,
             stop=job.stop,
             folder=str(self.engine.store.trial_dir(record.trial).absolute()),
-            measure_latency="latency_ms" in needed and "latency_ms" not in record.values,
-            max_latency_ms=min(bounds, default=float("inf")),
+            measure_latency="latency_ms" not in record.values,
+            latency_limits=bounds(space, "latency_ms"),
             reference=self._reference,
         )
         return {
@@ -170,8 +178,9 @@ class EngineSearcher(Searcher):
             return str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A job is over, in whatever way."""
-        self._bridge.ended(trial_id)
+        """A job is over, in whatever way but an error of its actor, which Tune tells the callback next."""
+        if not error:
+            self._bridge.ended(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's own storage holds all there is."""

@@ -10,7 +10,8 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,12 +24,14 @@ from nasdet.space.specs import DetectorSpec, Recipe, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nasdet.data import Dataset
     from nasdet.models import Detector
 
 SPEC, RECIPE, CLASSES, METRICS = "spec.json", "recipe.json", "classes.json", "metrics.json"
 WEIGHTS, README, ONNX = "weights.safetensors", "README.md", "model.onnx"
 TRAINING = "training"
-"""Folder inside a bundle where a training in full keeps its last checkpoint."""
+"""Folder inside a bundle where a training in full keeps what it was asked (`JOB`) and its last checkpoint (`LAST`)."""
+JOB, LAST = "job.json", "last.pt"
 NEEDED = (SPEC, RECIPE, CLASSES, WEIGHTS)
 S = TypeVar("S", bound=Spec)
 
@@ -102,7 +105,7 @@ def write_bundle(
         raise ValueError(f"{len(classes)} class names for {spec.head.classes} classes")
     check_free(out, overwrite=overwrite)
     texts = {SPEC: spec.to_json(), RECIPE: recipe.to_json(), CLASSES: list(classes), METRICS: dict(card)}
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
@@ -114,19 +117,41 @@ def write_bundle(
             _put_in_place(part, out)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+    return read_bundle(out)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turn an `OSError` inside into one line that names `out`."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
-    return read_bundle(out)
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
     """Raise `InputError` unless a bundle may be written to `out`."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and all(_is_unbegun(path) for path in out.iterdir())):
         return
     if not is_bundle(out) and not (out / TRAINING).is_dir():
         raise InputError("is not empty and not a bundle", where=str(out), remedy="name another folder")
     if not overwrite:
         raise InputError("holds a bundle already", where=str(out), remedy="name another folder, or remove this one")
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Whether this is what a training leaves that ended in its first epoch."""
+    return path.name == TRAINING and (path / JOB).is_file() and not (path / LAST).exists()
+
+
+def open_bundle_data(source: str, card: Mapping[str, Any]) -> Dataset:
+    """The data set `source`, split as the data behind a bundle's card was; a relative folder is meant absolutely from
+    here on, because workers have another working directory."""
+    from nasdet.data import open_data
+
+    known = str(Path(source).absolute()) if Path(source).exists() else source
+    stated = {name: card[key] for key, name in (("data_seed", "seed"), ("max_bad", "max_bad")) if key in card}
+    return open_data(known, **stated)
 
 
 def read_bundle(path: str | Path) -> Bundle:
@@ -152,6 +177,8 @@ def read_bundle(path: str | Path) -> Bundle:
     if len(classes) != spec.head.classes:
         raise _broken(folder / CLASSES, f"names {len(classes)} classes, the spec has {spec.head.classes}")
     metrics = _json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    if not isinstance(metrics, dict):
+        raise _broken(folder / METRICS, "is not the card of a bundle")
     return Bundle(spec, recipe, tuple(classes), metrics, folder)
 
 

@@ -24,9 +24,10 @@ ORIGIN = (
     ("trial", "trial"),
     ("state", "state in the study"),
     ("data", "data"),
+    ("data_seed", "seed of the data's split"),
     ("split", "split of the metrics"),
     ("epochs", "epochs trained"),
-    ("device", "device of the latency"),
+    ("latency", "latency measured on"),
     ("seed", "seed"),
     ("mlflow_run_id", "MLflow run"),
 )
@@ -48,8 +49,12 @@ def model_card(spec: DetectorSpec, recipe: Recipe, classes: Sequence[str], card:
 
 
 def _origin(card: Mapping[str, Any]) -> str:
-    rows = [f"| {label} | {card[key]} |" for key, label in ORIGIN if card.get(key) not in (None, "")]
+    rows = [f"| {label} | {_plain(card[key])} |" for key, label in ORIGIN if card.get(key) not in (None, "", {})]
     return "## Origin\n\n| | |\n|---|---|\n" + "\n".join(rows) if rows else ""
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _metrics(values: Mapping[str, Any]) -> str:

@@ -41,7 +41,11 @@ def pick(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike], ru
         return _named(by_name[text])
     complete = [r for r in records if r.state == "complete"]
     if not complete:
-        raise InputError("no trial has been trained at the full budget", where=WHERE, remedy="nasdet resume the study")
+        raise InputError(
+            "no trial has been trained at the full budget",
+            where=WHERE,
+            remedy="search with a larger --time-limit or fewer --max-epochs",
+        )
     if text == "knee":
         members = front(complete, objectives)
         return members[knee(values_of(members, objectives), [o.direction for o in objectives])]

@@ -114,7 +114,7 @@ class TaskAlignedHead(nn.Module):
         return Raw(dense.logits, self._distances(dense.sides, dense.strides), dense.points)
 
     def loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
-        """Scalars "loss" (with gradient), "cls", "box", "dfl" (weighted parts, with bins) and "positives" per worker.
+        """Scalars "loss" (with gradient), "cls", "box", "dfl" (weighted parts, with bins) and "positives" per image.
 
         All are divided by the sum of target scores over all workers, so that the mean over workers of the gradients is
         that of the whole batch.
@@ -134,7 +134,7 @@ class TaskAlignedHead(nn.Module):
             bins = _exact(sides).unflatten(-1, (4, self.spec.bins))
             parts["dfl"] = DFL_WEIGHT * distribution_focal_loss(bins, points, strides, found) / norm
         total = torch.stack(list(parts.values())).sum()
-        positives = torch.tensor(float(len(found.image)), device=total.device)
+        positives = torch.tensor(len(found.image) / len(dense.logits), device=total.device)
         return {"loss": total, **{k: v.detach() for k, v in parts.items()}, "positives": positives}
 
     def _distances(self, sides: Tensor, strides: Tensor) -> Tensor:

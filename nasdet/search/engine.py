@@ -13,7 +13,7 @@ from typing import Any
 
 from nasdet.errors import InputError
 from nasdet.search.halving import best_paused, promotable
-from nasdet.search.limits import upper_bound, violations
+from nasdet.search.limits import bounds, violations
 from nasdet.search.samplers import propose
 from nasdet.search.store import StudyStore
 from nasdet.search.summary import NOT_TRAINED
@@ -76,6 +76,7 @@ class Engine:
         self._running: set[str] = set()
         self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in store.records() if r.state not in NOT_TRAINED}
         self._exhausted = False
+        self._rejected = 0
         self._broken = [r.trial for r in store.records() if r.state == "running"]
 
     @property
@@ -111,12 +112,12 @@ class Engine:
         largest = max(samples, key=lambda c: c.costs.get("gflops", 0.0))
         point: list[float] = []
         for objective in self.space.objectives:
-            bound = upper_bound(self.space, objective.name)
+            _, bound = bounds(self.space, objective.name)
             values = [c.costs[objective.name] for c in samples if objective.name in c.costs]
             values += [v for n, v in (measured or {}).items() if n == objective.name]
             if objective.direction == "max":
                 point.append(0.0)
-            elif bound is not None:
+            elif bound < float("inf"):
                 point.append(bound)
             elif values:
                 point.append(max(values))
@@ -133,7 +134,7 @@ class Engine:
         """
         if self.time_left <= 0:
             raise Finished
-        job = self._interrupted() or self._promotion() or self._new() or self._left_over()
+        job = self._interrupted() or self._last_chance() or self._promotion() or self._new() or self._left_over()
         if job is None:
             if self._running:
                 return None
@@ -149,6 +150,7 @@ class Engine:
         values = {**record.values, **values}
         reached = (*record.rungs, Rung(epochs, values))
         state = "complete" if epochs >= self.rungs[-1] else "paused"
+        self._rejected = 0
         self._running.discard(trial)
         self.store.save_config(wall_seconds=self.elapsed)
         self.store.put(
@@ -170,6 +172,7 @@ class Engine:
 
     def reject(self, trial: str, reason: str) -> None:
         """A measured cost breaks a constraint; nothing was trained."""
+        self._rejected += 1
         self._running.discard(trial)
         self.store.put(self.store.get(trial).replace(state="infeasible", reason=reason))
 
@@ -182,12 +185,21 @@ class Engine:
         """A job was interrupted; its trial can be continued later."""
         self._running.discard(trial)
 
+    def paused(self) -> list[TrialRecord]:
+        """Paused trials, the one most worth going on with first."""
+        if not self.reference:
+            return []
+        return best_paused(self.store.records(), self.space.objectives, self.rungs, self.reference)
+
+    def stop(self, trial: str, reason: str) -> None:
+        """Give a paused trial up."""
+        self.store.put(self.store.get(trial).replace(state="stopped", reason=reason))
+
     def close(self) -> None:
         """Stop every trial that is still paused; call when `Finished` was raised."""
         for record in self.store.records():
             if record.state in ("paused", "running"):
-                reason = record.reason or ("not promoted" if record.rungs else "out of time")
-                self.store.put(record.replace(state="stopped", reason=reason))
+                self.stop(record.trial, record.reason or ("not promoted" if record.rungs else "out of time"))
 
     def _interrupted(self) -> Job | None:
         """A trial that was running when an earlier process ended."""
@@ -197,28 +209,38 @@ class Engine:
                 return self._job(record)
         return None
 
+    def _last_chance(self) -> Job | None:
+        """While nothing was trained in full: the best paused trial, once any other job would leave no time for it."""
+        records = self.store.records()
+        if not self.space.budget.time_limit or self._running or any(r.state == "complete" for r in records):
+            return None
+        fitting = [r for r in self.paused() if self._fits(r)]
+        longest = max((r.train_seconds for r in records), default=0.0)
+        return self._job(fitting[0]) if fitting and self._needs(fitting[0]) + longest > self.time_left else None
+
     def _promotion(self) -> Job | None:
         if not self.reference:
             return None
+        records, space = self.store.records(), self.space
         chosen = promotable(
-            self.store.records(), self.space.objectives, self.rungs, self.space.scheduler.eta, self.reference
+            records, space.objectives, self.rungs, space.scheduler.eta, self.reference, allowed=self._fits
         )
-        return self._job(chosen) if chosen is not None and self._fits(chosen) else None
+        return self._job(chosen) if chosen is not None else None
 
     def _left_over(self) -> Job | None:
         """When no new candidate may start: the best paused one that still fits into the time."""
-        if self._running or not self.reference:
+        complete = sum(r.state == "complete" for r in self.store.records()) + len(self._running)
+        if not self.space.budget.time_limit and complete >= LEFT_OVER_FRONT:
             return None
-        records = self.store.records()
-        if not self.space.budget.time_limit and sum(r.state == "complete" for r in records) >= LEFT_OVER_FRONT:
-            return None
-        order = best_paused(records, self.space.objectives, self.rungs, self.reference)
-        return next((self._job(r) for r in order if self._fits(r)), None)
+        return next((self._job(r) for r in self.paused() if self._fits(r)), None)
 
     def _fits(self, record: TrialRecord) -> bool:
-        """Whether the rest of the trial's full training fits into the time, by its own seconds per epoch."""
-        per_epoch = record.train_seconds / max(record.epochs, 1)
-        return per_epoch * (self.rungs[-1] - record.epochs) <= self.time_left
+        """Whether the rest of the trial's full training fits into the time."""
+        return self._needs(record) <= self.time_left
+
+    def _needs(self, record: TrialRecord) -> float:
+        """Seconds that the rest of the trial's full training takes, by its own seconds per epoch."""
+        return record.train_seconds / max(record.epochs, 1) * (self.rungs[-1] - record.epochs)
 
     def _job(self, record: TrialRecord) -> Job:
         return Job(record, next(r for r in self.rungs if r > record.epochs))
@@ -228,13 +250,16 @@ class Engine:
         trained = sum(r.state not in NOT_TRAINED for r in self.store.records())
         if budget.trials is not None and trained >= budget.trials:
             return None
-        if budget.time_limit and self.elapsed > NEW_SHARE * budget.time_limit and self._nothing_lost():
+        if budget.time_limit and self.elapsed > NEW_SHARE * budget.time_limit and self._can_promote():
             return None
+        if self._rejected >= MAX_REJECTED:
+            self._exhausted = True
+            self._check_any_trained()
         record = None if self._exhausted else self._propose()
         self._exhausted = record is None
         return Job(record, self.rungs[0]) if record is not None else None
 
-    def _nothing_lost(self) -> bool:
+    def _can_promote(self) -> bool:
         """Whether there is something to promote in the last part of the time."""
         return len(self.rungs) > 1 and any(r.rungs for r in self.store.records())
 
@@ -264,9 +289,15 @@ class Engine:
                 self._known[key] = record.trial
                 self.store.put(record)
                 return record
-        if self._known:
-            return None
-        last = self.store.records()[-1]
+        self._check_any_trained()
+        return None
+
+    def _check_any_trained(self) -> None:
+        """The space is exhausted: where nothing could be trained at all, that is the user's error."""
+        records = self.store.records()
+        if any(r.state not in NOT_TRAINED for r in records):
+            return
+        last = records[-1]
         raise InputError(
             f"{MAX_REJECTED} proposals in a row were {last.state} (the last one: {last.reason})",
             where=self.space.name,

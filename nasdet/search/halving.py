@@ -4,7 +4,7 @@ hypervolume, layer by layer, so that the smallest network with no accuracy does 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,13 @@ def promotable(
     rungs: Sequence[int],
     eta: int,
     reference: Sequence[float],
+    allowed: Callable[[TrialRecord], bool] = lambda record: True,
 ) -> TrialRecord | None:
-    """The paused record to train on: the best one inside the top 1/eta of its rung, highest rung first; or None."""
+    """The paused record to train on: the best allowed one inside the top 1/eta of its rung, highest rung first."""
     for index in range(len(rungs) - 2, -1, -1):
         order = rank_rung(records, objectives, rungs[index], reference)
         for record in order[: len(order) // eta]:
-            if record.state == "paused" and record.epochs == rungs[index]:
+            if record.state == "paused" and record.epochs == rungs[index] and allowed(record):
                 return record
     return None
 

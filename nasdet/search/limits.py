@@ -13,7 +13,8 @@ def violations(space: SearchSpace, values: Mapping[str, float]) -> dict[str, flo
     return {str(c): c.violation(values) for c in known if not c.holds(values)}
 
 
-def upper_bound(space: SearchSpace, name: str) -> float | None:
-    """The tightest upper bound that the constraints put on a value; None without one."""
-    bounds = [c.bound for c in space.constraints if c.name == name and c.op.startswith("<")]
-    return min(bounds, default=None)
+def bounds(space: SearchSpace, name: str) -> tuple[float, float]:
+    """The tightest lower (0 without one) and upper bound (infinite without one) of a value that is never negative."""
+    own = [c for c in space.constraints if c.name == name]
+    low = max((c.bound for c in own if c.op.startswith(">")), default=0.0)
+    return low, min((c.bound for c in own if c.op.startswith("<")), default=float("inf"))

@@ -107,6 +107,8 @@ def _as_trial(space: SearchSpace, record: TrialRecord, rung: int) -> optuna.tria
     if values is not None:
         row = [values[o.name] for o in space.objectives]
         return create_trial(state=TrialState.COMPLETE, values=row, constraints={"cost": -1.0}, **shared)
+    if record.state == "failed":
+        return create_trial(state=TrialState.FAIL, **shared)
     if record.state == "running" and not record.rungs:
         return create_trial(state=TrialState.RUNNING, **shared)
     return None

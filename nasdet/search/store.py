@@ -1,11 +1,13 @@
 """A study on disk. One decision: the Optuna storage holds every trial, and the trial's whole record is one user
-attribute of it, so that a study is resumed from, and opens in Optuna's own tools from, the same place."""
+attribute of it, so that a study is resumed from, and opens in Optuna's own tools from, the same place. A storage is
+never made, and a study in it never adopted, but by `create`."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -21,6 +24,7 @@ from nasdet.errors import InputError
 from nasdet.search.distributions import distribution, encode
 from nasdet.space import Objective, SearchSpace, load_space
 from nasdet.space.trial import TrialRecord
+from nasdet.tracking import public_uri, sqlite_path
 
 RECORD = "nasdet:record"
 CONFIG = "study.json"
@@ -41,12 +45,11 @@ class StudyStore:
     def __init__(self, folder: Path, config: dict[str, Any], space: SearchSpace, storage: BaseStorage) -> None:
         self.dir, self.config, self.space, self._storage = folder, config, space, storage
         self.name: str = config["study"]
-        with _quiet_optuna():
-            directions = [_direction(o) for o in space.objectives]
-            known = {s.study_name for s in storage.get_all_studies()}
-            if self.name not in known:
-                storage.create_new_study(directions, self.name)
+        try:
             self._study_id = storage.get_study_id_from_name(self.name)
+        except KeyError:
+            what, remedy = f"the storage holds no study {self.name!r}", f"correct `storage` in {folder / CONFIG}"
+            raise InputError(what, where=public_uri(_url(folder, config)), remedy=remedy) from None
         self._ids: dict[str, int] = {}
         self._records: dict[str, TrialRecord] = {}
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
@@ -59,15 +62,23 @@ class StudyStore:
         """Make the study folder.
 
         Raises:
-            InputError: the folder already holds a study.
+            InputError: the folder already holds a study, or the storage one of this name, or cannot be used.
         """
         cls.check_free(folder)
+        url = _url(folder, config)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            for made in (folder, (sqlite_path(url) or folder / SPACE).parent):
+                made.mkdir(parents=True, exist_ok=True)
             (folder / SPACE).write_text(space.to_yaml())
         except OSError as error:
             raise InputError(f"cannot write here ({error.strerror})", where=str(folder)) from error
-        store = cls(folder, {**config, "function": space.function}, space, _storage(folder, config))
+        try:
+            storage = _storage(url)
+            _add_study(storage, config["study"], space, url)
+        except InputError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        store = cls(folder, {**config, "function": space.function}, space, storage)
         store.save_config()
         return store
 
@@ -88,14 +99,19 @@ class StudyStore:
         Raises:
             InputError: there is no study, or it is damaged.
         """
-        try:
-            config = json.loads((folder / CONFIG).read_text())
-        except FileNotFoundError:
-            raise InputError("no study in this folder", where=str(folder), remedy="see nasdet status") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"damaged {CONFIG}: {error}", where=str(folder)) from error
+        config = _read_config(folder)
         space = load_space(folder / SPACE, function=bool(config.get("function")))
-        return cls(folder, config, space, _storage(folder, config))
+        url = _url(folder, config)
+        path = sqlite_path(url)
+        if path is not None and not path.is_file():
+            remedy = f"put it back, or correct `storage` in {folder / CONFIG}"
+            raise InputError("the study's storage is missing", where=str(path), remedy=remedy)
+        return cls(folder, config, space, _storage(url))
+
+    def remove(self) -> None:
+        """Undo `create`."""
+        self._storage.delete_study(self._study_id)
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -173,16 +189,43 @@ class StudyStore:
         return [record.values[o.name] for o in self.objectives]
 
 
-def _storage(folder: Path, config: dict[str, Any]) -> BaseStorage:
-    url = config.get("storage") or f"sqlite:///{folder.absolute() / DATABASE}"
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+    except FileNotFoundError:
+        raise InputError("no study in this folder", where=str(folder), remedy="see nasdet status") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"damaged {CONFIG}: {error}", where=str(folder)) from error
+    lacking = [k for k in ("study", "data") if not isinstance(config, dict) or not isinstance(config.get(k), str)]
+    if lacking:
+        raise InputError(f"damaged {CONFIG}: it does not say {lacking[0]!r}", where=str(folder))
+    return dict(config)
+
+
+def _url(folder: Path, config: dict[str, Any]) -> str:
+    return config.get("storage") or f"sqlite:///{folder.absolute() / DATABASE}"
+
+
+def _storage(url: str) -> BaseStorage:
     with _quiet_optuna():
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:
-            reason = str(error).split("\n", 1)[0]
+            reason = public_uri(str(error).split("\n", 1)[0])
             raise InputError(
-                f"cannot open the Optuna storage: {reason}", where=url, remedy="see --storage in nasdet search --help"
+                f"cannot open the Optuna storage: {reason}",
+                where=public_uri(url),
+                remedy="see --storage in nasdet search --help",
             ) from error
+
+
+def _add_study(storage: BaseStorage, name: str, space: SearchSpace, url: str) -> None:
+    with _quiet_optuna():
+        try:
+            storage.create_new_study([_direction(o) for o in space.objectives], name)
+        except DuplicatedStudyError:
+            what = f"the storage already holds a study {name!r}"
+            raise InputError(what, where=public_uri(url), remedy="name another folder with --study") from None
 
 
 def _direction(objective: Objective) -> StudyDirection:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 from nasdet.space.trial import TrialRecord
-from nasdet.tracking import default_uri, run_ids
+from nasdet.tracking import default_uri, public_uri, run_ids
 
 if TYPE_CHECKING:
     from nasdet.search.store import StudyStore
 
 TRAINED = ("complete", "stopped", "failed", "paused", "running")
+"""States that count in `total`."""
 NOT_TRAINED = ("infeasible", "duplicate")
 
 
@@ -36,7 +37,7 @@ def summarise(store: StudyStore) -> dict[str, Any]:
         "hypervolume": front_hypervolume(store, members),
         "front": [_member(r, runs.get(r.trial, "")) for r in members],
         "overhead_seconds_per_trial": _overhead(records),
-        "tracking_uri": config.get("tracking_uri") or default_uri(store.dir),
+        "tracking_uri": public_uri(config.get("tracking_uri") or default_uri(store.dir)),
     }
 
 

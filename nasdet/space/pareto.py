@@ -1,4 +1,4 @@
-"""Pareto mathematics: who dominates whom, hypervolume, crowding, knee and the front of a study.
+"""Pareto mathematics: who dominates whom, hypervolume, knee and the front of a study.
 
 One decision: everything below turns values into costs (smaller is better) once, by `as_costs`, so that no other place
 of the project handles directions.
@@ -93,19 +93,6 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     costs = np.asarray(points, dtype=np.float64).reshape(-1, len(corner))
     costs = costs[(costs < corner).all(axis=1)]
     return float(compute_hypervolume(costs, corner)) if len(costs) else 0.0
-
-
-def crowding_distance(values: ArrayLike) -> Floats:
-    """Crowding distance `(N,)` of the rows of one front `(N, D)`; the extremes get infinity (NSGA-II, Deb 2002)."""
-    table = np.asarray(values, dtype=np.float64)
-    distance = np.zeros(len(table))
-    for column in table.T:
-        order = np.argsort(column, kind="stable")
-        span = column[order[-1]] - column[order[0]]
-        distance[order[[0, -1]]] = np.inf
-        if len(order) > 2 and span > 0:
-            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
-    return distance
 
 
 def knee(values: ArrayLike, directions: Sequence[Direction]) -> int:

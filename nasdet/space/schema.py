@@ -56,7 +56,7 @@ class DataConfig(Section):
 
     source: str | None = None
     """digits, a folder in COCO, Pascal VOC or YOLO layout, or a YAML naming the parts; None: given by --data."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the built-in set and of the split where there are no split files."""
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of bad annotations that are skipped with a count; more stops the run."""
@@ -82,7 +82,7 @@ class Budget(Section):
     """Cumulative epochs at which candidates are compared, the last equals `epochs`; empty: by the scheduler's eta."""
     time_limit: Seconds | None = None
     """Seconds for the whole search, or a text such as 10m; None: until the trials are done."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the sampler and of every training."""
 
     @model_validator(mode="after")
@@ -98,7 +98,7 @@ class SamplerConfig(Section):
     """What proposes candidates."""
 
     kind: Sampler = "auto"
-    """auto: the measured best for the number of objectives and parameters."""
+    """auto: tpe."""
     options: dict[str, Any] = {}
     """Keyword arguments of the sampler."""
 
@@ -123,6 +123,8 @@ class Resources(Section):
     """Where training runs."""
     threads: AutoInt = "auto"
     """CPU threads of each worker."""
+    disk_gb: Annotated[float, Field(gt=0)] = 20.0
+    """1e9 bytes that checkpoints of paused candidates may take; beyond it the least promising ones are stopped."""
 
 
 class LatencyConfig(Section):

@@ -7,14 +7,13 @@ One decision: it is a frozen, picklable value that is complete by itself (`exten
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from nasdet.space.document import dump_yaml
-from nasdet.space.domains import Domain, Json, Random, Real, canonical
+from nasdet.space.domains import Domain, Json, Random, canonical
 from nasdet.space.schema import (
     Budget,
     DataConfig,
@@ -141,10 +140,6 @@ class SearchSpace:
                 found.append(f"{name} = {value!r} is outside its domain")
         return found
 
-    def size(self) -> float:
-        """Number of different candidates, conditions ignored; inf if a parameter is a real number."""
-        return math.prod(math.inf if isinstance(d, Real) else float(len(d)) for d in self.parameters.values())
-
     def rungs(self) -> tuple[int, ...]:
         """Cumulative epochs at which candidates are compared, the last is the full budget.
 
@@ -156,13 +151,6 @@ class SearchSpace:
             return self.budget.rungs
         eta, top = self.scheduler.eta, self.budget.epochs
         return tuple(sorted({max(1, round(top / eta**k)) for k in range(4) if top / eta**k >= 0.75}))
-
-    def with_data(self, source: str) -> Self:
-        """The same space on other images; a relative path stays relative to the working directory."""
-        data = self.data.model_copy(update={"source": source})
-        return dataclasses.replace(
-            self, data=data, raw={**self.raw, "data": {**self.raw.get("data", {}), "source": source}}
-        )
 
     def with_budget(
         self,

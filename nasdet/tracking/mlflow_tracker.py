@@ -192,13 +192,14 @@ class MlflowTracker:
     def _failed(self, error: Exception, *, first: bool) -> None:
         self._problem = _reason(error)
         if first:
-            self._warn(f"MLflow at {public_uri(self.uri)} does not answer, the search goes on ({self._problem})")
+            where = public_uri(self.uri)
+            self._warn(f"MLflow at {where} does not answer; the study itself lacks nothing ({self._problem})")
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, without the pages that drivers add."""
+    """The first line of an error, without the pages that drivers add and without passwords."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
+    return public_uri(lines[0] if lines else type(error).__name__)[:300]
 
 
 def _some(names: list[str]) -> str:

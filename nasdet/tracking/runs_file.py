@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from typing import Literal, cast
 
 FILE = "tracking.jsonl"
 PARENT = ""
+MirrorState = Literal["", "running", "whole", "lacking"]
+"""How MLflow stands to the study: never tracked, being written (or cut off by a crash), complete, or not."""
 
 
 def study_key(study_dir: Path) -> str:
@@ -35,6 +38,17 @@ def run_ids(study_dir: Path) -> dict[str, str]:
     runs = {line["trial"]: line["run_id"] for line in _lines(study_dir / FILE) if "run_id" in line}
     runs.pop(PARENT, None)
     return runs
+
+
+def note_mirror(study_dir: Path, state: MirrorState) -> None:
+    """Note how MLflow stands to the study from now on."""
+    _append(study_dir / FILE, {"mirror": state})
+
+
+def mirror_state(study_dir: Path) -> MirrorState:
+    """How MLflow stands to the study, by the last note."""
+    states = [line["mirror"] for line in _lines(study_dir / FILE) if "mirror" in line]
+    return cast(MirrorState, states[-1]) if states else ""
 
 
 def _append(path: Path, line: dict[str, str]) -> None:

@@ -40,14 +40,14 @@ def relocate(database: Path) -> int:
 
 
 def holds(database: Path, key: str) -> bool:
-    """Whether an SQLite store has runs of the study with this key (`tracking.jsonl`)."""
+    """Whether an SQLite store has runs of the study with this key (`tracking.jsonl`); one that is damaged has none."""
     if not database.is_file():
         return False
-    with contextlib.closing(sqlite3.connect(database, timeout=30)) as store:
-        if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'tags'").fetchone():
-            return False
-        sql = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
-        return store.execute(sql, (KEY_TAG, key)).fetchone() is not None
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as store, contextlib.suppress(sqlite3.DatabaseError):
+        if store.execute("SELECT 1 FROM sqlite_master WHERE name = 'tags'").fetchone():
+            sql = "SELECT 1 FROM tags WHERE key = ? AND value = ? LIMIT 1"
+            return store.execute(sql, (KEY_TAG, key)).fetchone() is not None
+    return False
 
 
 def _repair(store: sqlite3.Connection, table: str, column: str, root: str) -> int:

@@ -1,4 +1,5 @@
-"""Where a study is tracked. One decision: a tracking URI that cannot work is refused before the search starts."""
+"""Where a study is tracked, and stored if not in its folder. One decision: a URI that cannot work is refused before the
+search starts."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from nasdet.errors import InputError
 
 DATABASES = ("postgresql", "mysql", "mssql")
-WHERE = "--tracking-uri"
+WHERE, STORAGE = "--tracking-uri", "--storage"
 KNOWN = "give sqlite:///PATH/mlflow.db, http(s)://HOST:PORT of an MLflow server, or a postgresql, mysql or mssql URI"
 
 
@@ -34,9 +35,17 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]).expanduser().resolve()
 
 
-def public_uri(uri: str) -> str:
-    """The URI with any password replaced by ***."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+def absolute_uri(uri: str) -> str:
+    """The URI, an SQLite file in it given absolutely, so that it names the same file from every working directory."""
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path}{''.join(uri.partition('?')[1:])}"
+
+
+def public_uri(text: str) -> str:
+    """A URI, or a line that holds one, with any password replaced by ***."""
+    # A password may hold / and @ unquoted, so it ends at the last @.
+    text = re.sub(r"(://[^\s/@:]*):\S*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|passwd|pwd|token|odbc_connect)=)[^\s&]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def check_tracking_uri(uri: str | None, *, timeout: float = 5.0) -> None:
@@ -48,13 +57,13 @@ def check_tracking_uri(uri: str | None, *, timeout: float = 5.0) -> None:
     """
     if uri is None:
         return
-    scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+    scheme = _scheme(uri)
     if scheme == "sqlite":
-        _check_sqlite(uri)
+        _check_sqlite(uri, WHERE)
     elif scheme in ("http", "https"):
         _check_server(uri, timeout)
     elif scheme.partition("+")[0] in DATABASES:
-        _check_database(uri, timeout)
+        _check_database(uri, timeout, WHERE)
     elif scheme in ("", "file"):
         remedy = "give a database file: " + sqlite_uri(
             Path(uri.removeprefix("file://").rstrip("/") or ".") / "mlflow.db"
@@ -64,23 +73,40 @@ def check_tracking_uri(uri: str | None, *, timeout: float = 5.0) -> None:
         raise InputError(f"unknown kind of tracking URI {public_uri(uri)!r}", where=WHERE, remedy=KNOWN)
 
 
-def _check_sqlite(uri: str) -> None:
-    path = sqlite_path(uri)
-    if path is None or not uri.removeprefix("sqlite:///").strip():
-        raise InputError(f"{uri!r} names no database file", where=WHERE, remedy="write sqlite:///PATH/mlflow.db")
+def check_storage(uri: str | None, *, timeout: float = 5.0) -> None:
+    """Raise `InputError` if no Optuna storage can be at `uri`; None stands for the one in the study folder."""
+    if uri is None:
+        return
+    if _scheme(uri) == "sqlite":
+        _check_sqlite(uri, STORAGE)
+    elif _scheme(uri).partition("+")[0] in DATABASES:
+        _check_database(uri, timeout, STORAGE)
+    else:
+        remedy = "give sqlite:///PATH/optuna.db, or a postgresql, mysql or mssql URI"
+        raise InputError(f"unknown kind of storage {public_uri(uri)!r}", where=STORAGE, remedy=remedy)
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0].lower() if ":" in uri else ""
+
+
+def _check_sqlite(uri: str, where: str) -> None:
+    path, name = sqlite_path(uri), "mlflow.db" if where == WHERE else "optuna.db"
+    if path is None or path.name == ":memory:" or not uri.removeprefix("sqlite:///").strip():
+        raise InputError(f"{uri!r} names no database file", where=where, remedy=f"write sqlite:///PATH/{name}")
     if path.is_dir():
-        raise InputError(f"{path} is a folder", where=WHERE, remedy=f"name a file: {sqlite_uri(path / 'mlflow.db')}")
+        raise InputError(f"{path} is a folder", where=where, remedy=f"name a file: {sqlite_uri(path / name)}")
     if path.exists():
         with path.open("rb") as file:
             head = file.read(16)
         if head and head != b"SQLite format 3\x00":
-            raise InputError(f"{path} is not an SQLite database", where=WHERE, remedy="name another file")
+            raise InputError(f"{path} is not an SQLite database", where=where, remedy="name another file")
         if not os.access(path, os.W_OK):
-            raise InputError(f"{path} cannot be written", where=WHERE, remedy="name another file")
+            raise InputError(f"{path} cannot be written", where=where, remedy="name another file")
         return
     folder = next(p for p in path.parents if p.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be made: {folder} is not a folder one can write to", where=WHERE)
+        raise InputError(f"{path} cannot be made: {folder} is not a folder one can write to", where=where)
 
 
 def _check_server(uri: str, timeout: float) -> None:
@@ -120,7 +146,7 @@ def _login_header(uri: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-def _check_database(uri: str, timeout: float) -> None:
+def _check_database(uri: str, timeout: float, where: str) -> None:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -129,9 +155,9 @@ def _check_database(uri: str, timeout: float) -> None:
         create_engine(uri, connect_args={argument: max(1, round(timeout))}).connect().close()
     except ImportError as error:
         remedy = f"install the database's Python driver ({error.name})"
-        raise InputError(f"{public_uri(uri)} needs a driver that is missing", where=WHERE, remedy=remedy) from None
+        raise InputError(f"{public_uri(uri)} needs a driver that is missing", where=where, remedy=remedy) from None
     except (SQLAlchemyError, ValueError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        reason = public_uri(str(getattr(error, "orig", None) or error).strip().splitlines()[0])
         raise InputError(
-            f"no connection to {public_uri(uri)} ({reason})", where=WHERE, remedy="correct the URI"
+            f"no connection to {public_uri(uri)} ({reason})", where=where, remedy="correct the URI"
         ) from None

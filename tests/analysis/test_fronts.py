@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nasdet.analysis.fronts import front_table, hypervolume_history, write_csv
+from nasdet.analysis.fronts import hypervolume_history, write_csv
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 
 
@@ -29,10 +29,8 @@ def test_trials_that_run_are_not_steps(records: Any, axes: Any, reference: Any) 
     assert hypervolume_history(running, axes, reference) == []
 
 
-def test_table_is_best_first(records: Any, axes: Any) -> None:
-    rows = front_table(records, axes)
-    assert [r["trial"] for r in rows] == ["t0", "t1", "t5"]
-    assert list(rows[0]) == ["trial", "ap", "latency_ms", "params_m"]
+def test_no_history_before_there_is_a_reference_point(records: Any, axes: Any) -> None:
+    assert hypervolume_history(records, axes, []) == []
 
 
 def test_csv_holds_every_trial_and_parameter(records: Any, axes: Any, tmp_path: Path) -> None:

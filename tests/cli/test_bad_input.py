@@ -65,6 +65,27 @@ def old_training(folder: Path) -> None:
     (folder / "t" / "training" / "last.pt").write_text("")
 
 
+def damaged_training(folder: Path) -> None:
+    old_training(folder)
+    (folder / "t" / "training" / "job.json").write_text("{}")
+
+
+def training_on_other_data(folder: Path) -> None:
+    import torch
+
+    from nasdet.driver.train import Order
+    from nasdet.trainers.full import FullJob
+
+    bundle(folder / "b")
+    Order(FullJob({}, {}, 0, str(folder / "t"), {}), 1, None, "another fingerprint").write()
+    torch.save({"history": {}}, folder / "t" / "training" / "last.pt")
+
+
+def gray_image(folder: Path) -> None:
+    bundle(folder / "b")
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "x.png")
+
+
 def full_folder(folder: Path) -> None:
     bundle(folder / "b")
     (folder / "t").mkdir()
@@ -119,6 +140,11 @@ CASES: list[Case] = [
     ("ui nowhere", nothing, "no study 'nowhere'"),
     ("export nowhere --out x", nothing, "no study 'nowhere'"),
     ("status s", study("{"), "damaged study.json"),
+    ("status s", study("{}"), "damaged study.json: it does not say 'study'"),
+    ("search detnet --dry-run --storage nonsense://x", nothing, "--storage: unknown kind of storage 'nonsense://x'"),
+    ("search detnet --dry-run --address 127.0.0.1:9", nothing, "--address 127.0.0.1:9: cannot reach Ray"),
+    ("search detnet --dry-run --address ray://127.0.0.1:99999", nothing, "cannot reach Ray"),
+    ("search detnet --dry-run --storage sqlite:///x.db", file("x.db", "no database"), "is not an SQLite database"),
     ("search detnet --dry-run --tracking-uri nonsense://x", nothing, "--tracking-uri"),
     ("search detnet --dry-run --tracking-uri http://127.0.0.1:9", nothing, "--tracking-uri"),
     ("search detnet --study s --dry-run", study("{}"), "the folder already holds a study; nasdet resume s"),
@@ -130,12 +156,15 @@ CASES: list[Case] = [
     ("eval b --data digits", broken("spec.json", "{"), "spec.json is not JSON"),
     ("eval b --data digits", broken("spec.json", '{"colour": 1}'), "unknown key 'colour'"),
     ("eval b --data digits", broken("weights.safetensors", "x"), "weights.safetensors cannot be read"),
+    ("eval b --data digits", broken("metrics.json", "[]"), "metrics.json is not the card of a bundle"),
     ("eval b --data digits", other_classes, "are not the bundle's class 0"),
     ("eval b --data digits --split tset", just_bundle, "no split 'tset'; the splits are train, val, test"),
     ("eval b", just_bundle, "missing option '--data'"),
     ("predict b nowhere.png --out o", just_bundle, "nowhere.png: no such image or folder"),
     ("predict b x.png --out o", text_image, "x.png"),
     ("predict b x.png --out o", colour_image, "3 channels where 1 are wanted"),
+    ("predict b x.png --out /proc/no/where", gray_image, "/proc/no/where: cannot be written"),
+    ("predict b x.png --out x.png", gray_image, "x.png: cannot be written (File exists)"),
     ("predict b x.png --out o --score 2", just_bundle, "2.0 is not in the range 0<=x<=1"),
     # training
     ("train nowhere --data digits --out t", nothing, "no such bundle or specification"),
@@ -145,7 +174,19 @@ CASES: list[Case] = [
     ("train b --data digits --out t", old_training, "t: holds a training already; add --resume"),
     ("train b --data digits --out t", full_folder, "t: is not empty and not a bundle; name another folder"),
     ("train b --data digits --out t --workers 3", just_bundle, "batch size 16 does not split over 3 workers"),
+    ("train b --data digits --out t --resume", damaged_training, "last.pt: damaged checkpoint"),
+    (
+        "train b --data digits --out t --resume",
+        training_on_other_data,
+        "digits: other images, boxes, classes or splits",
+    ),
+    ("train b --data digits --out /proc/no/where", just_bundle, "cannot be written"),
     ("train s.json --data digits --out t", file("s.json", '{"backbone": 1}'), "s.json: backbone"),
+    (
+        "train s.json --data digits --out t",
+        file("s.json", '{"neck": {"kind": "fpm"}}'),
+        "neck.kind: unknown neck 'fpm'",
+    ),
 ]
 
 
@@ -177,3 +218,29 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
     assert not loaded & {"torch", "ray", "mlflow", "optuna", "pydantic", "numpy", "rich"}
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run([], debug=False) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Usage: nasdet") and "search " in captured.out and captured.err == ""
+
+
+def test_dry_run_json_is_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = (
+        "search detnet --dry-run --json --storage sqlite:///x.db --set resources.device=cpu --set resources.workers=1"
+    )
+    assert _run(line.split(), debug=False) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ready"] and told["space"] == "detnet" and told["data"] == "digits" and told["images"]["train"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_works_without_torch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert _run(["doctor", "--json"], debug=False) == 1
+    captured = capsys.readouterr()
+    assert not json.loads(captured.out)["checks"]["devices"]["ok"]
+    assert "does not work here: torchvision operators, devices" in captured.err

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+from nasdet.cli.eval import KEYS
+from nasdet.cli.eval import command as eval_command
 from nasdet.cli.export import command
+from nasdet.data import Dataset, open_data
+from nasdet.driver import inspect
 from nasdet.errors import InputError
-from nasdet.export import read_bundle
+from nasdet.export import Bundle, read_bundle
 from nasdet.search import StudyStore
+from nasdet.space import load_space
 
 
 def test_the_bundle_holds_the_trial(stored: StudyStore, tmp_path: Path) -> None:
@@ -50,3 +57,37 @@ def test_corrupt_weights(stored: StudyStore, tmp_path: Path) -> None:
         CliRunner().invoke(
             command, [str(stored.dir), "--pick", "best", "--out", str(tmp_path / "x")], catch_exceptions=False
         )
+
+
+def test_eval_opens_the_split_of_the_search(
+    stored: StudyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = yolo_without_splits(tmp_path / "set")
+    (stored.dir / "space.yaml").write_text(load_space("detnet", overrides=["data.seed=3"]).to_yaml())
+    stored.save_config(data=str(data), latency={"device": "cpu", "batch": 4, "threads": 2})
+    arguments = [str(stored.dir), "--pick", "best", "--out", "best", "--json"]
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "| latency measured on | device cpu, batch 4, threads 2 |" in Path("best", "README.md").read_text()
+
+    looked_at: list[Dataset] = []
+
+    def evaluate(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, float]:
+        looked_at.append(dataset)
+        return dict.fromkeys(KEYS, 0.5)
+
+    monkeypatch.setattr(inspect, "evaluate_bundle", evaluate)
+    CliRunner().invoke(eval_command, ["best", "--data", "set", "--json"], catch_exceptions=False)
+    searched, other = (open_data(data, seed=seed).info for seed in (3, 0))
+    assert looked_at[0].info.fingerprint == searched.fingerprint != other.fingerprint
+    assert looked_at[0].info.source == str(data)
+
+
+def yolo_without_splits(folder: Path) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    (folder / "data.yaml").write_text("names: [" + ", ".join(f"'{i}'" for i in range(10)) + "]\n")
+    for number in range(30):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        (folder / "labels" / f"{number}.txt").write_text("1 0.5 0.5 0.4 0.4\n")
+    return folder

@@ -42,6 +42,20 @@ def test_wrong_input(stored: StudyStore, arguments: list[str], message: str) -> 
     assert message in str(error.value)
 
 
+def test_nothing_to_draw_yet(stored: StudyStore) -> None:
+    stored.save_config(reference_point=[])
+    with pytest.raises(InputError, match="made-1: no trial was measured yet, so there is nothing to draw"):
+        CliRunner().invoke(command, [str(stored.dir), "--plot", "front.png"], catch_exceptions=False)
+    CliRunner().invoke(command, [str(stored.dir), "--csv", "trials.csv"], catch_exceptions=False)
+    assert Path("trials.csv").exists()
+
+
+def test_the_json_shows_no_password(stored: StudyStore) -> None:
+    stored.save_config(tracking_uri="http://me:secret@host:5000")
+    summary = json.loads(CliRunner().invoke(command, [str(stored.dir), "--json"], catch_exceptions=False).stdout)
+    assert summary["tracking_uri"] == "http://me:***@host:5000"
+
+
 def test_no_such_study(stored: StudyStore) -> None:
     with pytest.raises(InputError, match="no study 'nobody'"):
         CliRunner().invoke(command, ["nobody"], catch_exceptions=False)

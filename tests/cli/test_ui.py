@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nasdet.cli.ui import command, store_uri
+from nasdet.cli import resume
+from nasdet.cli.ui import _prepare, command
+from nasdet.driver.tracking import store_uri
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
-from nasdet.tracking import default_uri, run_ids
+from nasdet.tracking import default_uri, mirror_state, note_mirror, run_ids
 
 
 @pytest.mark.slow  # a minute: MLflow's server imports and migrates
@@ -69,6 +71,32 @@ def test_a_store_that_moved_with_the_study_is_found(stored: StudyStore, tmp_path
     (tmp_path / "mine.db").touch()
     stored.save_config(tracking_uri=f"sqlite:///{tmp_path}/mine.db")
     assert store_uri(stored) == f"sqlite:///{tmp_path}/mine.db"
+
+
+def test_what_mlflow_lacks_is_written_by_the_next_resume_or_ui(
+    stored: StudyStore, capfd: pytest.CaptureFixture[str]
+) -> None:
+    point = stored.config["reference_point"]
+    stored.save_config(finished=True, tracking_uri="http://me:secret@127.0.0.1:9", reference_point=[])
+    result = CliRunner().invoke(resume.command, [str(stored.dir), "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["trials"]["complete"] == 3  # an outage does not change what resume answers
+    said = capfd.readouterr().err
+    assert "lacks results of made-1, t0, t1 and 1 more runs" in said and "secret" not in said
+    assert mirror_state(stored.dir) == "lacking"
+
+    stored.save_config(tracking_uri=None, reference_point=point)
+    _prepare(StudyStore.open(stored.dir), default_uri(stored.dir))
+    assert "writing the study into MLflow" in capfd.readouterr().err
+    assert mirror_state(stored.dir) == "whole" and set(run_ids(stored.dir)) == {"t0", "t1", "t2"}
+
+    CliRunner().invoke(resume.command, [str(stored.dir), "--json"], catch_exceptions=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_nothing_is_written_into_what_a_search_writes(stored: StudyStore, capfd: pytest.CaptureFixture[str]) -> None:
+    note_mirror(stored.dir, "running")
+    _prepare(stored, default_uri(stored.dir))
+    assert capfd.readouterr().err == "" and not (stored.dir.parent / "mlflow.db").exists()
 
 
 def test_a_port_in_use_is_one_line(stored: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,39 @@ def test_splits_are_named_by_files(coco_folder: Any, opens: Opens, train: str, v
     assert info.split_rule == "as stated by the files"
 
 
+def test_equal_names_are_looked_up_in_the_folder_of_their_split(coco_folder: Any, opens: Opens) -> None:
+    everything, images = coco_folder.content["images"], coco_folder.root / "images"
+    annotations = coco_folder.content["annotations"]
+    for split, part in (("test", everything[:6]), ("train", everything[6:14]), ("val", everything[14:])):
+        (images / split).mkdir()
+        for number, entry in enumerate(part):
+            (images / entry["file_name"]).rename(images / split / f"{number}.png")
+            entry["file_name"] = f"{number}.png"
+        ids = {entry["id"] for entry in part}
+        coco_folder.content["images"] = part
+        coco_folder.content["annotations"] = [a for a in annotations if a["image_id"] in ids]
+        coco_folder.write(f"annotations/instances_{split}.json")
+    dataset = opens(coco_folder.root)
+    for split in ("test", "train", "val"):
+        assert {record.path.parent.name for record in dataset.images(split)} == {split}
+
+
+def test_images_that_name_no_split_are_told(coco_folder: Any, opens: Opens) -> None:
+    coco_folder.write()
+    yolo = coco_folder.root.parent / "yolo"
+    for number, path in enumerate(sorted((coco_folder.root / "images").glob("*.png"))):
+        part = ("train", "val", "batch2")[number % 3]
+        for kind, name, data in (
+            ("images", path.name, path.read_bytes()),
+            ("labels", f"{path.stem}.txt", b"0 0.5 0.5 0.2 0.2"),
+        ):
+            (yolo / kind / part).mkdir(parents=True, exist_ok=True)
+            (yolo / kind / part / name).write_bytes(data)
+    info = opens(yolo).info
+    assert info.splits == {"train": 7, "val": 7}
+    assert info.split_rule == "as stated by the files; 6 images in folders that name no split are left out"
+
+
 def test_sparse_ids_become_ranks(coco_folder: Any, opens: Opens) -> None:
     dataset = opens(coco_folder.write())
     assert dataset.info.classes == ("cell", "dust")

@@ -106,6 +106,7 @@ def test_stated_size(coco_folder: Any, opens: Opens) -> None:
     for entry in coco_folder.content["images"][:2]:
         entry |= {"width": 120, "height": 80}
     coco_folder.content["images"][2] |= {"width": 50, "height": 50}
+    coco_folder.content["annotations"][0]["area"] = 100.0
     dataset = opens(coco_folder.write())
     kinds = {d.kind: (d.count, d.action) for d in dataset.info.defects}
     assert kinds == {
@@ -114,6 +115,7 @@ def test_stated_size(coco_folder: Any, opens: Opens) -> None:
     }
     record = next(r for s in dataset.info.splits for r in dataset.images(s) if r.id == 1)
     np.testing.assert_allclose(record.boxes[0], [0.5, 1.5, 4.5, 11.5])
+    assert record.area[0] == 25.0  # the stated mask of 100 pixels, at half the scale
 
 
 def test_same_image_in_two_splits(coco_folder: Any, opens: Opens) -> None:

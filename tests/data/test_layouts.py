@@ -57,6 +57,16 @@ def test_digits_survive_every_layout(digits: Dataset, opens: Opens, tmp_path: Pa
     assert_same_boxes(digits, again, 0.01)
 
 
+def test_names_with_spaces_survive_voc_lists(coco_folder: Any, opens: Opens, tmp_path: Path) -> None:
+    for entry in coco_folder.content["images"]:
+        old = coco_folder.root / "images" / entry["file_name"]
+        entry["file_name"] = f"Screenshot {old.name}"
+        old.rename(old.with_name(entry["file_name"]))
+    dataset = opens(coco_folder.write())
+    again = opens(write_folder(dataset, "voc", tmp_path / "voc"))
+    assert again.info.splits == dataset.info.splits
+
+
 def test_real_voc_coco_and_yolo_forms_agree(shared_data: Path, opens: Opens, tmp_path: Path) -> None:
     coco = opens(shared_data / "bccd")
     assert coco.info.layout == "coco"

@@ -37,6 +37,8 @@ def test_stated_numbers_are_kept() -> None:
         ("resources.workers=5", "5 workers per trial but only 4 cores; use --workers 4"),
         ("resources.concurrent=3", "3 trials x 2 workers but only 4 cores; use --concurrent 2"),
         ("resources.device=cuda", "no GPU here; use --set resources.device=cpu"),
+        ("resources.threads=8", "8 threads for each of 2 workers but only 4 cores; use --set resources.threads=2"),
+        ("latency.device=cuda", "no GPU here; use --set latency.device=cpu"),
     ],
 )
 def test_more_than_there_is(override: str, message: str) -> None:

@@ -10,9 +10,12 @@ from click.testing import CliRunner
 
 from nasdet.cli import eval as eval_command
 from nasdet.cli import export, pareto, status
-from nasdet.driver.search import Options, check_search, resume_search, start_search
+from nasdet.driver.events import Observers
+from nasdet.driver.progress import Progress
+from nasdet.driver.search import Interrupted, Options, check_search, resume_search, start_search
 from nasdet.errors import InputError
-from nasdet.search import StudyStore
+from nasdet.search import Engine, StudyStore
+from nasdet.space.trial import TrialRecord
 from tests.driver.conftest import tiny_space
 
 pytestmark = pytest.mark.ray
@@ -37,6 +40,14 @@ def test_the_public_json(study: Study) -> None:
         assert member["mlflow_run_id"]
     assert summary["wall_seconds"] > 0
     assert 0 < summary["overhead_seconds_per_trial"] < 60
+
+
+def test_the_plan_is_stored(study: Study) -> None:
+    store, _ = study
+    plan = store.config["plan"]
+    assert plan["device"] in ("cpu", "cuda") and (plan["workers"], plan["concurrent"]) == (1, 1)
+    assert store.config["latency"]["device"] == plan["device"] and store.config["latency"]["batch"] == 1
+    assert {"threads"} == (plan.keys() & store.config["latency"].keys()) - {"device"}
 
 
 def test_every_norm_is_tried(study: Study) -> None:
@@ -114,6 +125,59 @@ def test_what_is_wrong_is_said_before_anything_starts(tmp_path: Path) -> None:
         check_search(load_quick(), Options())
     with pytest.raises(InputError, match="workers per trial but only"):
         start_search(tiny_space("resources.workers=999"), Options(study=tmp_path / "s"))
+
+
+def fail_with(error: BaseException) -> Any:
+    def connect(address: str | None) -> None:
+        raise error
+
+    return connect
+
+
+def test_a_failed_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasdet.driver.search.connect", fail_with(InputError("cannot reach Ray")))
+    options = Options(study=tmp_path / "s", address="auto", storage="sqlite:///shared.db")
+    for _ in range(2):  # the corrected command may use the same folder and the same name
+        with pytest.raises(InputError, match="cannot reach Ray"):
+            start_search(tiny_space(), options)
+        assert not (tmp_path / "s").exists()
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_ctrl_c_while_ray_starts_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr("nasdet.driver.search.connect", fail_with(KeyboardInterrupt()))
+    monkeypatch.setattr("nasdet.driver.search.disconnect", lambda: left.append("Ray"))
+    with pytest.raises(Interrupted, match=f"Go on with: nasdet resume {tmp_path}/s"):
+        start_search(tiny_space(), Options(study=tmp_path / "s", tracking_uri="sqlite:///x.db"))
+    assert left == ["Ray"]
+    assert StudyStore.open(tmp_path / "s").config["tracking_uri"] == f"sqlite:///{tmp_path.resolve()}/x.db"
+
+
+class Failing:
+    """An observer that can do nothing."""
+
+    def started(self, record: TrialRecord, stop: int) -> None:
+        raise OSError("no space left on device")
+
+    def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
+        raise OSError("no space left on device")
+
+    def changed(self, record: TrialRecord, engine: Engine) -> None:
+        raise SystemExit(1)
+
+
+def test_an_observer_that_fails_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record, lines = TrialRecord("t0", 0, "failed", {}, reason="cannot read [/data/a.png] [bold]"), []
+    engine: Any = None
+    with (tmp_path / "terminal").open("w") as terminal:
+        observers = Observers(Failing(), Progress(terminal), warn=lines.append)
+        observers.started(record, 1)
+        observers.epoch(record, 1, {"loss": 1.0})
+        observers.changed(record, engine)
+    assert lines == ["Failing failed, the search goes on (OSError: no space left on device)"]
+    assert capsys.readouterr().err.count("Traceback") == 1
+    assert "t0  failed: cannot read [/data/a.png] [bold]" in (tmp_path / "terminal").read_text()
 
 
 def load_quick() -> Any:

@@ -13,7 +13,14 @@ from nasdet.models import Detector, build_detector
 from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, InputSpec, NeckSpec, NormSpec, Recipe, StageSpec
 
 CLASSES = ["cell", "plate<let>", "ring"]
-CARD = {"study": "s", "trial": "t7", "data": "my data", "epochs": 12, "values": {"ap": 0.4321, "latency_ms": 3.25}}
+CARD = {
+    "study": "s",
+    "trial": "t7",
+    "data": "my data",
+    "epochs": 12,
+    "latency": {"device": "cpu", "batch": 1, "threads": 2},
+    "values": {"ap": 0.4321, "latency_ms": 3.25},
+}
 
 
 def make_spec() -> DetectorSpec:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from nasdet.errors import InputError
 from nasdet.export import Bundle, is_bundle, read_bundle, write_bundle
+from nasdet.export.bundle import check_free
 from nasdet.models import Detector
 from nasdet.space.specs import Recipe
 
@@ -30,7 +31,15 @@ def test_round_trip(bundle: Bundle, detector: Detector) -> None:
 
 def test_the_card_has_metrics_and_commands(bundle: Bundle) -> None:
     card = (bundle.path / "README.md").read_text()
-    for part in ("| ap | 0.4321 |", "| trial | t7 |", "(N, 2, 64, 96)", "nasdet predict bundle", '"epochs": 7'):
+    measured = "| latency measured on | device cpu, batch 1, threads 2 |"
+    for part in (
+        "| ap | 0.4321 |",
+        "| trial | t7 |",
+        measured,
+        "(N, 2, 64, 96)",
+        "nasdet predict bundle",
+        '"epochs": 7',
+    ):
         assert part in card
     assert "nasdet train bundle --data 'my data' --out bundle-full" in card
 
@@ -62,6 +71,17 @@ def test_nothing_is_overwritten_unasked(bundle: Bundle, tmp_path: Path) -> None:
             write(tmp_path / "photos", bundle, overwrite)
     with pytest.raises(InputError, match="cannot be written"):
         write(tmp_path / "photos" / "a.jpg" / "x", bundle)
+
+
+def test_a_training_that_ended_in_its_first_epoch_leaves_the_folder_free(bundle: Bundle, tmp_path: Path) -> None:
+    training = tmp_path / "new" / "training"
+    training.mkdir(parents=True)
+    (training / "job.json").touch()
+    check_free(tmp_path / "new", overwrite=False)
+    (training / "last.pt").touch()
+    with pytest.raises(InputError, match="holds a bundle already"):
+        check_free(tmp_path / "new", overwrite=False)
+    assert is_bundle(write(tmp_path / "new", bundle, overwrite=True).path)
 
 
 def edit(name: str, change: Callable[[dict], object]) -> Callable[[Path], None]:
@@ -96,6 +116,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (edit("spec.json", lambda s: s["head"].update(width=24)), "the spec's network needs"),
     (edit("spec.json", lambda s: s["neck"].update(kind="bifpn")), "unknown neck 'bifpn'"),
     (edit("recipe.json", lambda r: r.update(epochs=0)), "recipe.json epochs: "),
+    (lambda f: (f / "metrics.json").write_text("[]"), "metrics.json is not the card of a bundle"),
     (lambda f: (f / "classes.json").write_text('["one"]'), "classes.json names 1 classes, the spec has 3"),
     (lambda f: (f / "classes.json").write_text('{"a": 1}'), "classes.json is not a list of names"),
     (lambda f: (f / "weights.safetensors").write_bytes(b"nothing"), "weights.safetensors cannot be read"),

@@ -104,8 +104,45 @@ def test_failed_trials_are_told_and_counted(engine: Engine, runs: Runs) -> None:
 
 def test_waits_while_others_run(engine: Engine) -> None:
     engine.fix_reference()
-    first, second = engine.next_job(), engine.next_job()
-    assert first is not None and second is not None and first.record.trial != second.record.trial
+    jobs = [engine.next_job() for _ in range(20)]
+    assert len({job.record.trial for job in jobs if job is not None}) == 20
+    assert engine.next_job() is None  # all 20 trials of the budget are running
+
+
+def test_a_slow_trial_is_finished_rather_than_a_new_one_started(tmp_path: Path, builds: Any) -> None:
+    limited = toy(budget={"epochs": 9, "rungs": [1, 3, 9], "time_limit": "100s"})
+    store = StudyStore.create(tmp_path / "slow", {"study": "slow", "data": ""}, limited)
+    now = [0.0]
+    engine = Engine(store, builds, clock=lambda: now[0])
+    with pytest.raises(Finished):
+        while True:
+            engine.fix_reference()
+            job = engine.next_job()
+            assert job is not None
+            seconds = 10.0 * (job.stop - job.record.epochs)  # 90 s for one trial in full
+            now[0] += seconds
+            engine.report(job.record.trial, job.stop, {"ap": 0.5}, seconds=seconds, overhead=0)
+    assert [r.state for r in store.records()].count("complete") == 1
+    assert now[0] <= 100
+
+
+def test_a_space_that_no_measured_cost_allows_ends(engine: Engine) -> None:
+    engine.fix_reference()
+    with pytest.raises(InputError, match=r"100 proposals in a row were infeasible .*too slow"):
+        while (job := engine.next_job()) is not None:
+            engine.reject(job.record.trial, "too slow")
+
+
+def test_a_stopped_trial_keeps_its_reason(engine: Engine) -> None:
+    engine.fix_reference()
+    job = engine.next_job()
+    assert job is not None
+    engine.report(job.record.trial, job.stop, {"ap": 0.5}, seconds=1, overhead=0)
+    assert [r.trial for r in engine.paused()] == [job.record.trial]
+    engine.stop(job.record.trial, "no room")
+    engine.close()
+    record = engine.store.get(job.record.trial)
+    assert (record.state, record.reason) == ("stopped", "no room")
 
 
 def test_time_limit_reserves_time_for_promotions(space: SearchSpace, tmp_path: Path, builds: Any) -> None:

@@ -58,9 +58,44 @@ def test_damaged_config_is_a_plain_error(store: StudyStore) -> None:
         StudyStore.open(store.dir)
 
 
-def test_unknown_storage_is_a_plain_error(space: SearchSpace, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot open the Optuna storage"):
-        StudyStore.create(tmp_path / "s", {"study": "s", "storage": "nonsense://x"}, space)
+@pytest.mark.parametrize("text", ["{}", "[]", '{"study": 1, "data": "digits"}'])
+def test_config_without_a_name_is_a_plain_error(store: StudyStore, text: str) -> None:
+    (store.dir / "study.json").write_text(text)
+    with pytest.raises(InputError, match=r"damaged study\.json: it does not say 'study'"):
+        StudyStore.open(store.dir)
+
+
+def test_a_storage_that_fails_leaves_nothing_and_shows_no_password(space: SearchSpace, tmp_path: Path) -> None:
+    config = {"study": "s", "data": "", "storage": "nonsense://me:secret@x"}
+    with pytest.raises(InputError, match="cannot open the Optuna storage") as error:
+        StudyStore.create(tmp_path / "s", config, space)
+    assert "me:***@x" in str(error.value) and "secret" not in str(error.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_missing_storage_is_not_made_anew(store: StudyStore) -> None:
+    (store.dir / "optuna.db").unlink()
+    with pytest.raises(InputError, match=r"optuna\.db: the study's storage is missing; put it back"):
+        StudyStore.open(store.dir)
+    assert not (store.dir / "optuna.db").exists()
+
+
+def test_a_storage_without_the_study_is_a_plain_error(store: StudyStore) -> None:
+    store.save_config(study="another")
+    with pytest.raises(InputError, match="the storage holds no study 'another'"):
+        StudyStore.open(store.dir)
+
+
+def test_a_shared_storage_never_gives_a_new_study_old_trials(space: SearchSpace, tmp_path: Path) -> None:
+    config = {"study": "s", "data": "", "storage": f"sqlite:///{tmp_path}/new/shared.db"}
+    first = StudyStore.create(tmp_path / "a" / "s", config, space)
+    first.put(TrialRecord("t0000", 0, "running", {"x": 0.5, "size": 3, "kind": "a"}))
+    with pytest.raises(InputError, match="the storage already holds a study 's'; name another folder"):
+        StudyStore.create(tmp_path / "b" / "s", config, space)
+    assert not (tmp_path / "b" / "s").exists()
+    first.remove()
+    assert not first.dir.exists()
+    assert StudyStore.create(tmp_path / "b" / "s", config, space).records() == []
 
 
 def test_finding_studies(store: StudyStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

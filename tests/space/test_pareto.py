@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pytest
 
-from nasdet.space.pareto import crowding_distance, front, hypervolume, knee, non_dominated, non_dominated_rank
+from nasdet.space.pareto import front, hypervolume, knee, non_dominated, non_dominated_rank
 from nasdet.space.trial import TrialRecord
 
 
@@ -57,11 +57,6 @@ def test_hypervolume_equals_inclusion_exclusion(dims: int) -> None:
 def test_hypervolume_of_nothing_below_the_reference_is_zero() -> None:
     assert hypervolume(np.empty((0, 2)), [1, 1]) == 0.0
     assert hypervolume([[1.0, 0.0], [2.0, -5.0], [np.nan, 0.0]], [1, 1]) == 0.0
-
-
-def test_crowding_distance() -> None:
-    assert crowding_distance([[0, 4], [1, 2], [4, 0]]).tolist() == [np.inf, 2.0, np.inf]
-    assert crowding_distance([[1, 1]]).tolist() == [np.inf]
 
 
 def test_the_knee_gives_up_least() -> None:

@@ -61,10 +61,6 @@ def test_problems_are_named(nested):
     assert nested.problems({"a": "off", "d": [3], "z": 1}) == ["z is no parameter of space"]
 
 
-def test_size(nested):
-    assert nested.size() == 2 * 3 * 2 * 2
-
-
 @pytest.mark.parametrize(
     ("budget", "scheduler", "rungs"),
     [
@@ -90,10 +86,9 @@ def test_constraints(text, inside, outside):
     assert Constraint.parse(str(constraint)) == constraint
 
 
-def test_changed_data_and_budget_survive_the_yaml(nested, tmp_path):
+def test_a_changed_budget_survives_the_yaml(nested, tmp_path):
     named = load_space("detnet", overrides=["budget.epochs=12", "budget.rungs=[2, 5, 12]"])
-    space = named.with_data("photos").with_budget(trials=3, epochs=24, time_limit=90.0, seed=7)
-    assert space.data.source == "photos"
+    space = named.with_budget(trials=3, epochs=24, time_limit=90.0, seed=7)
     assert (space.budget.trials, space.budget.rungs, space.budget.time_limit) == (3, (4, 10, 24), 90.0)
     (tmp_path / "space.yaml").write_text(space.to_yaml())
     assert load_space(tmp_path / "space.yaml") == space

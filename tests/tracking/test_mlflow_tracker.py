@@ -198,7 +198,7 @@ def test_a_dead_server_costs_a_warning_and_a_line_at_the_end(study: Any, tmp_pat
     tracker.front(study().summary, study().history)
     assert time.perf_counter() - begin < 1.0
     missing = tracker.close("FAILED")
-    assert len(lines) == 1 and "does not answer, the search goes on" in lines[0]
+    assert len(lines) == 1 and "does not answer; the study itself lacks nothing" in lines[0]
     assert "lacks results of digits-1, t0000, t0001 and 3 more runs" in missing and uri in missing
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nasdet.tracking.runs_file import FILE, PARENT, add_run, run_ids, study_key
+from nasdet.tracking.runs_file import FILE, PARENT, add_run, mirror_state, note_mirror, run_ids, study_key
 
 
 def test_the_key_stays_and_runs_are_found_again(tmp_path: Path) -> None:
@@ -13,6 +13,15 @@ def test_the_key_stays_and_runs_are_found_again(tmp_path: Path) -> None:
     add_run(tmp_path, PARENT, "p")
     add_run(tmp_path, "t1", "a")
     assert study_key(tmp_path) == key and run_ids(tmp_path) == {"t1": "a"}
+
+
+def test_the_last_note_says_how_mlflow_stands(tmp_path: Path) -> None:
+    assert mirror_state(tmp_path) == ""
+    note_mirror(tmp_path, "running")
+    add_run(tmp_path, "t1", "a")
+    assert mirror_state(tmp_path) == "running"
+    note_mirror(tmp_path, "whole")
+    assert mirror_state(tmp_path) == "whole" and run_ids(tmp_path) == {"t1": "a"}
 
 
 def test_a_line_cut_off_by_a_crash_costs_that_line_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nasdet.errors import InputError
-from nasdet.tracking import check_tracking_uri, default_uri, public_uri, sqlite_path
+from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri, default_uri, public_uri, sqlite_path
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,38 @@ def test_sqlite_files(tmp_path: Path) -> None:
             check_tracking_uri(f"sqlite:///{tmp_path}/{name}")
 
 
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("redis://me:secret@host", "unknown kind of storage 'redis://me:***@host'; give sqlite:///"),
+        ("x.db", "unknown kind of storage 'x.db'"),
+        ("sqlite://", "names no database file; write sqlite:///PATH/optuna.db"),
+        ("sqlite:///:memory:", "names no database file"),
+        ("sqlite:///text.db", "is not an SQLite database"),
+        ("postgresql+nodriver://u:secret@h/db", "postgresql+nodriver://u:***@h/db"),
+    ],
+)
+def test_a_storage_that_cannot_work_is_one_line(uri: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("no database at all")
+    with pytest.raises(InputError) as error:
+        check_storage(uri, timeout=1)
+    assert message in str(error.value) and "\n" not in str(error.value) and "secret" not in str(error.value)
+    assert str(error.value).startswith("--storage: ")
+
+
+def test_a_storage_that_can_be_made_is_not_made(tmp_path: Path) -> None:
+    check_storage(None)
+    check_storage("sqlite:///new/x.db")
+    assert not (tmp_path / "new").exists()
+
+
+def test_relative_files_are_meant_from_here(tmp_path: Path) -> None:
+    assert absolute_uri("sqlite:///x.db") == f"sqlite:///{tmp_path.resolve()}/x.db"
+    assert absolute_uri("sqlite:///x.db?timeout=9") == f"sqlite:///{tmp_path.resolve()}/x.db?timeout=9"
+    for uri in ("sqlite:////data/x.db", "http://host:5000", "postgresql://me:pa55@host/db"):
+        assert absolute_uri(uri) == uri
+
+
 def test_a_server_that_is_not_mlflow(status_server: str) -> None:
     with pytest.raises(InputError, match="answers, but is not an MLflow server"):
         check_tracking_uri(f"{status_server}/404")
@@ -57,7 +89,11 @@ def test_a_server_that_is_not_mlflow(status_server: str) -> None:
 
 def test_passwords_are_not_shown() -> None:
     assert public_uri("postgresql://me:pa55@host:5432/db") == "postgresql://me:***@host:5432/db"
-    assert public_uri("http://host:5000") == "http://host:5000"
+    assert public_uri("postgresql://me:p/a@ss@host/db") == "postgresql://me:***@host/db"
+    assert public_uri("mysql://host/db?user=me&password=pa55&x=1") == "mysql://host/db?user=me&password=***&x=1"
+    assert public_uri("call to http://me:pa55@host/api failed") == "call to http://me:***@host/api failed"
+    for uri in ("http://host:5000", "sqlite:////data/a:b@c/x.db"):
+        assert public_uri(uri) == uri
 
 
 def test_the_default_is_beside_the_study(tmp_path: Path) -> None:

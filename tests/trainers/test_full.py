@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from nasdet.trainers.full import FullJob, FullTraining, History
 from nasdet.trainers.job import GroupConfig, Reply
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.runner import Runner
+from nasdet.trainers.training import Training, read_checkpoint
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 CPU = torch.device("cpu")
@@ -32,22 +34,54 @@ def test_leaves_a_bundle_of_the_best_weights(group: GroupConfig, tmp_path: Path)
     assert bundle.classes == tuple("0123456789")
 
 
-def test_resume_equals_the_unbroken_training(group: GroupConfig, tmp_path: Path, monkeypatch) -> None:
+def test_a_kill_at_any_moment_changes_nothing(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = Runner(group, CPU, lambda reply: None)
     runner.run(job(tmp_path / "whole"))
+    for place, epoch in (("_save", 1), ("_write_bundle", 3)):  # before and after the checkpoint is written
+        whole_step = getattr(FullTraining, place)
 
-    def stop_after_one(self: FullTraining) -> None:
-        if self.training.epoch == 1:
-            raise KeyboardInterrupt
+        def kill(self: FullTraining, epoch: int = epoch, whole_step: Any = whole_step) -> None:
+            if self.training.epoch == epoch:
+                raise KeyboardInterrupt
+            whole_step(self)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(FullTraining, "_plan", stop_after_one)
-        with pytest.raises(KeyboardInterrupt):
-            runner.run(job(tmp_path / "broken"))
+        with monkeypatch.context() as patch:
+            patch.setattr(FullTraining, place, kill)
+            with pytest.raises(KeyboardInterrupt):
+                runner.run(job(tmp_path / "broken"))
     runner.run(job(tmp_path / "broken"))
-    whole, broken = (History.read(tmp_path / n / "training").epochs for n in ("whole", "broken"))
-    assert [e["loss"] for e in whole] == [e["loss"] for e in broken]
-    assert len(broken) == 3
+    whole, broken = (History.read(tmp_path / n / "training") for n in ("whole", "broken"))
+    assert [e["loss"] for e in whole.epochs] == [e["loss"] for e in broken.epochs]
+    assert len(broken.epochs) == 3
+    metrics = read_bundle(tmp_path / "broken").metrics
+    assert metrics == read_bundle(tmp_path / "whole").metrics
+    assert metrics["epochs"] == broken.best["epoch"]
+
+
+def test_the_length_is_planned_before_it_is_stored(group: GroupConfig, tmp_path: Path) -> None:
+    def stop(reply: Reply) -> None:
+        raise KeyboardInterrupt
+
+    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=6.0)
+    with pytest.raises(KeyboardInterrupt):
+        Runner(group, CPU, stop).run(limited)
+    state = read_checkpoint(tmp_path / "out" / "training" / "last.pt")
+    assert state["epoch"] == 1 and state["recipe"]["epochs"] < 100
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(100.0, 50), (200.0, 10_000), (None, 10_000)])
+def test_a_plan_holds_for_its_own_time_limit(
+    group: GroupConfig, tmp_path: Path, limit: float | None, expected: int
+) -> None:
+    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=limit)
+    training = Training.start(tiny_spec(), tiny_recipe(epochs=50), seed=0, device=CPU)
+    training.save(limited.folder / "last.pt", history={"seconds": 9.0}, time_limit=100.0)
+    data = open_data("digits", cache_root=Path(group.cache_root))
+    full = FullTraining(limited, data, Ranks(CPU), CPU, lambda reply: None)
+    assert full.training.recipe.epochs == expected
+    assert full.history.seconds == 9.0
 
 
 def test_a_time_limit_sets_the_length(group: GroupConfig, tmp_path: Path) -> None:

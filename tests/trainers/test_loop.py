@@ -40,9 +40,9 @@ def test_resume_is_exact(digits: Dataset, tmp_path: Path, optimizer: str) -> Non
     expected = [epoch(whole, digits) for _ in range(3)]
     broken = start(recipe, kind="bn")
     epoch(broken, digits)
-    broken.save(tmp_path / "last.pt")
+    broken.save(tmp_path / "last.pt", note="kept")
     again = start(recipe, kind="bn")
-    again.load(tmp_path / "last.pt")
+    assert again.load(tmp_path / "last.pt")["note"] == "kept"
     assert [epoch(again, digits) for _ in range(2)] == expected[1:]
     for name, tensor in whole.evaluated.state_dict().items():
         assert torch.equal(tensor, again.evaluated.state_dict()[name]), name
@@ -58,6 +58,14 @@ def test_batch_must_split(digits: Dataset) -> None:
     training = start(tiny_recipe(batch_size=30, accumulate=4))
     with pytest.raises(TrialFailure, match="batch_size 30 cannot be split over 1 workers x 4 micro-batches"):
         epoch(training, digits)
+
+
+def test_accumulation_steps_also_where_images_are_few(digits: Dataset) -> None:
+    training = start(tiny_recipe(batch_size=1600, accumulate=2))  # micro-batches of 800, and 600 images
+    before = {name: value.clone() for name, value in training.detector.state_dict().items()}
+    epoch(training, digits)
+    assert training.step == 1
+    assert any(not torch.equal(before[name], value) for name, value in training.detector.state_dict().items())
 
 
 def test_accumulation_makes_the_same_number_of_steps(digits: Dataset) -> None:

@@ -44,9 +44,9 @@ def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path
 
 
 def test_an_infeasible_latency_costs_no_training(group: GroupConfig, tmp_path: Path) -> None:
-    latency, rejected = replies(group, job(tmp_path, measure_latency=True, max_latency_ms=1e-6))
+    latency, rejected = replies(group, job(tmp_path, measure_latency=True, latency_limits=(0.0, 1e-6)))
     assert latency.values["latency_ms"] > 0
-    assert rejected.kind == "infeasible" and "is above 1e-06 ms" in rejected.reason
+    assert rejected.kind == "infeasible" and "is not within 0 to 1e-06 ms" in rejected.reason
     assert not tmp_path.joinpath("checkpoint.pt").exists()
 
 
