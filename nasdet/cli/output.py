@@ -31,7 +31,7 @@ def print_study(summary: dict[str, Any], as_json: bool) -> None:
     counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n and state != "total")
     console.print(f"[bold]{escape(summary['study'])}[/bold]: {summary['trials']['total']} trials trained ({counts})")
     if not summary["front"]:
-        console.print("no trial was trained in full yet, so there is no front; a larger --time-limit or fewer --max-epochs help")
+        console.print("no trial was trained in full yet: no front (more --time-limit or fewer --max-epochs help)")
         return
     names = [n for n in SHOWN if n in summary["front"][0]["values"]]
     table = Table(title="Pareto front (full budget, validation split)", title_justify="left", box=SIMPLE)
