@@ -55,11 +55,12 @@ class Housekeeping:
     def _make_room(self, engine: Engine) -> None:
         """Give up the paused trials least worth going on with while their checkpoints exceed the disk limit."""
         limit = self._store.space.resources.disk_gb
-        paused = engine.paused()
-        sizes = [_size(self._store, record) for record in paused]
-        while sum(sizes) > limit * 1e9:
-            engine.stop(paused.pop().trial, f"its checkpoint made room: resources.disk_gb is {limit:g}")
-            sizes.pop()
+        sizes = {r.trial: _size(self._store, r) for r in self._store.records() if r.state == "paused"}
+        for record in reversed(engine.paused()) if sum(sizes.values()) > limit * 1e9 else ():
+            engine.stop(record.trial, f"its checkpoint made room: resources.disk_gb is {limit:g}")
+            del sizes[record.trial]
+            if sum(sizes.values()) <= limit * 1e9:
+                return
 
 
 def _size(store: StudyStore, record: TrialRecord) -> int:
