@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from nasdet.data import Dataset, default_cache_root
+from nasdet.driver.candidates import not_split
 from nasdet.driver.plan import Plan, cpu_count, resolve
 from nasdet.driver.quiet import quiet
 from nasdet.errors import InputError, NasdetError
@@ -130,12 +131,8 @@ def train_detector(
     """
     out = out.absolute()
     order = (_resumed if resume else _new)(source, dataset, out, options)
-    if source.recipe.batch_size % (order.workers * source.recipe.accumulate):
-        raise InputError(
-            f"batch size {source.recipe.batch_size} does not split over {order.workers} workers",
-            where="--workers",
-            remedy="use a divisor of the batch size",
-        )
+    if reason := not_split(source.recipe, order.workers):
+        raise InputError(reason, where="--workers", remedy="use a divisor of the batch size")
     plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
     order.write()
     if plan is not None and order.workers == 1:

@@ -153,7 +153,7 @@ class StudyStore:
         return self.dir / "trials" / trial
 
     def checkpoint(self, trial: str) -> Path:
-        """The evaluated weights of a trial as safetensors; kept for members of the front."""
+        """The evaluated weights of a trial as safetensors; kept for whatever can be picked."""
         return self.trial_dir(trial) / "weights.safetensors"
 
     def summary(self) -> dict[str, Any]:

@@ -67,7 +67,27 @@ def test_everything_is_in_the_store(study: Any, tmp_path: Path) -> None:
     assert run_ids(folder) == {t: r.info.run_id for t, r in trials.items()}
     assert tracker.run_id("t0001") == trials["t0001"].info.run_id and tracker.run_id("nobody") == ""
 
-    best = trials["t0000"]
+    check_best(client, trials["t0000"], given.records[0].spec)
+    tags = {
+        t: (r.data.tags["nasdet.state"], r.data.tags["nasdet.pareto"], r.data.tags["nasdet.rank"])
+        for t, r in trials.items()
+    }
+    assert tags == {
+        "t0000": ("complete", "true", "0"),
+        "t0001": ("complete", "true", "0"),
+        "t0002": ("complete", "false", "1"),
+        "t0003": ("stopped", "false", "none"),
+        "t0004": ("failed", "false", "none"),
+    }
+    statuses = {t: r.info.status for t, r in trials.items()}
+    assert statuses == {**dict.fromkeys(("t0000", "t0001", "t0002"), "FINISHED"), "t0003": "KILLED", "t0004": "FAILED"}
+    assert trials["t0004"].data.tags["nasdet.reason"] == "loss is not finite"
+
+    check_parent(client, parent)
+    assert not (tmp_path / "mlruns").exists() and not Path("mlruns").exists()
+
+
+def check_best(client: Any, best: Any, wanted: Any) -> None:
     assert best.data.tags["nasdet.study"] == "digits-1" and best.data.tags["nasdet.epochs"] == "3"
     assert best.data.params["backbone.block"] == "basic" and len(best.data.params["long"]) == 6000
     assert {k: best.data.metrics[k] for k in ("ap", "latency_ms", "params_m", "gflops")} == {
@@ -84,23 +104,10 @@ def test_everything_is_in_the_store(study: Any, tmp_path: Path) -> None:
     assert [(m.step, m.value) for m in client.get_metric_history(best.info.run_id, "ap")] == [(1, 0.25), (3, 0.5)]
     assert "bad" not in best.data.metrics
     spec = Path(client.download_artifacts(best.info.run_id, "spec.json"))
-    assert json.loads(spec.read_text()) == given.records[0].spec
+    assert json.loads(spec.read_text()) == wanted
 
-    tags = {
-        t: (r.data.tags["nasdet.state"], r.data.tags["nasdet.pareto"], r.data.tags["nasdet.rank"])
-        for t, r in trials.items()
-    }
-    assert tags == {
-        "t0000": ("complete", "true", "0"),
-        "t0001": ("complete", "true", "0"),
-        "t0002": ("complete", "false", "1"),
-        "t0003": ("stopped", "false", "none"),
-        "t0004": ("failed", "false", "none"),
-    }
-    statuses = {t: r.info.status for t, r in trials.items()}
-    assert statuses == {**dict.fromkeys(("t0000", "t0001", "t0002"), "FINISHED"), "t0003": "KILLED", "t0004": "FAILED"}
-    assert trials["t0004"].data.tags["nasdet.reason"] == "loss is not finite"
 
+def check_parent(client: Any, parent: Any) -> None:
     assert parent.info.status == "FINISHED" and parent.data.params["budget.epochs"] == "3"
     sizes = client.get_metric_history(parent.info.run_id, "front_size")
     assert [(m.step, m.value) for m in sizes] == [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2)]
@@ -116,7 +123,6 @@ def test_everything_is_in_the_store(study: Any, tmp_path: Path) -> None:
     assert [m["trial"] for m in front["front"]] == ["t0000", "t0001"]
     note = parent.data.tags["mlflow.note.content"]
     assert "| t0000 |" in note and "nasdet resume" in note and "nasdet export" in note and "nasdet train" in note
-    assert not (tmp_path / "mlruns").exists() and not Path("mlruns").exists()
 
 
 def test_resume_continues_the_same_runs_and_repeats_nothing(study: Any, made: Path) -> None:
