@@ -9,7 +9,7 @@ import numpy as np
 from nasdet.data.cache import CachedSplit
 from nasdet.data.colour import draw_jitter
 from nasdet.data.geometry import Region, View, draw
-from nasdet.data.records import Boxes, Labels, Pixels
+from nasdet.data.records import Objects, Pixels
 from nasdet.space.specs import AugmentSpec
 
 _MIXUP_BETA = 8.0
@@ -32,21 +32,21 @@ def blank(split: CachedSplit, fill: tuple[float, ...]) -> Pixels:
 
 
 def sample(
-    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels
-) -> tuple[Boxes, Labels]:
-    """Draw one augmented sample onto `canvas` (`(H, W, C)`, filled with the mean).
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels,
+    *, masks: bool = False,
+) -> Objects:  # fmt: skip
+    """Draw one augmented sample onto `canvas` (`(H, W, C)`, filled with the mean) and return its objects.
 
-    Returns:
-        Boxes `(n, 4)` xyxy in canvas pixels and labels `(n,)`, -2 for regions to be ignored.
+    Masks, which take time, come with them if asked for; they draw nothing from `rng`.
     """
     mixup = augment.strength > 0 and rng.random() < augment.mixup
     other = canvas.copy() if mixup else None
-    boxes, labels = _scene(split, index, augment, rng, canvas)
+    objects = _scene(split, index, augment, rng, canvas, masks)
     if other is None:
-        return boxes, labels
-    more = _scene(split, int(rng.integers(len(split))), augment, rng, other)
+        return objects
+    more = _scene(split, int(rng.integers(len(split))), augment, rng, other, masks)
     _blend(canvas, other, float(rng.beta(_MIXUP_BETA, _MIXUP_BETA)))
-    return np.concatenate([boxes, more[0]]), np.concatenate([labels, more[1]])
+    return Objects.join([objects, more])
 
 
 def _blend(canvas: Pixels, other: Pixels, share: float) -> None:
@@ -63,20 +63,20 @@ def _blend(canvas: Pixels, other: Pixels, share: float) -> None:
 
 
 def _scene(
-    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels
-) -> tuple[Boxes, Labels]:
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, masks: bool
+) -> Objects:
     """One image, or a mosaic of it and three others."""
     if augment.strength > 0 and rng.random() < augment.mosaic:
-        return _mosaic(split, index, augment, rng, canvas)
+        return _mosaic(split, index, augment, rng, canvas, masks)
     low, high = scale_range(augment.strength)
     free = augment.strength > 0
     view = _view(augment, rng, rng.uniform(low, high), tuple(rng.random(2)) if free else (0.0, 0.0))
-    return _draw(split, index, augment, rng, canvas, Region(0, 0, split.height, split.width), view)
+    return _draw(split, index, augment, rng, canvas, Region(0, 0, split.height, split.width), view, masks)
 
 
 def _mosaic(
-    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels
-) -> tuple[Boxes, Labels]:
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, masks: bool
+) -> Objects:
     """Four images around a random centre, each touching it."""
     height, width = split.height, split.width
     y, x = round(rng.uniform(*_MOSAIC_CENTRE) * height), round(rng.uniform(*_MOSAIC_CENTRE) * width)
@@ -91,11 +91,11 @@ def _mosaic(
     drawn = [
         _draw(
             split, int(i), augment, rng, canvas, region,
-            _view(augment, rng, _MOSAIC_SCALE * rng.uniform(max(low, 0.4), high), place),
+            _view(augment, rng, _MOSAIC_SCALE * rng.uniform(max(low, 0.4), high), place), masks,
         )
         for i, (region, place) in zip(chosen, regions, strict=True)
     ]  # fmt: skip
-    return np.concatenate([boxes for boxes, _ in drawn]), np.concatenate([labels for _, labels in drawn])
+    return Objects.join(drawn)
 
 
 def _view(augment: AugmentSpec, rng: np.random.Generator, factor: float, place: tuple[float, ...]) -> View:
@@ -106,7 +106,7 @@ def _view(augment: AugmentSpec, rng: np.random.Generator, factor: float, place: 
 
 def _draw(
     split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, region: Region,
-    view: View,
-) -> tuple[Boxes, Labels]:  # fmt: skip
+    view: View, masks: bool,
+) -> Objects:  # fmt: skip
     jitter = draw_jitter(rng, augment.strength, split.channels)
-    return draw(canvas, region, split.image(index), split.target(index), view, jitter)
+    return draw(canvas, region, split.image(index), split.target(index, masks=masks), view, jitter)

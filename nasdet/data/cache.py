@@ -107,10 +107,14 @@ class CachedSplit:
         rows, columns, _ = self._sizes[i]
         return self._decode(i) if self._array is None else self._array[i, :rows, :columns]
 
-    def target(self, i: int) -> Target:
-        """Objects of an image in canvas pixels."""
+    def target(self, i: int, *, masks: bool = False) -> Target:
+        """Objects of an image in canvas pixels, with their masks if asked for."""
         record, scale = self.records[i], self._sizes[i][2]
-        return Target(record.boxes * np.float32(scale), record.labels, record.crowd)
+        boxes = record.boxes * np.float32(scale)
+        if not masks:
+            return Target(boxes, record.labels, record.crowd)
+        own = record.masks or (None,) * len(boxes)
+        return Target(boxes, record.labels, record.crowd, tuple(m and m.scaled(scale, scale) for m in own))
 
     def image_id(self, i: int) -> int:
         """Id of the image in `Dataset.coco`."""

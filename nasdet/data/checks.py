@@ -7,19 +7,16 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 
 from nasdet.data.defects import DefectLog
 from nasdet.data.images import upright_boxes
+from nasdet.data.mask_checks import SAME_ASPECT, TOLERANCE, Grid, place_mask
 from nasdet.data.records import AnyBoxes, Flags, ImageRecord, Labels, RawImage
 from nasdet.data.scan import Scan
 
 SMALLEST_SIDE = 0.5
 """Pixels; a box with a shorter side has no size."""
-_TOLERANCE = 1.5
-"""Pixels by which a box may leave the image without mention (one-based coordinates, rounding)."""
 _NEAR_DUPLICATE = 0.9
-_SAME_ASPECT = 0.02
 
 
 def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> ImageRecord:
@@ -31,7 +28,8 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
         number: id of the image if the annotation has none.
         log: where faults are counted.
     """
-    boxes, scale = _in_pixels(raw, scan, log)
+    grid = _grid(raw, scan, log)
+    boxes = _in_pixels(raw, grid)
     keep = np.array([_usable(box, obj.where, log) for box, obj in zip(boxes, raw.objects, strict=True)], bool)
     objects = list(itertools.compress(raw.objects, keep))
     boxes = np.stack([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1).reshape(-1, 4)
@@ -41,38 +39,47 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
     crowd = np.array([o.crowd for o in objects], bool)
     sides = boxes[:, 2:] - boxes[:, :2]
     own = sides[:, 0] * sides[:, 1]
-    stated = np.array([np.nan if o.area is None else o.area * scale for o in objects], np.float64)
+    stated = np.array([np.nan if o.area is None else o.area * grid.x * grid.y for o in objects], np.float64)
     area = np.where(np.isnan(stated), own, np.minimum(stated, own)).astype(np.float32)
     _report_duplicates(boxes, labels, crowd, [o.where for o in objects], log)
+    masks = tuple(place_mask(o, grid, scan, log) for o in objects)
     return ImageRecord(
         id=number if raw.id is None else raw.id, path=raw.path, width=scan.width, height=scan.height,
         boxes=boxes.astype(np.float32), labels=labels, crowd=crowd, area=area, group=raw.group, digest=scan.digest,
+        masks=masks if any(m is not None for m in masks) else (),
     )  # fmt: skip
 
 
-def _in_pixels(raw: RawImage, scan: Scan, log: DefectLog) -> tuple[AnyBoxes, float]:
-    """Boxes in pixels of the upright image, `(n, 4)` float64, and pixels of it per stated pixel.
+def _grid(raw: RawImage, scan: Scan, log: DefectLog) -> Grid:
+    """From the unit of the annotations to pixels of the upright image.
 
     Annotations refer to the upright image, unless the stated size is that of the pixel grid as stored and the two
-    differ (EXIF orientation 5 to 8): then the boxes are turned with the image. A size stated at another scale scales
-    the boxes.
+    differ (EXIF orientation 5 to 8): then the objects are turned with the image. A size stated at another scale scales
+    them.
     """
-    boxes: AnyBoxes = np.array([o.box for o in raw.objects], np.float64).reshape(-1, 4)
-    size = np.array([scan.width, scan.height], np.float64)
     if raw.relative:
-        return boxes * np.tile(size, 2), 1.0
+        return Grid(scan.width, scan.height)
     if raw.size is None or raw.size == (scan.width, scan.height):
-        return boxes, 1.0
+        return Grid()
     if scan.orientation >= 5 and raw.size == (scan.height, scan.width):
         log.add("boxes in the unrotated pixel grid", raw.path.name, "repaired")
-        return upright_boxes(boxes, scan.orientation, *raw.size), 1.0
+        return Grid(orientation=scan.orientation)
     example = f"{raw.path.name}: {raw.size[0]}x{raw.size[1]} stated, {scan.width}x{scan.height} read"
-    ratio: npt.NDArray[np.float64] = size / np.array(raw.size)
-    if abs(ratio[0] / ratio[1] - 1) <= _SAME_ASPECT:
+    x, y = scan.width / raw.size[0], scan.height / raw.size[1]
+    if abs(x / y - 1) <= SAME_ASPECT:
         log.add("boxes stated at another image scale", example, "repaired")
-        return boxes * np.tile(ratio, 2), float(ratio.prod())
+        return Grid(x, y)
     log.add("image size differs from the stated one", example, "reported")
-    return boxes, 1.0
+    return Grid()
+
+
+def _in_pixels(raw: RawImage, grid: Grid) -> AnyBoxes:
+    """Boxes in pixels of the upright image, `(n, 4)` float64."""
+    boxes: AnyBoxes = np.array([o.box for o in raw.objects], np.float64).reshape(-1, 4)
+    if grid.orientation > 1 and raw.size:
+        return upright_boxes(boxes, grid.orientation, *raw.size)
+    scaled: AnyBoxes = boxes * np.array([grid.x, grid.y] * 2)
+    return scaled
 
 
 def _usable(box: AnyBoxes, where: str, log: DefectLog) -> bool:
@@ -100,7 +107,7 @@ def _clip(boxes: AnyBoxes, where: list[str], scan: Scan, log: DefectLog) -> tupl
         text = f"{name}: {[round(float(v), 1) for v in box]} in {scan.width}x{scan.height}"
         if not ok:
             log.add("box outside the image", text, "skipped")
-        elif distance > _TOLERANCE:
+        elif distance > TOLERANCE:
             log.add("box partly outside the image", text, "repaired")
     return clipped[inside], inside
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from nasdet.data.defects import DefectLog
 from nasdet.data.files import ImageFinder, read_json, split_of
+from nasdet.data.masks import BadMask, Mask, parse_segmentation
 from nasdet.data.records import SPLITS, RawData, RawImage, RawObject
 from nasdet.errors import InputError
 
@@ -223,8 +224,18 @@ def _read_annotation(
         return log.add("malformed annotation", f"{where}, bbox {entry.get('bbox')}", "skipped")
     area = entry.get("area")
     stated = float(area) if isinstance(area, int | float) and math.isfinite(area) and area > 0 else None
-    image.objects.append(RawObject(box, label, bool(entry.get("iscrowd")), stated, f"{image.path.name}, {where}"))
+    crowd, where = bool(entry.get("iscrowd")), f"{image.path.name}, {where}"
+    image.objects.append(RawObject(box, label, crowd, stated, where, _mask(entry, where, log)))
     return None
+
+
+def _mask(entry: dict[str, Any], where: str, log: DefectLog) -> Mask | None:
+    """The object's mask; a bad one is counted, and the object keeps its box."""
+    try:
+        return parse_segmentation(entry.get("segmentation"))
+    except BadMask as error:
+        log.add(str(error), where, "skipped")
+        return None
 
 
 def _box(entry: dict[str, Any]) -> tuple[float, float, float, float] | None:

@@ -47,13 +47,18 @@ class Dataset:
         return self._records[split]
 
     def coco(self, split: str) -> dict[str, Any]:
-        """COCO ground truth of a split: original pixels, `category_id` = label + 1, crowds `iscrowd` = 1."""
+        """COCO ground truth of a split: original pixels, `category_id` = label + 1, crowds `iscrowd` = 1.
+
+        Objects with a mask have a `segmentation`: polygons, or compressed runs.
+        """
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for record in self.images(split):
             size = {"width": record.width, "height": record.height}
             images.append({"id": record.id, "file_name": record.path.name, **size})
-            for box, label, crowd, area in zip(record.boxes, record.labels, record.crowd, record.area, strict=True):
+            masks = record.masks or (None,) * len(record.boxes)
+            columns = (record.boxes, record.labels, record.crowd, record.area, masks)
+            for box, label, crowd, area, mask in zip(*columns, strict=True):
                 x1, y1, x2, y2 = map(float, box)
                 annotation: dict[str, Any] = {
                     "id": len(annotations) + 1,
@@ -61,6 +66,8 @@ class Dataset:
                     "category_id": int(label) + 1,
                 }
                 annotation |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": float(area), "iscrowd": int(crowd)}
+                if mask is not None:
+                    annotation["segmentation"] = mask.to_coco(record.height, record.width)
                 annotations.append(annotation)
         categories = [{"id": label + 1, "name": name} for label, name in enumerate(self.info.classes)]
         return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
@@ -132,6 +139,7 @@ def _open(source: Source, stated: str, seed: int, cache_root: Path, max_bad: flo
         mean=mean, std=std, splits={split: len(own) for split, own in splits.items()}, split_rule=rule,
         aspect=float(np.median([r.width / r.height for r in records])),
         fingerprint=_fingerprint(raw.classes, splits), defects=log.defects(), notes=tuple(raw.notes),
+        masks=any(r.masks for r in records),
     )  # fmt: skip
     return Dataset(info, splits, cache_root, alpha)
 
@@ -262,4 +270,7 @@ def _fingerprint(classes: Sequence[str], splits: dict[str, list[ImageRecord]]) -
             state.update(f"{split} {record.digest} {record.width}x{record.height}".encode())
             for array in (record.boxes, record.labels, record.crowd):
                 state.update(np.ascontiguousarray(array).tobytes())
+            for number, mask in enumerate(record.masks):
+                if mask is not None:
+                    state.update(f"mask {number} ".encode() + mask.tobytes())
     return state.hexdigest()[:16]

@@ -1,9 +1,10 @@
-"""Scale, crop, flip and place an image on a canvas together with its boxes. One decision: the part that will be seen is
-cut out first and resized once, so that the cost never exceeds one canvas.
+"""Scale, crop, flip and place an image on a canvas together with its boxes and masks. One decision: the part that
+will be seen is cut out first and resized once, so that the cost never exceeds one canvas.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from nasdet.data.cache import resize
 from nasdet.data.colour import Jitter, apply_jitter
-from nasdet.data.records import Boxes, Labels, Pixels, Target
+from nasdet.data.masks import Mask, Patch, Window
+from nasdet.data.records import Boxes, Flags, Labels, Objects, Pixels, Target
 
 VISIBLE_SHARE = 0.25
 """A box of which less is left after cropping is dropped."""
@@ -42,9 +44,7 @@ class View(NamedTuple):
     vflip: bool = False
 
 
-def draw(
-    canvas: Pixels, region: Region, image: Pixels, target: Target, view: View, jitter: Jitter | None
-) -> tuple[Boxes, Labels]:
+def draw(canvas: Pixels, region: Region, image: Pixels, target: Target, view: View, jitter: Jitter | None) -> Objects:
     """Draw an image into a region of the canvas.
 
     Args:
@@ -56,7 +56,7 @@ def draw(
         jitter: change of colour, or None.
 
     Returns:
-        Boxes `(n, 4)` xyxy in canvas pixels that are still visible, and their labels, -2 for crowds.
+        The objects that are still visible, with masks if `target` has them.
     """
     height, width = image.shape[:2]
     rows = min(height, math.ceil(region.height / view.factor))
@@ -73,20 +73,39 @@ def draw(
     canvas[top : top + tall, left : left + wide] = part
     scale = np.array([wide / columns, tall / rows] * 2, np.float32)
     boxes = (target.boxes - np.array([x, y, x, y], np.float32)) * scale
-    boxes, labels = visible(boxes, np.where(target.crowd, CROWD, target.labels), tall, wide)
-    return flip_boxes(boxes, tall, wide, view) + np.array([left, top, left, top], np.float32), labels
+    labels = np.where(target.crowd, CROWD, target.labels)
+    boxes, keep = visible(boxes, labels, tall, wide)
+    boxes = flip_boxes(boxes, tall, wide, view) + np.array([left, top, left, top], np.float32)
+    if target.masks is None:
+        return Objects(boxes, labels[keep])
+    window = Window(height, width, y, x, rows, columns, tall, wide)
+    masks = (_show(mask, window, view, top, left) for mask in itertools.compress(target.masks, keep))
+    return Objects(boxes, labels[keep], tuple(masks))
 
 
-def visible(boxes: Boxes, labels: Labels, height: int, width: int) -> tuple[Boxes, Labels]:
-    """Boxes cut to `height` x `width`, without those of which too little is left; crowds stay while any is left."""
+def _show(mask: Mask | None, window: Window, view: View, top: int, left: int) -> Patch | None:
+    """The visible part of a mask on the canvas."""
+    patch = mask.show(window) if mask is not None else None
+    if patch is None:
+        return None
+    turned = patch.flipped(window.tall, window.wide, vertical=view.vflip, horizontal=view.hflip)
+    return turned.moved(top, left)
+
+
+def visible(boxes: Boxes, labels: Labels, height: int, width: int) -> tuple[Boxes, Flags]:
+    """Boxes cut to `height` x `width`, without those of which too little is left; crowds stay while any is left.
+
+    Returns:
+        The boxes that stay, and which of the given ones they are.
+    """
     if not len(boxes):
-        return boxes, labels
+        return boxes, np.zeros(0, bool)
     limit = np.array([width, height, width, height], np.float32)
     cut = np.clip(boxes, 0, limit)
     sides, before = cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2]
     enough = sides.prod(1) >= VISIBLE_SHARE * before.prod(1)
     keep = (sides >= VISIBLE_SIDE).all(1) & (enough | (labels == CROWD))
-    return cut[keep], labels[keep]
+    return cut[keep], keep
 
 
 def flip_boxes(boxes: Boxes, height: int, width: int, view: View) -> Boxes:

@@ -55,7 +55,7 @@ def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
             pixels, orientation = _read_tiff(path)
         else:
             pixels, orientation = _read_pillow(path, alpha)
-        return np.ascontiguousarray(_upright(_stored_units(pixels), orientation)), orientation
+        return np.ascontiguousarray(upright(_stored_units(pixels), orientation)), orientation
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def _stored_units(pixels: Pixels) -> Pixels:
     raise ValueError(f"{pixels.dtype} pixels, only 8 and 16 bits (0..65535) are known")
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def upright(pixels: Pixels, orientation: int) -> Pixels:
     """Undo an EXIF orientation."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)

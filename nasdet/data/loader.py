@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from nasdet.data.augment import blank, sample
 from nasdet.data.cache import CachedSplit
 from nasdet.data.geometry import CROWD
-from nasdet.data.records import Boxes, Labels, Pixels
+from nasdet.data.masks import stack
+from nasdet.data.records import Objects, Pixels
+from nasdet.errors import InputError
 from nasdet.space.specs import AugmentSpec
 
 PADDING = -1
@@ -35,18 +37,24 @@ class Batch:
     """`(B, M)` int64; -1: padding, -2: region to be ignored."""
     indices: Tensor
     """`(B,)` int64 indices into the split."""
+    masks: Tensor | None = None
+    """`(B, M, H, W)` bool canvas pixels, row by row as the boxes, if the loader was asked for them. Empty where padded,
+    and where an object states no mask or shows none: it has only a box to learn from."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The batch on another device."""
-        fields = (getattr(self, f.name).to(device, non_blocking=non_blocking) for f in dataclasses.fields(self))
-        return type(self)(*fields)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """The batch in page-locked memory (called by torch's loader)."""
-        return type(self)(*(getattr(self, f.name).pin_memory() for f in dataclasses.fields(self)))
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        masks = None if self.masks is None else change(self.masks)
+        return type(self)(change(self.images), change(self.boxes), change(self.labels), change(self.indices), masks)
 
 
-Drawn = tuple[Boxes, Labels, int]
+Drawn = tuple[Objects, int]
 """Objects of a sample and its index into the split."""
 
 
@@ -55,9 +63,9 @@ class TrainBatches:
 
     def __init__(
         self, split: CachedSplit, *, augment: AugmentSpec, batch_size: int, epoch: int, seed: int, rank: int,
-        world: int, fill: tuple[float, ...], workers: int = 0, least: int = 1,
+        world: int, fill: tuple[float, ...], workers: int = 0, least: int = 1, masks: bool = False,
     ) -> None:  # fmt: skip
-        self._least = least
+        self._least, self._masks = least, masks
         self._split, self._augment, self._blank, self._workers = split, augment, blank(split, fill), workers
         self._batch_size, self._rank = batch_size, rank
         self._seed, self._epoch = seed, epoch
@@ -79,7 +87,7 @@ class TrainBatches:
     def _draw(self, position: int, canvas: Pixels) -> Drawn:
         index = int(self._order[position % len(self._order)])
         rng = np.random.default_rng((self._seed, self._epoch, position))
-        return *sample(self._split, index, self._augment, rng, canvas), index
+        return sample(self._split, index, self._augment, rng, canvas, masks=self._masks), index
 
 
 class EvalBatches:
@@ -104,12 +112,12 @@ class EvalBatches:
     def _draw(self, index: int, canvas: Pixels) -> Drawn:
         pixels, target = self._split.image(index), self._split.target(index)
         canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
-        return target.boxes, np.where(target.crowd, CROWD, target.labels), index
+        return Objects(target.boxes, np.where(target.crowd, CROWD, target.labels)), index
 
 
 def train_loader(
     split: CachedSplit, *, augment: AugmentSpec, batch_size: int, epoch: int, seed: int, rank: int = 0, world: int = 1,
-    fill: tuple[float, ...], workers: int = 0, least: int = 1,
+    fill: tuple[float, ...], workers: int = 0, least: int = 1, masks: bool = False,
 ) -> TrainBatches:  # fmt: skip
     """Augmented batches of one epoch.
 
@@ -127,10 +135,19 @@ def train_loader(
         fill: value of each channel where the canvas shows no image, in stored units.
         workers: processes that prepare batches; 0: this one does, which has no core to spare on a CPU.
         least: steps of the shortest epoch.
+        masks: whether batches have masks; M masks of an image take M x height x width bytes.
+
+    Raises:
+        InputError: masks are asked for and no object of the data set has one.
     """
+    if masks and not split.info.masks:
+        raise InputError(
+            "no object has a mask, which this detector learns beside the box", where=split.info.source,
+            remedy="choose a detector without mask head, or data with masks (COCO segmentations, YOLO polygons)",
+        )  # fmt: skip
     return TrainBatches(
         split, augment=augment, batch_size=batch_size, epoch=epoch, seed=seed, rank=rank, world=world, fill=fill,
-        workers=workers, least=least,
+        workers=workers, least=least, masks=masks,
     )  # fmt: skip
 
 
@@ -143,15 +160,27 @@ def eval_loader(
 
 def collate(images: Pixels, drawn: Sequence[Drawn]) -> Batch:
     """One batch from canvases `(B, H, W, C)` and the objects and index of each."""
-    most = max(1, max(len(labels) for _, labels, _ in drawn))
+    most = max(1, max(len(objects.labels) for objects, _ in drawn))
     boxes = np.zeros((len(drawn), most, 4), np.float32)
     labels = np.full((len(drawn), most), PADDING, np.int64)
-    for row, (own, own_labels, _) in enumerate(drawn):
-        boxes[row, : len(own)], labels[row, : len(own)] = own, own_labels
-    indices = torch.tensor([index for *_, index in drawn])
+    for row, (own, _) in enumerate(drawn):
+        boxes[row, : len(own.boxes)], labels[row, : len(own.boxes)] = own.boxes, own.labels
+    indices = torch.tensor([index for _, index in drawn])
+    masks = _masks([objects for objects, _ in drawn], (most, *images.shape[1:3]))
     return Batch(
-        torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(boxes), torch.from_numpy(labels), indices
+        torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(boxes), torch.from_numpy(labels), indices, masks
     )
+
+
+def _masks(drawn: Sequence[Objects], shape: tuple[int, ...]) -> Tensor | None:
+    """`(B, M, H, W)` of all images, or None if the first has none."""
+    if drawn[0].masks is None:
+        return None
+    masks = np.zeros((len(drawn), *shape), np.bool_)
+    for objects, planes in zip(drawn, masks, strict=True):
+        own = objects.masks or ()
+        stack(own, planes[: len(own)])
+    return torch.from_numpy(masks)
 
 
 def _canvases(blank_canvas: Pixels, count: int) -> Pixels:

@@ -4,11 +4,15 @@ pixels live elsewhere (`nasdet.data.cache`)."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from nasdet.data.masks import Mask, Patch
 
 Boxes = npt.NDArray[np.float32]
 AnyBoxes = npt.NDArray[np.floating]
@@ -53,10 +57,12 @@ class DatasetInfo:
     aspect: float
     """Median of width / height."""
     fingerprint: str
-    """Hash over pixels, boxes, classes and splits."""
+    """Hash over pixels, boxes, masks, classes and splits."""
     defects: tuple[Defect, ...] = ()
     notes: tuple[str, ...] = ()
     """Choices made while reading that a person should know of."""
+    masks: bool = False
+    """Whether objects have masks beside their boxes."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -83,6 +89,8 @@ class ImageRecord:
     """Images of equal group (patient, flight) stay in one split; empty: on its own."""
     digest: str = ""
     """Hash of the file's bytes."""
+    masks: tuple[Mask | None, ...] = ()
+    """One per box in pixels, None where the object has none; empty if no object of the image has one."""
 
 
 class Target(NamedTuple):
@@ -91,6 +99,29 @@ class Target(NamedTuple):
     boxes: Boxes
     labels: Labels
     crowd: Flags
+    masks: tuple[Mask | None, ...] | None = None
+    """One per box, None where the object has none; None if masks were not asked for."""
+
+
+class Objects(NamedTuple):
+    """What a training sample shows."""
+
+    boxes: Boxes
+    """`(n, 4)` xyxy canvas pixels."""
+    labels: Labels
+    """`(n,)`, -2 for regions to be ignored."""
+    masks: tuple[Patch | None, ...] | None = None
+    """One per box, None where the object has none; None if masks were not asked for."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Objects]) -> Objects:
+        """The objects of all parts of one canvas."""
+        masks = [part.masks for part in parts if part.masks is not None]
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            tuple(itertools.chain(*masks)) if masks else None,
+        )
 
 
 class RawObject(NamedTuple):
@@ -102,6 +133,8 @@ class RawObject(NamedTuple):
     crowd: bool
     area: float | None
     where: str
+    mask: Mask | None = None
+    """In the unit of the box."""
 
 
 @dataclasses.dataclass

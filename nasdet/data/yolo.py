@@ -2,17 +2,19 @@
 leads where there is one; an image without a label file has no objects.
 
 `labels/` lies parallel to `images/`, or the text files beside the images. Rows with more values are polygons, of which
-the extent counts. Shares refer to the upright image.
+the extent is the box. Shares refer to the upright image.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from nasdet.data.defects import DefectLog
 from nasdet.data.files import list_images, read_lines, read_text, split_of
 from nasdet.data.images import is_image
+from nasdet.data.masks import Mask, parse_polygons
 from nasdet.data.parts import Part, read_yaml
 from nasdet.data.records import RawData, RawImage, RawObject
 from nasdet.errors import InputError
@@ -181,12 +183,14 @@ def _row(fields: list[str], where: str, classes: int | None, log: DefectLog) -> 
     if label < 0 or (classes is not None and label >= classes):
         log.add("unknown class", f"{where}: class {int(label)}", "skipped")
         return None
+    mask: Mask | None = None
     if len(values) == 4:
         x, y, w, h = values
         box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
     else:
         box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
-    return RawObject(box, int(label), False, None, where)
+        mask = parse_polygons([values]) if all(map(math.isfinite, values)) else None
+    return RawObject(box, int(label), False, None, where, mask)
 
 
 def _numbered(raw: RawData) -> tuple[str, ...]:

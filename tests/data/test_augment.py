@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 from nasdet.data.augment import _blend, scale_range
 from nasdet.data.colour import Jitter, apply_jitter, draw_jitter
 from nasdet.data.geometry import CROWD, Region, View, draw, visible
+from nasdet.data.masks import Mask, Patch, Polygons, Runs, Window, stack
 from nasdet.data.records import Target
 
 
@@ -28,8 +29,9 @@ def test_boxes_follow_the_pixels(seed: int) -> None:
     canvas = np.zeros((96, 160, 1), np.uint8)
     crop, place, flips = rng.random(2), rng.random(2), rng.random(2) < 0.5
     view = View(rng.uniform(0.4, 1.8), tuple(crop), tuple(place), bool(flips[0]), bool(flips[1]))
-    boxes, labels = draw(canvas, Region(8, 16, 80, 120), image, target, view, None)
+    boxes, labels, masks = draw(canvas, Region(8, 16, 80, 120), image, target, view, None)
     rows, columns = np.nonzero(canvas[:, :, 0] > 127)
+    assert masks is None
     if len(labels):
         assert labels.tolist() == [4]
         shown = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -41,13 +43,52 @@ def test_boxes_follow_the_pixels(seed: int) -> None:
     assert not outside.any()
 
 
+def shown(patch: Patch | None) -> np.ndarray:
+    """xyxy of the full pixels of a patch."""
+    assert patch is not None
+    rows, columns = np.nonzero(patch.pixels)
+    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) + np.tile(
+        [patch.left, patch.top], 2
+    )
+
+
+@pytest.mark.parametrize("kind", ["polygons", "runs"])
+@pytest.mark.parametrize("seed", range(40))
+def test_masks_follow_the_pixels_and_the_boxes(seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    corner = (np.array([[40, 30], [80, 30], [80, 66], [70, 66], [40, 40]], float),)
+    image = np.zeros((96, 128, 1), np.uint8)
+    mask: Mask = Polygons(corner)
+    patch = mask.show(Window(96, 128, 0, 0, 96, 128, 96, 128))
+    stack([patch], image[None, :, :, 0].view(np.bool_))
+    mask = Runs.of(image[:, :, 0] > 0) if kind == "runs" else mask
+    image *= 255
+    boxes = np.array([[0, 0, 10, 10], [40, 30, 80, 66]], np.float32)
+    target = Target(boxes, np.array([7, 4]), np.array([False, False]), (None, mask))
+    canvas = np.zeros((96, 160, 1), np.uint8)
+    flips = rng.random(2) < 0.5
+    view = View(rng.uniform(0.4, 1.8), tuple(rng.random(2)), tuple(rng.random(2)), bool(flips[0]), bool(flips[1]))
+    objects = draw(canvas, Region(8, 16, 80, 120), image, target, view, None)
+    assert objects.masks is not None and len(objects.masks) == len(objects.labels)
+    for label, box, patch in zip(objects.labels, objects.boxes, objects.masks, strict=True):
+        if label == 7:
+            assert patch is None
+            continue
+        pixels = np.zeros((1, 96, 160), bool)
+        stack([patch], pixels)
+        agree = pixels[0] == (canvas[:, :, 0] > 127)
+        assert (~agree).sum() <= 1.5 * np.hypot(*(box[2:] - box[:2]))  # along one edge at most
+        if (box[:2] > [16, 8]).all() and (box[2:] < [136, 88]).all():
+            np.testing.assert_allclose(shown(patch), box, atol=1.5)
+
+
 def test_little_visible_boxes_are_dropped_and_crowds_kept() -> None:
     boxes = np.array([[-30, 0, 10, 40], [-28, 0, 12, 40], [-39, 0, 1, 40], [-30, 0, 10, 40], [5, 5, 6, 30]], np.float32)
-    kept, labels = visible(boxes, np.array([0, 1, CROWD, CROWD, 3]), 50, 50)
-    assert labels.tolist() == [0, 1, CROWD]
+    kept, which = visible(boxes, np.array([0, 1, CROWD, CROWD, 3]), 50, 50)
+    assert which.tolist() == [True, True, False, True, False]
     np.testing.assert_array_equal(kept, [[0, 0, 10, 40], [0, 0, 12, 40], [0, 0, 10, 40]])
-    kept, labels = visible(np.array([[-31, 0, 9, 40]], np.float32), np.array([0]), 50, 50)
-    assert not len(labels)
+    kept, which = visible(np.array([[-31, 0, 9, 40]], np.float32), np.array([0]), 50, 50)
+    assert not len(kept) and not which.any()
 
 
 def test_scale_range_is_as_specified() -> None:

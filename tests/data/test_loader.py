@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nasdet.data import Batch, Dataset, TrainBatches, eval_loader, train_loader
+from nasdet.data import Batch, CachedSplit, Dataset, TrainBatches, eval_loader, train_loader
+from nasdet.data.masks import Polygons, Runs
 from nasdet.space.specs import AugmentSpec
 
 FULL = AugmentSpec(strength=1.0, hflip=True, vflip=True, mosaic=0.5, mixup=0.5)
@@ -22,7 +26,8 @@ def loader(dataset: Dataset, *, batch: int = 16, rank: int = 0, world: int = 1, 
 
 
 def equal(first: Batch, second: Batch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True))
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
 
 def rows(batches: list[Batch]) -> list[tuple[int, bytes, bytes]]:
@@ -149,3 +154,70 @@ def test_crowds_are_labelled(shared_data: object, opens: object, tmp_path: objec
     assert sum(int((b.labels == -2).sum()) for b in evaluated) == crowds == 3
     trained = train_loader(split, augment=PLAIN, batch_size=33, epoch=0, seed=0, fill=(0.0,) * 3)
     assert sum(int((b.labels == -2).sum()) for b in trained) == 3
+
+
+@pytest.fixture
+def masked(shared_data: Path, opens: Callable[..., Dataset], tmp_path: Path) -> CachedSplit:
+    source = tmp_path / "coco60.yaml"
+    annotations = "annotations/instances_train_source_ids.json"
+    source.write_text(f"root: {shared_data / 'coco60'}\nformat: coco\ntrain: {annotations}\n")
+    return opens(source).cached("train", 160, 160)
+
+
+@pytest.mark.parametrize("augment", [PLAIN, FULL, AugmentSpec(strength=0.5, hflip=True, vflip=True)])
+def test_masks_lie_in_their_boxes(masked: CachedSplit, augment: AugmentSpec) -> None:
+    """Each mask fills its box to the edges, up to the rounding of pixels, whatever was done to the image."""
+    batches = train_loader(masked, augment=augment, batch_size=8, epoch=0, seed=5, fill=(0.0,) * 3, masks=True)
+    close = total = 0
+    for batch in batches:
+        assert batch.masks is not None and batch.masks.dtype == torch.bool
+        assert batch.masks.shape == (*batch.labels.shape, 160, 160)
+        assert not batch.masks[batch.labels == -1].any()
+        real = batch.labels >= 0
+        for mask, box in zip(batch.masks[real], batch.boxes[real], strict=True):
+            if not mask.any():
+                assert (box[2:] - box[:2]).min() < 8  # thinner than a pixel
+                continue
+            rows, columns = torch.nonzero(mask, as_tuple=True)
+            tight = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            outside = torch.cat([box[:2] - tight[:2], tight[2:] - box[2:]])
+            assert outside.max() <= 1.5
+            close += int((tight - box).abs().max() <= 1.5)
+            total += 1
+    assert total > 100
+    assert close / total > 0.8  # a part that was cut away may have held an edge of the rest's box
+
+
+def test_samples_are_the_same_with_masks_and_without(masked: CachedSplit) -> None:
+    def first(**options: bool) -> Batch:
+        return train_loader(
+            masked, augment=FULL, batch_size=16, epoch=0, seed=5, fill=(0.0,) * 3, **options
+        ).batch(0)  # fmt: skip
+
+    plain, with_masks = first(), first(masks=True)
+    assert plain.masks is None
+    assert with_masks.masks is not None
+    assert with_masks.to("cpu").masks is not None
+    assert equal(plain, dataclasses.replace(with_masks, masks=None))
+
+
+def test_no_mask_is_drawn_unless_asked_for(masked: CachedSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("drawn")
+
+    for kind in (Polygons, Runs):
+        monkeypatch.setattr(kind, "show", refuse)
+        monkeypatch.setattr(kind, "scaled", refuse)
+    for batches in (
+        train_loader(masked, augment=FULL, batch_size=8, epoch=0, seed=5, fill=(0.0,) * 3),
+        eval_loader(masked, batch_size=8, fill=(0.0,) * 3),
+    ):
+        assert all(batch.masks is None for batch in batches)
+
+
+def test_crowd_runs_come_as_masks(masked: CachedSplit) -> None:
+    batches = train_loader(masked, augment=PLAIN, batch_size=len(masked), epoch=0, seed=0, fill=(0.0,) * 3, masks=True)
+    batch = batches.batch(0)
+    crowds = batch.labels == -2
+    assert batch.masks is not None and crowds.any()
+    assert batch.masks[crowds].flatten(1).any(1).all()

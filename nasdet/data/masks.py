@@ -1,0 +1,246 @@
+"""What an object covers, pixel by pixel. One decision: a mask stays as the annotation states it (polygons or runs) and
+is rasterised only in the view that is shown and in the rectangle it covers, so that who needs no masks pays nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+Bitmap = npt.NDArray[np.bool_]
+"""`(height, width)`."""
+Points = npt.NDArray[np.float64]
+"""`(n, 2)` x, y."""
+POLYGON_POINTS = 3
+"""Points of the smallest polygon."""
+
+
+class Patch(NamedTuple):
+    """The rectangle of a canvas that a mask covers."""
+
+    top: int
+    left: int
+    pixels: Bitmap
+    """Whole rows and columns from `top`, `left`; outside of them the mask is empty."""
+
+    def moved(self, down: int, right: int) -> Patch:
+        """The patch elsewhere."""
+        return Patch(self.top + down, self.left + right, self.pixels)
+
+    def flipped(self, height: int, width: int, *, vertical: bool, horizontal: bool) -> Patch:
+        """The patch of the flipped `height` x `width` canvas."""
+        rows, columns = self.pixels.shape
+        top = height - self.top - rows if vertical else self.top
+        left = width - self.left - columns if horizontal else self.left
+        return Patch(top, left, self.pixels[:: -1 if vertical else 1, :: -1 if horizontal else 1])
+
+
+class Window(NamedTuple):
+    """A part of an image and the size at which it is shown, in whole pixels."""
+
+    height: int
+    """Of the whole image."""
+    width: int
+    top: int
+    """Of the part."""
+    left: int
+    rows: int
+    """Of the part, before it is resized."""
+    columns: int
+    tall: int
+    """Of the part, as shown."""
+    wide: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Polygons:
+    """The union of the insides of polygons, in the same unit as the object's box."""
+
+    parts: tuple[Points, ...]
+
+    def scaled(self, x: float, y: float) -> Polygons:
+        """Coordinates times a factor."""
+        return Polygons(tuple(part * np.array([x, y]) for part in self.parts))
+
+    def show(self, window: Window) -> Patch | None:
+        """What is seen of the mask in a part of its image, in pixels as shown; None if nothing."""
+        factor = np.array([window.wide / window.columns, window.tall / window.rows])
+        parts = [(part - np.array([window.left, window.top])) * factor for part in self.parts]
+        low = np.clip(np.floor(np.min([p.min(0) for p in parts], 0)), 0, None).astype(int)
+        high = np.minimum(np.ceil(np.max([p.max(0) for p in parts], 0)), [window.wide, window.tall]).astype(int)
+        if (high <= low).any():
+            return None
+        pixels = _fill([part - low for part in parts], int(high[1] - low[1]), int(high[0] - low[0]))
+        return Patch(int(low[1]), int(low[0]), pixels)
+
+    def to_coco(self, height: int, width: int) -> list[list[float]]:
+        """The value of a COCO `segmentation`; polygons do not depend on the image's size."""
+        return [part.ravel().tolist() for part in self.parts]
+
+    def tobytes(self) -> bytes:
+        """Content, to be hashed."""
+        return b"".join(len(part).to_bytes(4, "little") + part.tobytes() for part in self.parts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Runs:
+    """COCO's run-length code over a grid that is stretched over the image (mostly the image's own)."""
+
+    height: int
+    width: int
+    counts: bytes
+    """COCO's compressed form of the run lengths, column by column, of empty and full pixels in turn."""
+
+    @classmethod
+    def of(cls, pixels: Bitmap) -> Runs:
+        """The code of a bitmap."""
+        code = coco_mask.encode(np.asfortranarray(pixels, np.uint8))
+        return cls(pixels.shape[0], pixels.shape[1], code["counts"])
+
+    def bitmap(self) -> Bitmap:
+        """All pixels of the own grid."""
+        pixels: Bitmap = coco_mask.decode(self._code()).view(np.bool_)
+        return pixels
+
+    def area(self) -> int:
+        """Full pixels."""
+        return int(coco_mask.area(self._code()))
+
+    def _code(self) -> dict[str, Any]:
+        return {"size": [self.height, self.width], "counts": self.counts}
+
+    def scaled(self, x: float, y: float) -> Runs:
+        """Itself: the grid is stretched over the image, whatever its size."""
+        return self
+
+    def show(self, window: Window) -> Patch | None:
+        """What is seen of the mask in a part of its image: the nearest pixel of the grid; None if nothing."""
+        y = window.top + (np.arange(window.tall) + 0.5) * window.rows / window.tall
+        x = window.left + (np.arange(window.wide) + 0.5) * window.columns / window.wide
+        seen = self.bitmap()[np.ix_(_nearest(y, window.height, self.height), _nearest(x, window.width, self.width))]
+        rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+        if not len(rows):
+            return None
+        top, left = int(rows[0]), int(columns[0])
+        return Patch(top, left, seen[top : rows[-1] + 1, left : columns[-1] + 1])
+
+    def to_coco(self, height: int, width: int) -> dict[str, Any]:
+        """The value of a COCO `segmentation` of an image of this size, compressed, as JSON takes it."""
+        own = self
+        if (height, width) != (self.height, self.width):
+            whole = Window(height, width, 0, 0, height, width, height, width)
+            own = Runs.of(_whole(self.show(whole), height, width))
+        return {"size": [height, width], "counts": own.counts.decode()}
+
+    def tobytes(self) -> bytes:
+        """Content, to be hashed."""
+        return f"{self.height}x{self.width} ".encode() + self.counts
+
+
+Mask = Polygons | Runs
+
+
+class BadMask(ValueError):
+    """A segmentation that states no mask; the text names the kind of defect."""
+
+
+def parse_segmentation(value: Any) -> Mask | None:
+    """The mask that a COCO `segmentation` states: polygons, or runs, compressed or not; None where it states none.
+
+    Raises:
+        BadMask: it cannot be read.
+    """
+    if value in (None, [], {}):
+        return None
+    if isinstance(value, list):
+        return parse_polygons(value)
+    if isinstance(value, dict):
+        return _parse_runs(value)
+    raise BadMask("malformed mask")
+
+
+def parse_polygons(polygons: Sequence[Any]) -> Polygons:
+    """Polygons from flat lists x1, y1, x2, y2, ...; BadMask if any of them is none."""
+    if not all(isinstance(p, list) and len(p) % 2 == 0 and all(_finite(v) for v in p) for p in polygons):
+        raise BadMask("malformed mask")
+    if any(len(p) < 2 * POLYGON_POINTS for p in polygons):
+        raise BadMask("mask polygon with too few points")
+    return Polygons(tuple(np.array(p, np.float64).reshape(-1, 2) for p in polygons))
+
+
+def stack(patches: Sequence[Patch | None], out: Bitmap) -> None:
+    """Draw each patch into its plane of `out` `(n, H, W)`, which is empty."""
+    for patch, plane in zip(patches, out, strict=True):
+        if patch is not None:
+            rows, columns = patch.pixels.shape
+            plane[patch.top : patch.top + rows, patch.left : patch.left + columns] = patch.pixels
+
+
+def _parse_runs(value: dict[str, Any]) -> Runs:
+    size, counts = value.get("size"), value.get("counts")
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(v, int) and v > 0 for v in size)):
+        raise BadMask("malformed mask")
+    height, width = size
+    if isinstance(counts, str):
+        counts = counts.encode()
+        lengths = _run_lengths(counts)
+    elif isinstance(counts, list) and all(isinstance(v, int) for v in counts):
+        lengths = counts
+        counts = b""
+    else:
+        raise BadMask("malformed mask")
+    # pycocotools reads past such codes instead of refusing them
+    if min(lengths, default=-1) < 0 or sum(lengths) != height * width:
+        raise BadMask("mask runs that do not fill their size")
+    counts = counts or coco_mask.frPyObjects({"size": size, "counts": lengths}, height, width)["counts"]
+    return Runs(height, width, counts)
+
+
+def _run_lengths(counts: bytes) -> list[int]:
+    """Run lengths of COCO's compressed code: 5 bits a byte, from the third on as difference to the last but one."""
+    lengths: list[int] = []
+    value = shift = 0
+    for byte in counts:
+        digit = byte - 48
+        if not 0 <= digit < 64:
+            raise BadMask("malformed mask")
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise BadMask("malformed mask")
+    return lengths
+
+
+def _fill(parts: Sequence[Points], height: int, width: int) -> Bitmap:
+    """Rasterise polygons as COCO does; what lies outside `height` x `width` is cut."""
+    codes = coco_mask.frPyObjects([part.ravel() for part in parts], height, width)
+    filled: Bitmap = coco_mask.decode(coco_mask.merge(codes)).view(np.bool_)
+    return filled
+
+
+def _whole(patch: Patch | None, height: int, width: int) -> Bitmap:
+    pixels: Bitmap = np.zeros((height, width), np.bool_)
+    stack([patch], pixels[None])
+    return pixels
+
+
+def _nearest(positions: Points, extent: int, cells: int) -> npt.NDArray[np.int64]:
+    """Cells of a grid stretched over 0..extent in which positions lie."""
+    found = np.clip(np.floor(positions * cells / extent), 0, cells - 1)
+    return found.astype(np.int64)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
