@@ -1,9 +1,12 @@
 """The optimiser. One decision: norms, biases and every other one-dimensional parameter get no weight decay (timm's and
-TorchVision's recipes), and nothing is frozen, because nothing was pre-trained."""
+TorchVision's recipes) unless the recipe says otherwise, and nothing is frozen, because nothing was pre-trained."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from timm.optim import Lamb
 from torch import nn
 
 from nasdet.space.specs import Recipe
@@ -11,7 +14,8 @@ from nasdet.trainers.schedule import scaled_lr
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD over all parameters of `model`, in a group with and one without weight decay.
+    """The recipe's optimiser over all parameters of `model`: matrices and kernels in one group, norms and biases in
+    another.
 
     Raises:
         ValueError: a parameter is frozen.
@@ -20,13 +24,19 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if frozen:
         raise ValueError(f"training from scratch with frozen parameters: {', '.join(frozen[:3])}")
     parameters = list(model.parameters())
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p in parameters if p.ndim <= 1],
+            "weight_decay": recipe.weight_decay if recipe.decay_norms else 0.0,
+        },
     ]
     lr = scaled_lr(recipe)
     if recipe.optimizer == "sgd":
-        nesterov = recipe.momentum > 0
+        nesterov = recipe.nesterov and recipe.momentum > 0
         return torch.optim.SGD(groups, lr, momentum=recipe.momentum, nesterov=nesterov, foreach=True)
+    if recipe.optimizer == "lamb":
+        lamb: torch.optim.Optimizer = Lamb(groups, lr, max_grad_norm=None)  # the loop clips, by `clip_norm`
+        return lamb
     fused = all(p.is_floating_point() for p in parameters)
     return torch.optim.AdamW(groups, lr, fused=fused)

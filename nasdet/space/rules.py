@@ -175,6 +175,10 @@ def _lr_scaling(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding
     return Finding(f"{recipe.optimizer} at batch {recipe.batch_size}: base_lr x {factor:.3g}")
 
 
+def _no_decay(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    return None if recipe.decay_norms else Finding("built into the optimiser's groups")
+
+
 def _always(detail: str) -> Check:
     return lambda spec, recipe, context: Finding(detail)
 
@@ -241,7 +245,7 @@ _ALL = (
     Rule(
         "lr_scaling",
         "MegDet; linear scaling rule",
-        "The learning rate follows the batch: linearly for SGD, by the square root for AdamW.",
+        "The learning rate follows the batch: linearly for SGD, by the square root for AdamW and LAMB.",
         "note",
         _lr_scaling,
     ),
@@ -250,7 +254,7 @@ _ALL = (
         "timm rsb; TorchVision recipe",
         "Norm and bias parameters have no weight decay.",
         "note",
-        _always("built into the optimiser's groups"),
+        _no_decay,
     ),
     Rule(
         "nothing_frozen",

@@ -168,10 +168,20 @@ class DetectorSpec(Spec):
 
 
 class AugmentSpec(Spec):
-    """Augmentation of one training image; `strength` scales every part, 0 turns all but the flips off."""
+    """Augmentation of one training image; `strength` scales jitter of size and colour, 0 turns all but the flips off
+    that has no value of its own."""
 
     strength: Probability = 0.5
-    """0: none; 0.5: scale jitter 0.6..1.4 and mild colour; 1: large-scale jitter 0.1..2.0 and strong colour."""
+    """0: no jitter, mosaic or mixup; 0.5: scale jitter 0.6..1.4 and mild colour; 1: large-scale jitter 0.1..2.0 and
+    strong colour."""
+    scale: tuple[float, float] | None = None
+    """Smallest and largest scale of the image, 1 fills the canvas; null: by `strength`."""
+    colour: Probability | None = None
+    """Strength of the colour jitter alone; null: `strength`."""
+    trivial: bool = False
+    """One photometric operation of random strength per image instead of the colour jitter (TrivialAugment)."""
+    erase: Probability = 0.0
+    """Share of images of which a random rectangle is replaced by the mean (random erasing)."""
     hflip: bool = True
     """Flip left-right half of the time; wrong for digits and text."""
     vflip: bool = False
@@ -181,23 +191,41 @@ class AugmentSpec(Spec):
     mixup: Probability = 0.0
     """Share of images blended with another, boxes united."""
 
+    @field_validator("scale")
+    @classmethod
+    def _rises(cls, scale: tuple[float, float] | None) -> tuple[float, float] | None:
+        if scale is not None and not 0 < scale[0] <= scale[1] <= 8:
+            raise ValueError(f"scale must be [low, high] with 0 < low <= high <= 8, got {list(scale)}")
+        return scale
+
 
 class Recipe(Spec):
     """How a detector is trained from random initialisation."""
 
     epochs: Positive = 12
     """Full length of the training; the schedule is laid over it."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "lamb"] = "adamw"
     base_lr: Annotated[float, Field(gt=0)] = 1e-3
-    """Learning rate at 16 images per step; scaled by batch/16 for sgd, by its square root for adamw."""
+    """Learning rate at 16 images per step; scaled by batch/16 for sgd, by its square root for adamw and lamb."""
     batch_size: Positive = 16
     """Images per optimiser step over all workers."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    """Not applied to norm and bias parameters."""
+    """Not applied to norm and bias parameters, unless `decay_norms`."""
+    decay_norms: bool = False
+    """Whether norm and bias parameters decay as well, as in Caffe's solvers."""
     momentum: Probability = 0.9
-    """Of sgd; adamw's betas are (0.9, 0.999)."""
-    schedule: Literal["wsd", "cosine", "step"] = "wsd"
-    """wsd: warm-up, constant, decay to 1% over the last fifth; cosine; step: a tenth at 2/3 and 8/9."""
+    """Of sgd; the betas of adamw and lamb are (0.9, 0.999)."""
+    nesterov: bool = True
+    """Nesterov's momentum for sgd; most published detection recipes use the plain one."""
+    schedule: Literal["wsd", "cosine", "multistep", "step"] = "wsd"
+    """wsd: warm-up, constant, linear decay to `floor` over the last fifth; cosine: down to `floor`; multistep: times
+    `gamma` at each of `drops`; step: a tenth at 2/3 and 8/9."""
+    floor: Probability = 0.01
+    """Share of the peak learning rate at which wsd and cosine end."""
+    drops: tuple[float, ...] = (2 / 3, 8 / 9)
+    """Of multistep: shares of the training after which the learning rate falls; rising, between 0 and 1."""
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of multistep: factor on the learning rate at each drop."""
     warmup: Annotated[float, Field(ge=0)] = 1.0
     """Epochs of linear warm-up."""
     clip_norm: Annotated[float, Field(ge=0)] = 10.0
@@ -211,3 +239,10 @@ class Recipe(Spec):
     augment: AugmentSpec = AugmentSpec()
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
+
+    @field_validator("drops")
+    @classmethod
+    def _drops_rise(cls, drops: tuple[float, ...]) -> tuple[float, ...]:
+        if list(drops) != sorted(set(drops)) or any(not 0 < d < 1 for d in drops):
+            raise ValueError(f"drops must be rising shares of the training between 0 and 1, got {list(drops)}")
+        return drops

@@ -214,8 +214,8 @@ WRONG = {
         ":6: fixed.neck.widht: is no path of a detector or recipe; did you mean 'neck.width'?",
     ),
     "fixed and refused": (
-        HEAD + "fixed: {recipe: {optimizer: lamb}}\n",
-        ":4: fixed.recipe.optimizer: 'lamb' is refused: input should be 'adamw' or 'sgd'",
+        HEAD + "fixed: {recipe: {optimizer: lion}}\n",
+        ":4: fixed.recipe.optimizer: 'lion' is refused: input should be 'adamw', 'sgd' or 'lamb'",
     ),
     "fixed and searched": (
         HEAD + "fixed: {norm: {kind: gn}}\n",

@@ -55,7 +55,7 @@ CASES = {
         (spec_of(), recipe_of(), Context(train_images=118_000)),
     ],
     "lr_scaling": [(spec_of(), recipe_of(batch_size=64), Context()), (spec_of(), recipe_of(), Context())],
-    "no_decay_on_norm": [(spec_of(), recipe_of(), Context()), None],
+    "no_decay_on_norm": [(spec_of(), recipe_of(), Context()), (spec_of(), recipe_of(decay_norms=True), Context())],
     "nothing_frozen": [(spec_of(), recipe_of(), Context()), None],
 }
 

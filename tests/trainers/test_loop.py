@@ -33,7 +33,7 @@ def test_loss_falls(digits: Dataset, kind: str) -> None:
     assert last < 0.85 * first
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb"])
 def test_resume_is_exact(digits: Dataset, tmp_path: Path, optimizer: str) -> None:
     recipe = tiny_recipe(optimizer=optimizer, epochs=4)
     whole = start(recipe, kind="bn")

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from timm.optim import Lamb
 
 from nasdet.models import build_detector
 from nasdet.space.specs import Recipe
 from nasdet.trainers.optim import make_optimizer
+from nasdet.trainers.schedule import scaled_lr
 from tests.trainers.conftest import tiny_spec
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
 def test_no_decay_on_norm_and_bias(name: str) -> None:
     model = build_detector(tiny_spec())
     optimizer = make_optimizer(model, Recipe(optimizer=name, weight_decay=0.1))
@@ -25,3 +29,33 @@ def test_frozen_parameters_are_refused() -> None:
     model.weight.requires_grad_(False)
     with pytest.raises(ValueError, match="frozen parameters: weight"):
         make_optimizer(model, Recipe())
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+def test_norms_decay_where_the_recipe_says_so(name: str) -> None:
+    groups = make_optimizer(build_detector(tiny_spec()), Recipe(optimizer=name, decay_norms=True)).param_groups
+    assert [group["weight_decay"] for group in groups] == [Recipe().weight_decay] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [({}, True), ({"nesterov": False}, False), ({"momentum": 0.0}, False)]
+)
+def test_momentum_is_nesterov_unless_plain(changes: dict[str, Any], expected: bool) -> None:
+    optimizer = make_optimizer(torch.nn.Linear(2, 2), Recipe(optimizer="sgd", **changes))
+    assert optimizer.defaults["nesterov"] is expected
+
+
+def test_lamb_takes_the_peak_rate_and_leaves_clipping_to_the_loop() -> None:
+    recipe = Recipe(optimizer="lamb", base_lr=1e-3, batch_size=64)
+    model = torch.nn.Linear(3, 3)
+    optimizer = make_optimizer(model, recipe)
+    assert isinstance(optimizer, Lamb)
+    assert [group["lr"] for group in optimizer.param_groups] == [scaled_lr(recipe)] * 2
+    for scale in (1.0, 1e6):  # trust ratios: the step does not depend on the size of the gradient
+        before = model.weight.detach().clone()
+        model.weight.grad = torch.full_like(model.weight, scale)
+        model.bias.grad = torch.zeros_like(model.bias)
+        optimizer.step()
+        moved = (model.weight.detach() - before).norm().item()
+        assert moved == pytest.approx(scaled_lr(recipe) * float(before.norm()), rel=0.2)
+    assert optimizer.defaults["max_grad_norm"] is None
