@@ -65,7 +65,8 @@ def train_epoch(
         on_step: called with (step, steps) after each optimiser step.
 
     Returns:
-        Means over the epoch: `loss` and its parts, `positives` (assigned points per image), `grad_norm`, `lr`.
+        Means over the epoch: `loss` and its parts, `positives` and `negatives` (assigned points per image) with their
+        `positive_ratio`, as MegDet reports it, `grad_norm`, `lr`.
 
     Raises:
         TrialFailure: the loss is not finite, or a worker could not make its batch; on all workers alike.
@@ -100,6 +101,8 @@ def train_epoch(
     means = {name: value.item() / (steps if name == "grad_norm" else micros) for name, value in totals.items()}
     if not math.isfinite(means["loss"]):
         raise TrialFailure(_divergence(training, steps - 1))
+    if "negatives" in means:
+        means["positive_ratio"] = means["positives"] / max(means["negatives"], 1e-9)
     return {**means, "lr": training.optimizer.param_groups[0]["lr"]}
 
 

@@ -1,5 +1,5 @@
-"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup. One decision: everything is drawn from
-the generator given, so that a sample depends on its seed alone.
+"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup, erasing. One decision: everything is
+drawn from the generator given, so that a sample depends on its seed alone.
 """
 
 from __future__ import annotations
@@ -7,9 +7,11 @@ from __future__ import annotations
 import numpy as np
 
 from nasdet.data.cache import CachedSplit
-from nasdet.data.colour import draw_jitter
+from nasdet.data.colour import Jitter, draw_jitter
+from nasdet.data.erase import draw_region, erase
 from nasdet.data.geometry import Region, View, draw
 from nasdet.data.records import Objects, Pixels
+from nasdet.data.trivial import Trivial, draw_trivial
 from nasdet.space.specs import AugmentSpec
 
 _MIXUP_BETA = 8.0
@@ -17,8 +19,12 @@ _MOSAIC_SCALE = 0.6
 _MOSAIC_CENTRE = (0.3, 0.7)
 
 
-def scale_range(strength: float) -> tuple[float, float]:
-    """Smallest and largest scale: 1 at strength 0, 0.6..1.4 at 0.5, 0.1..2.0 at 1 (large-scale jitter)."""
+def scale_range(augment: AugmentSpec) -> tuple[float, float]:
+    """Smallest and largest scale: as given, or by strength: 1 at 0, 0.6..1.4 at 0.5, 0.1..2.0 at 1 (large-scale
+    jitter)."""
+    if augment.scale is not None:
+        return augment.scale
+    strength = augment.strength
     if strength <= 0.5:
         return 1 - 0.8 * strength, 1 + 0.8 * strength
     return 0.6 - (strength - 0.5), 1.4 + 1.2 * (strength - 0.5)
@@ -39,6 +45,17 @@ def sample(
 
     Masks, which take time, come with them if asked for; they draw nothing from `rng`.
     """
+    fill = canvas[0, 0].copy()
+    objects = _mixed(split, index, augment, rng, canvas, masks)
+    if augment.erase and rng.random() < augment.erase:
+        objects = erase(canvas, fill, draw_region(rng, split.height, split.width), objects)
+    return objects
+
+
+def _mixed(
+    split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, masks: bool
+) -> Objects:
+    """One scene, or a blend of two."""
     mixup = augment.strength > 0 and rng.random() < augment.mixup
     other = canvas.copy() if mixup else None
     objects = _scene(split, index, augment, rng, canvas, masks)
@@ -68,8 +85,8 @@ def _scene(
     """One image, or a mosaic of it and three others."""
     if augment.strength > 0 and rng.random() < augment.mosaic:
         return _mosaic(split, index, augment, rng, canvas, masks)
-    low, high = scale_range(augment.strength)
-    free = augment.strength > 0
+    low, high = scale_range(augment)
+    free = augment.strength > 0 or augment.scale is not None
     view = _view(augment, rng, rng.uniform(low, high), tuple(rng.random(2)) if free else (0.0, 0.0))
     return _draw(split, index, augment, rng, canvas, Region(0, 0, split.height, split.width), view, masks)
 
@@ -87,7 +104,7 @@ def _mosaic(
         (Region(y, x, height - y, width - x), (0.0, 0.0)),
     )
     chosen = rng.permutation([index, *rng.integers(len(split), size=3)])
-    low, high = scale_range(augment.strength)
+    low, high = scale_range(augment)
     drawn = [
         _draw(
             split, int(i), augment, rng, canvas, region,
@@ -108,5 +125,9 @@ def _draw(
     split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, region: Region,
     view: View, masks: bool,
 ) -> Objects:  # fmt: skip
-    jitter = draw_jitter(rng, augment.strength, split.channels)
-    return draw(canvas, region, split.image(index), split.target(index, masks=masks), view, jitter)
+    if augment.trivial:
+        colour: Jitter | Trivial | None = draw_trivial(rng, split.channels, deep=split.dtype == np.uint16)
+    else:
+        strength = augment.strength if augment.colour is None else augment.colour
+        colour = draw_jitter(rng, strength, split.channels)
+    return draw(canvas, region, split.image(index), split.target(index, masks=masks), view, colour)

@@ -37,6 +37,10 @@ class Jitter(NamedTuple):
     gains: tuple[float, ...] = ()
     """Of each channel, for images without three channels."""
 
+    def apply(self, pixels: Pixels) -> Pixels:
+        """The `(h, w, C)` image with its colours changed, in the same dtype (uint8, or float32 in 0..65535)."""
+        return apply_jitter(pixels, self)
+
 
 def draw_jitter(rng: np.random.Generator, strength: float, channels: int) -> Jitter | None:
     """Random factors, or None for the share of images left as they are.

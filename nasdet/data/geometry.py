@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from nasdet.data.cache import resize
-from nasdet.data.colour import Jitter, apply_jitter
+from nasdet.data.colour import Jitter
 from nasdet.data.masks import Mask, Patch, Window
 from nasdet.data.records import Boxes, Flags, Labels, Objects, Pixels, Target
+from nasdet.data.trivial import Trivial
 
 VISIBLE_SHARE = 0.25
 """A box of which less is left after cropping is dropped."""
@@ -44,7 +45,9 @@ class View(NamedTuple):
     vflip: bool = False
 
 
-def draw(canvas: Pixels, region: Region, image: Pixels, target: Target, view: View, jitter: Jitter | None) -> Objects:
+def draw(
+    canvas: Pixels, region: Region, image: Pixels, target: Target, view: View, colour: Jitter | Trivial | None
+) -> Objects:
     """Draw an image into a region of the canvas.
 
     Args:
@@ -53,7 +56,7 @@ def draw(canvas: Pixels, region: Region, image: Pixels, target: Target, view: Vi
         image: `(h, w, C)` uint8 or uint16.
         target: its objects in image pixels.
         view: scale, crop, place and flips.
-        jitter: change of colour, or None.
+        colour: change of colour, or None.
 
     Returns:
         The objects that are still visible, with masks if `target` has them.
@@ -65,8 +68,8 @@ def draw(canvas: Pixels, region: Region, image: Pixels, target: Target, view: Vi
     tall = min(region.height, max(1, round(rows * view.factor)))
     wide = min(region.width, max(1, round(columns * view.factor)))
     part = resize(image[y : y + rows, x : x + columns], tall, wide)
-    if jitter:
-        part = apply_jitter(part.astype(np.float32) if part.dtype == np.uint16 else part, jitter)
+    if colour:
+        part = colour.apply(part.astype(np.float32) if part.dtype == np.uint16 else part)
     part = part[:: -1 if view.vflip else 1, :: -1 if view.hflip else 1]
     top = region.top + round(view.place[0] * (region.height - tall))
     left = region.left + round(view.place[1] * (region.width - wide))

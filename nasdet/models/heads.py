@@ -114,7 +114,8 @@ class TaskAlignedHead(nn.Module):
         return Raw(dense.logits, self._distances(dense.sides, dense.strides), dense.points)
 
     def loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
-        """Scalars "loss" (with gradient), "cls", "box", "dfl" (weighted parts, with bins) and "positives" per image.
+        """Scalars "loss" (with gradient), "cls", "box", "dfl" (weighted parts, with bins), and of points per image
+        "positives" and "negatives", which learn that there is no box.
 
         All are divided by the sum of target scores over all workers, so that the mean over workers of the gradients is
         that of the whole batch.
@@ -135,7 +136,9 @@ class TaskAlignedHead(nn.Module):
             parts["dfl"] = DFL_WEIGHT * distribution_focal_loss(bins, points, strides, found) / norm
         total = torch.stack(list(parts.values())).sum()
         positives = torch.tensor(len(found.image) / len(dense.logits), device=total.device)
-        return {"loss": total, **{k: v.detach() for k, v in parts.items()}, "positives": positives}
+        negatives = (found.negatives.sum() - found.negatives[found.image, found.point].sum()) / len(dense.logits)
+        counts = {"positives": positives, "negatives": negatives}
+        return {"loss": total, **{k: v.detach() for k, v in parts.items()}, **counts}
 
     def _distances(self, sides: Tensor, strides: Tensor) -> Tensor:
         """Predictions (..., A, 4 * bins) and strides (A,) -> distances (..., A, 4) in pixels."""

@@ -168,8 +168,8 @@ class DetectorSpec(Spec):
 
 
 class AugmentSpec(Spec):
-    """Augmentation of one training image; `strength` scales jitter of size and colour, 0 turns all but the flips off
-    that has no value of its own."""
+    """Augmentation of one training image; `strength` stands for the scale and colour that have no value of their own,
+    and at 0 there is no mosaic and no mixup either."""
 
     strength: Probability = 0.5
     """0: no jitter, mosaic or mixup; 0.5: scale jitter 0.6..1.4 and mild colour; 1: large-scale jitter 0.1..2.0 and

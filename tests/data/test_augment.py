@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from nasdet.data.augment import _blend, scale_range
+from nasdet.data import open_data
+from nasdet.data.augment import _blend, blank, sample, scale_range
 from nasdet.data.colour import Jitter, apply_jitter, draw_jitter
 from nasdet.data.geometry import CROWD, Region, View, draw, visible
 from nasdet.data.masks import Mask, Patch, Polygons, Runs, Window, stack
 from nasdet.data.records import Target
+from nasdet.space.specs import AugmentSpec
 
 
 def marked(box: tuple[int, int, int, int]) -> tuple[np.ndarray, Target]:
@@ -92,9 +96,54 @@ def test_little_visible_boxes_are_dropped_and_crowds_kept() -> None:
 
 
 def test_scale_range_is_as_specified() -> None:
-    assert scale_range(0.0) == (1.0, 1.0)
-    np.testing.assert_allclose(scale_range(0.5), (0.6, 1.4))
-    np.testing.assert_allclose(scale_range(1.0), (0.1, 2.0))
+    assert scale_range(AugmentSpec(strength=0.0)) == (1.0, 1.0)
+    np.testing.assert_allclose(scale_range(AugmentSpec(strength=0.5)), (0.6, 1.4))
+    np.testing.assert_allclose(scale_range(AugmentSpec(strength=1.0)), (0.1, 2.0))
+    assert scale_range(AugmentSpec(strength=0.0, scale=(0.1, 2.0))) == (0.1, 2.0)
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (2.0, 1.0), (1.0, 9.0)])
+def test_a_scale_that_is_no_range_is_refused(scale: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="low, high"):
+        AugmentSpec(scale=scale)
+
+
+def drawn(seed: int, **changes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A sample of the built-in digits and its boxes."""
+    split = open_data("digits").cached("train", 64, 64)
+    canvas = blank(split, (7.0,))
+    objects = sample(split, 3, AugmentSpec(hflip=False, **changes), np.random.default_rng(seed), canvas)
+    return canvas, objects.boxes
+
+
+def test_scale_and_colour_have_values_of_their_own() -> None:
+    plain, boxes = drawn(0, strength=0.0)
+    same, _ = drawn(0, strength=0.7, scale=(1.0, 1.0), colour=0.0)
+    np.testing.assert_array_equal(same, plain)
+    bright, moved = drawn(1, strength=0.0, colour=1.0)
+    np.testing.assert_array_equal(moved, boxes)
+    assert not np.array_equal(bright, plain)
+    small, shrunk = drawn(1, strength=0.0, scale=(0.5, 0.5))
+    assert (small == 7).all(2).mean() > 0.7
+    sides = [b[:, 2:] - b[:, :2] for b in (shrunk, boxes)]
+    np.testing.assert_allclose(sides[0], sides[1] / 2, atol=0.5)
+
+
+def test_erasing_covers_a_rectangle_with_the_mean() -> None:
+    plain, boxes = drawn(2, strength=0.0)
+    erased, left = drawn(2, strength=0.0, erase=1.0)
+    rows, columns = np.nonzero((erased != plain).any(2))
+    assert (erased[rows, columns] == 7).all()
+    assert len(left) <= len(boxes)
+    np.testing.assert_array_equal(drawn(2, strength=0.0, erase=1.0)[0], erased)
+
+
+def test_trivial_takes_the_place_of_the_colour_jitter() -> None:
+    plain, boxes = drawn(0, strength=0.0)
+    images = {drawn(seed, strength=0.0, colour=1.0, trivial=True)[0].tobytes() for seed in range(12)}
+    assert len(images) > 3
+    np.testing.assert_array_equal(drawn(0, strength=0.0, trivial=True)[1], boxes)
+    assert plain.tobytes() in {drawn(seed, strength=0.0, trivial=True)[0].tobytes() for seed in range(30)}  # identity
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,13 @@ def test_loss_falls(digits: Dataset, kind: str) -> None:
     assert last < 0.85 * first
 
 
+def test_reports_the_ratio_of_positives_to_negatives(digits: Dataset) -> None:
+    means = epoch(start(tiny_recipe()), digits)
+    points = 16**2 + 8**2  # strides 4 and 8 of 64 pixels
+    assert means["positives"] + means["negatives"] == pytest.approx(points, rel=1e-4)
+    assert 0 < means["positive_ratio"] == pytest.approx(means["positives"] / means["negatives"], rel=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb"])
 def test_resume_is_exact(digits: Dataset, tmp_path: Path, optimizer: str) -> None:
     recipe = tiny_recipe(optimizer=optimizer, epochs=4)
