@@ -14,6 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from nasdet.data import Batch, CachedSplit, TrainBatches, train_loader
 from nasdet.errors import TrialFailure
 from nasdet.models import Targets
+from nasdet.models.sync_bn import set_statistics
+from nasdet.space.rules import statistic_problem
 from nasdet.trainers.precision import autocast
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.schedule import lr_factor, scaled_lr
@@ -27,7 +29,11 @@ Losses = dict[str, Tensor]
 
 
 def parallel(training: Training, ranks: Ranks) -> nn.Module:
-    """The detector as every worker trains it: itself alone, or in DistributedDataParallel."""
+    """The detector as every worker trains it: itself alone, or in DistributedDataParallel, with the batch statistics
+    that the recipe asks for."""
+    if reason := statistic_problem(training.spec, training.recipe, ranks.world):
+        raise TrialFailure(reason)
+    set_statistics(training.detector, training.recipe.images_per_statistic, batch=batch_per_rank(training, ranks))
     if ranks.world == 1:
         return training.detector
     devices = [training.device.index] if training.device.type == "cuda" else None

@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3
 
 from nasdet.errors import InputError, TrialFailure
 from nasdet.models import Detector, build_detector
+from nasdet.models.init import initialise
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.optim import make_optimizer
 
@@ -37,8 +38,12 @@ class Training:
     def start(cls, spec: DetectorSpec, recipe: Recipe, *, seed: int, device: torch.device) -> Self:
         """Random initialisation, the same for equal `seed` on every worker."""
         torch.manual_seed(seed)
+        detector = build_detector(spec)
+        if recipe.weight_init != "auto":
+            torch.manual_seed(seed)
+            initialise(detector, recipe.weight_init)
         dtype = torch.float64 if recipe.precision == "fp64" else torch.float32
-        detector = build_detector(spec).to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        detector = detector.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
         detector.set_drop_path(recipe.drop_path)
         average = None
         if recipe.ema:

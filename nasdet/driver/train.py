@@ -23,6 +23,7 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
 from nasdet.models import build_detector
+from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.full import FullJob, History
@@ -133,6 +134,8 @@ def train_detector(
     order = (_resumed if resume else _new)(source, dataset, out, options)
     if reason := not_split(source.recipe, order.workers):
         raise InputError(reason, where="--workers", remedy="use a divisor of the batch size")
+    if reason := statistic_problem(source.spec, source.recipe, order.workers):
+        raise InputError(reason, where="recipe.images_per_statistic")
     plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
     order.write()
     if plan is not None and order.workers == 1:

@@ -13,7 +13,7 @@ from timm.layers import DropPath, make_divisible
 from timm.models import byobnet, cspnet
 from torch import nn
 
-from nasdet.models.layers import Layers
+from nasdet.models.layers import Layers, add_missing_biases
 from nasdet.space.specs import BackboneSpec, StageSpec
 
 StageBuilder = Callable[[int, StageSpec, BackboneSpec, Layers], nn.Module]
@@ -104,6 +104,7 @@ def cross_stage(
         stage.conv_down = nn.Identity()
     for block in stage.blocks.children():  # type: ignore[union-attr]
         block.drop_path = DropPath(0.0)
+    add_missing_biases(stage)
     return stage
 
 

@@ -19,9 +19,11 @@ from nasdet.models.assigner import Targets
 from nasdet.models.backbones import BACKBONES
 from nasdet.models.boxes import to_boxes
 from nasdet.models.heads import HEADS, Raw
+from nasdet.models.init import initialise
 from nasdet.models.layers import Layers
 from nasdet.models.necks import NECKS
 from nasdet.models.pointwise import avoid_strided_pointwise
+from nasdet.models.standardization import standardize_weights
 from nasdet.space.specs import DetectorSpec
 
 T = TypeVar("T")
@@ -121,16 +123,13 @@ class Detector(nn.Module):
 def build_detector(spec: DetectorSpec) -> Detector:
     """Build the network of `spec` with random weights on the default device (`torch.device("meta")` works).
 
-    Convolutions start as He et al. (fan out), norms as identity. InputError names an unknown backbone, neck or head.
+    Weights start as `initialise` says, norms as identity. InputError names an unknown backbone, neck or head.
     """
     detector = Detector(spec)
     avoid_strided_pointwise(detector)
-    for module in detector.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    detector.head.init_weights()
+    if spec.norm.weight_standardization:
+        standardize_weights(detector)
+    initialise(detector)
     return detector.to(memory_format=torch.channels_last)
 
 

@@ -1,7 +1,8 @@
 """Batch norms folded into the convolutions before them, as every inference runtime does.
 
-One decision: a copy is folded, where the statistics are constants in eval mode (bn, syncbn; gn stays). Convolutions
-that the head's levels share are copied per level first, which costs memory and no time.
+One decision: a copy is folded, where the statistics are constants in eval mode (bn, syncbn; gn and ln stay), and
+standardised weights become plain ones. Convolutions that the head's levels share are copied per level first, which
+costs memory and no time.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nasdet.models.detector import Detector
 from nasdet.models.heads import Tower
+from nasdet.models.standardization import bake_standardized
 
 
 def fold_norms(detector: Detector) -> Detector:
     """A copy in eval mode that gives the same detections (to rounding) with fewer operations; not for training."""
     folded = copy.deepcopy(detector).eval()
+    bake_standardized(folded)
     for module in list(folded.modules()):
         if isinstance(module, ConvNormAct) and isinstance(module.bn, BatchNormAct2d):
             module.conv = fuse_conv_bn_eval(module.conv, module.bn)

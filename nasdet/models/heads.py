@@ -58,7 +58,7 @@ class Tower(nn.Module):
         widths = [inputs] + [spec.width] * spec.depth
         copies = 1 if spec.shared else levels
         self.convs = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in itertools.pairwise(widths))
+            nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=layers.bias) for i, o in itertools.pairwise(widths))
             for _ in range(copies)
         )
         self.norms = nn.ModuleList(nn.ModuleList(layers.norm_act(w) for w in widths[1:]) for _ in range(levels))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from timm.layers import BatchNormAct2d
-from torch import nn
+from timm.layers import BatchNormAct2d, LayerNormAct2d
+from torch import Tensor, nn
 
 from nasdet.models.group_norm import FastGroupNormAct
 from nasdet.models.sync_bn import SyncBatchNormAct2d
@@ -20,6 +20,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "ha
 MIN_GROUP_CHANNELS = 4  # a group of one channel on a 1x1 map would have no variance and pass no gradient
 
 NormAct = Callable[..., nn.Module]
+
+
+class NoNormAct(nn.Module):
+    """The activation alone; the convolution before it has a bias."""
+
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)`."""
+        activated: Tensor = self.act(x)
+        return activated
 
 
 def group_count(channels: int, groups: int) -> int:
@@ -53,6 +64,10 @@ def _build(norm: NormSpec, channels: int) -> nn.Module:
         layer = FastGroupNormAct(channels, num_groups=group_count(channels, norm.groups), apply_act=False)
     elif norm.kind == "syncbn":
         layer = SyncBatchNormAct2d(channels, apply_act=False)
+    elif norm.kind == "ln":
+        layer = LayerNormAct2d(channels, apply_act=False)
+    elif norm.kind == "none":
+        layer = NoNormAct()
     else:
         layer = BatchNormAct2d(channels, apply_act=False)
     return layer

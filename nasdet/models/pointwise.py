@@ -14,10 +14,10 @@ from torch.nn import functional as F
 class StridedPointwise(nn.Conv2d):
     """A 1x1 `nn.Conv2d` whose stride is a slice; same parameters, same result."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """`(B, C, H, W)` -> `(B, O, ceil(H / s), ceil(W / s))`."""
         rows, columns = (int(s) for s in self.stride)
-        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias, groups=self.groups)
+        return F.conv2d(input[:, :, ::rows, ::columns], weight, bias, groups=self.groups)
 
 
 def avoid_strided_pointwise(model: nn.Module) -> None:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from nasdet.space.domains import Json
 from nasdet.space.paths import VIRTUAL, message_of
-from nasdet.space.rules import Context, RuleAction, apply_rules
+from nasdet.space.rules import Context, RuleAction, apply_rules, statistic_problem
 from nasdet.space.space import SearchSpace
 from nasdet.space.specs import BackboneSpec, DetectorSpec, Recipe
 
@@ -114,6 +114,8 @@ def build_specs(space: SearchSpace, params: Mapping[str, Json], info: DataInfo, 
     _assert_used(params, spec, recipe)
     context = Context(workers, info.splits.get("train"))
     spec, recipe, applied = apply_rules(spec, recipe, context, off=space.rules.off)
+    if wrong := statistic_problem(spec, recipe, workers):
+        return Built(spec, recipe, applied, wrong)
     forbidden = [f"{a.rule}: {a.detail} ({a.source})" for a in applied if a.effect == "forbid"]
     return Built(spec, recipe, applied, "; ".join(forbidden))
 

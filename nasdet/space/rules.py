@@ -10,13 +10,15 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from nasdet.space.specs import DetectorSpec, NormSpec, Recipe
+from nasdet.space.specs import DetectorSpec, Recipe
 
 Effect = Literal["forbid", "replace", "warn", "note"]
 
 MEGDET = "MegDet, table 3"
 RETHINKING = "Rethinking ImageNet Pre-training"
 DSOD = "DSOD; ScratchDet; PeleeNet"
+BATCH_NORMS = ("bn", "syncbn")
+"""Norms whose statistics are those of several images."""
 ENOUGH_FOR_BN = 8
 """Images per worker above which plain BN is left alone: 2 to 8 hurt (MegDet, table 3)."""
 
@@ -73,11 +75,26 @@ class Rule:
 
 
 def images_per_statistic(spec: DetectorSpec, recipe: Recipe, workers: int) -> float | None:
-    """Images that share one mean and variance while training; None for group norm, which uses one image alone."""
-    if spec.norm.kind == "gn":
+    """Images that share one mean and variance while training; None where a norm uses one image alone, or is none."""
+    if spec.norm.kind not in BATCH_NORMS:
         return None
+    if recipe.images_per_statistic:
+        return recipe.images_per_statistic
     step = recipe.batch_size / recipe.accumulate
     return step if spec.norm.kind == "syncbn" else step / workers
+
+
+def statistic_problem(spec: DetectorSpec, recipe: Recipe, workers: int) -> str:
+    """Why the images of a step do not form statistics of `recipe.images_per_statistic`; empty if they do."""
+    images, own = recipe.images_per_statistic, recipe.batch_size // (workers * recipe.accumulate)
+    if spec.norm.kind not in BATCH_NORMS or not images or not own:
+        return ""
+    if own % images == 0 or (images % own == 0 and workers % (images // own) == 0):
+        return ""
+    return (
+        f"{images} images per statistic cannot be formed: {workers} workers hold {own} images each; "
+        "take a divisor of that, or a multiple over a number of workers that divides theirs"
+    )
 
 
 def apply_rules(
@@ -108,7 +125,9 @@ def _small_bn_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Fin
     images = images_per_statistic(spec, recipe, context.workers)
     if spec.norm.kind != "bn" or context.workers == 1 or images is None or images > ENOUGH_FOR_BN:
         return None
-    norm = NormSpec(kind="syncbn", groups=spec.norm.groups)
+    if recipe.images_per_statistic:
+        return None  # chosen, not left to the number of workers
+    norm = spec.norm.model_copy(update={"kind": "syncbn"})
     return Finding(f"bn -> syncbn: {images:g} images per worker", spec=spec.model_copy(update={"norm": norm}))
 
 
@@ -134,7 +153,9 @@ def _statistic_large(spec: DetectorSpec, recipe: Recipe, context: Context) -> Fi
 
 
 def _large_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
-    if spec.norm.kind != "bn" or context.workers == 1 or recipe.batch_size < 32:
+    own = recipe.batch_size / (context.workers * recipe.accumulate)
+    joined = recipe.images_per_statistic > own
+    if spec.norm.kind != "bn" or context.workers == 1 or recipe.batch_size < 32 or joined:
         return None
     return Finding(f"batch {recipe.batch_size} on {context.workers} workers with bn")
 

@@ -142,10 +142,21 @@ class HeadSpec(Spec):
 class NormSpec(Spec):
     """Normalisation of the whole detector."""
 
-    kind: Literal["bn", "gn", "syncbn"] = "gn"
-    """bn: statistics of one worker; syncbn: statistics of all workers; gn: of one image."""
+    kind: Literal["bn", "gn", "syncbn", "ln", "none"] = "gn"
+    """bn: statistics of one worker; syncbn: statistics of all workers (`recipe.images_per_statistic` chooses another
+    number of images for both); gn: of one image; ln: of the channels at one position; none: convolutions with a bias
+    (VGG)."""
     groups: Positive = 16
     """Largest number of groups of gn; reduced to a divisor of the channels."""
+    weight_standardization: bool = False
+    """Convolutions without a bias (those that a norm follows) have weights of mean 0 and variance 1 per output channel
+    (Qiao et al. 2019; SM-NAS uses it with gn)."""
+
+    @model_validator(mode="after")
+    def _standardised_weights_need_a_norm(self) -> Self:
+        if self.kind == "none" and self.weight_standardization:
+            raise ValueError("weight_standardization needs a norm, kind is none")
+        return self
 
 
 class DetectorSpec(Spec):
@@ -232,6 +243,11 @@ class Recipe(Spec):
     """Largest norm of the gradient; 0: not clipped."""
     accumulate: Positive = 1
     """Micro-batches per optimiser step; the batch is divided by it."""
+    images_per_statistic: Annotated[int, Field(ge=0)] = 0
+    """Images that share one mean and variance of bn and syncbn (MegDet, table 3): fewer than a worker's micro-batch
+    splits it, more joins neighbouring workers; 0: one worker's (bn) or all workers' (syncbn)."""
+    weight_init: Literal["auto", "kaiming", "xavier", "trunc_normal"] = "auto"
+    """How convolutions and linear layers start; auto: each part's own way, else He et al."""
     ema: Annotated[float, Field(ge=0)] = 1.0
     """Epochs over which the averaged weights forget; 0: no averaging."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0

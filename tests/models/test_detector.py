@@ -21,7 +21,7 @@ from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, InputSpec, 
 
 DETNET = (StageSpec(width=16, stride=1), StageSpec(width=32), StageSpec(width=32, stride=1, dilation=2, depth=2))
 PLAIN = (StageSpec(width=16, stride=1), StageSpec(width=24, depth=2), StageSpec(width=40))
-NORMS, ACTS = ("bn", "gn", "syncbn"), tuple(ACTIVATIONS)
+NORMS, ACTS = get_args(NormSpec.model_fields["kind"].annotation), tuple(ACTIVATIONS)
 
 
 def _sample() -> list[DetectorSpec]:
@@ -43,7 +43,7 @@ def _sample() -> list[DetectorSpec]:
                     extra_levels=n % 2,
                 ),
                 head=HeadSpec(classes=(4, 1)[n % 2], width=24, depth=n % 3, shared=n % 2 == 0, bins=(8, 1, 2)[n % 3]),
-                norm=NormSpec(kind=NORMS[n % 3]),
+                norm=NormSpec(kind=NORMS[n % len(NORMS)]),
                 activation=ACTS[n // 3 % 3],
             )
         )
@@ -128,7 +128,7 @@ def test_learns_a_handful_of_images(bins: int, norm: str) -> None:
     images, targets = _rectangles()
     detector = build_detector(spec)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=4e-3)
-    for _ in range(70):
+    for _ in range(140 if norm == "ln" else 70):  # flat areas differ by little after a norm over their channels
         optimizer.zero_grad()
         detector(images, targets)["loss"].backward()
         optimizer.step()

@@ -11,7 +11,7 @@ from nasdet.models.blocks import BLOCKS
 from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, NormSpec
 
 
-@pytest.mark.parametrize("norm", ["bn", "gn", "syncbn"])
+@pytest.mark.parametrize("norm", ["bn", "gn", "syncbn", "ln", "none"])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_same_detections(norm: str, shared: bool, block: str) -> None:
@@ -27,4 +27,4 @@ def test_same_detections(norm: str, shared: bool, block: str) -> None:
     torch.testing.assert_close(found.distances, wanted.distances, atol=1e-2, rtol=1e-4)
     left = sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     assert left == 0
-    assert norm == "gn" or any(isinstance(m, nn.BatchNorm2d) for m in detector.modules())
+    assert norm in ("gn", "ln", "none") or any(isinstance(m, nn.BatchNorm2d) for m in detector.modules())

@@ -3,7 +3,7 @@
 import pytest
 
 from nasdet.space import RULES, build_specs, parse_space
-from nasdet.space.rules import Context, apply_rules, images_per_statistic
+from nasdet.space.rules import Context, apply_rules, images_per_statistic, statistic_problem
 from nasdet.space.specs import BackboneSpec, DetectorSpec, NeckSpec, NormSpec, Recipe
 
 
@@ -102,6 +102,47 @@ def test_only_the_replacing_rule_changes_a_candidate():
 )
 def test_images_per_statistic(norm, workers, accumulate, images):
     assert images_per_statistic(spec_of(norm), recipe_of(accumulate=accumulate), workers) == images
+
+
+@pytest.mark.parametrize(
+    ("norm", "chosen", "images"),
+    [("gn", 4, None), ("ln", 0, None), ("none", 0, None), ("bn", 32, 32), ("syncbn", 4, 4)],
+)
+def test_a_chosen_number_of_images_per_statistic(norm, chosen, images):
+    assert images_per_statistic(spec_of(norm), recipe_of(images_per_statistic=chosen), 4) == images
+
+
+def test_a_chosen_statistic_is_not_replaced():
+    recipe = recipe_of(batch_size=64, images_per_statistic=4)
+    spec, _, actions = apply_rules(spec_of("bn"), recipe, Context(workers=4))
+    assert spec.norm.kind == "bn" and "statistic_small" in names_of(actions)
+    wide = recipe_of(batch_size=64, images_per_statistic=32)
+    assert "large_batch_without_syncbn" in names_of(actions)
+    assert "large_batch_without_syncbn" not in names_of(apply_rules(spec_of("bn"), wide, Context(workers=4))[2])
+
+
+@pytest.mark.parametrize(
+    ("images", "workers", "possible"),
+    [
+        *[(16, 4, True), (8, 4, True), (4, 4, True), (2, 4, True), (3, 4, False), (12, 4, False), (6, 4, False)],
+        *[(32, 4, False), (4, 1, True), (32, 1, False), (0, 4, True)],
+    ],
+)
+def test_statistics_must_be_formed_of_whole_workers_or_parts(images, workers, possible):
+    recipe = recipe_of(batch_size=16, images_per_statistic=images)
+    problem = statistic_problem(spec_of("bn"), recipe, workers)
+    assert (problem == "") == possible
+    assert possible or f"{images} images per statistic cannot be formed: {workers} workers hold" in problem
+    assert not statistic_problem(spec_of("gn"), recipe, workers)
+
+
+def test_a_statistic_that_cannot_be_formed_is_infeasible(info):
+    paths = {"norm.kind": "bn", "recipe.batch_size": 16, "recipe.images_per_statistic": 3}
+    data = {
+        "space": {path: {"kind": "choice", "values": [value]} for path, value in paths.items()},
+        "objectives": [{"name": "ap"}],
+    }
+    assert build_specs(parse_space(data), paths, info, workers=2).infeasible.startswith("3 images per statistic cannot")
 
 
 def test_forbidden_candidate_is_infeasible_with_reason_and_paper(info):

@@ -67,6 +67,14 @@ def test_batch_must_split(digits: Dataset) -> None:
         epoch(training, digits)
 
 
+def test_statistics_of_a_part_of_the_batch(digits: Dataset) -> None:
+    whole, parts = (start(tiny_recipe(images_per_statistic=n), kind="bn") for n in (30, 5))
+    assert epoch(whole, digits)["loss"] == epoch(start(tiny_recipe(), kind="bn"), digits)["loss"]
+    assert epoch(parts, digits)["loss"] != epoch(whole, digits)["loss"]
+    with pytest.raises(TrialFailure, match="4 images per statistic cannot be formed: 1 workers hold 30"):
+        epoch(start(tiny_recipe(images_per_statistic=4), kind="bn"), digits)
+
+
 def test_accumulation_steps_also_where_images_are_few(digits: Dataset) -> None:
     training = start(tiny_recipe(batch_size=1600, accumulate=2))  # micro-batches of 800, and 600 images
     before = {name: value.clone() for name, value in training.detector.state_dict().items()}
@@ -98,6 +106,14 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
     other = start(tiny_recipe(), kind="bn")
     with pytest.raises(TrialFailure, match="belongs to another architecture"):
         other.load(tmp_path / "last.pt")
+
+
+def test_weights_start_as_the_recipe_says() -> None:
+    kinds = ("auto", "kaiming", "xavier", "trunc_normal")
+    first = {kind: next(start(tiny_recipe(weight_init=kind)).detector.parameters()) for kind in kinds}
+    deviation = {kind: float(weight.detach().std()) for kind, weight in first.items()}
+    wanted = {"auto": (2 / 72) ** 0.5, "kaiming": (2 / 72) ** 0.5, "xavier": 1 / 3, "trunc_normal": 0.0176}
+    assert deviation == pytest.approx(wanted, rel=0.2)  # 1 channel to 8, 3x3
 
 
 def test_same_seed_same_weights() -> None:
