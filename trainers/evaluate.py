@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nasdet.data import CachedSplit, Dataset, eval_loader
-from nasdet.evaluation import Predictions, coco_metrics
+from nasdet.evaluation import Predictions, coco_metrics, paste
 from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
 from nasdet.trainers.ranks import Ranks
@@ -20,7 +20,7 @@ EVAL_BATCH = 16
 
 @torch.inference_mode()
 def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predictions:
-    """Detections of this rank's share of a split, in original pixels."""
+    """Detections of this rank's share of a split, in original pixels, with masks if the detector finds them."""
     detector.eval()
     device = ranks.device
     if device.type == "cuda":
@@ -32,15 +32,17 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predi
         for index, one in zip(batch.indices.tolist(), found, strict=True):
             height, width = split.original_size(index)
             boxes = one.boxes.double().cpu().numpy() / split.scale(index)
+            masks = None if one.masks is None else paste(one.masks.float().cpu().numpy(), boxes, height, width)
             boxes = np.clip(boxes, 0, [width, height, width, height])
             ids = np.full(len(boxes), split.image_id(index), np.int64)
             scores, labels = one.scores.double().cpu().numpy(), one.labels.cpu().numpy()
-            parts.append(Predictions(ids, boxes, scores, labels.astype(np.int64)))
+            parts.append(Predictions(ids, boxes, scores, labels.astype(np.int64), masks))
     return Predictions.concatenate(parts)
 
 
 def evaluate(detector: Detector, dataset: Dataset, split_name: str, ranks: Ranks) -> dict[str, float]:
-    """The COCO figures of `evaluation.METRICS` and `images_per_second`, the same on every rank."""
+    """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
+    every rank."""
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)
     start = time.perf_counter()

@@ -14,6 +14,7 @@ import torch
 
 from nasdet.data import Dataset
 from nasdet.errors import InputError
+from nasdet.evaluation import MASK
 from nasdet.export import write_bundle
 from nasdet.export.bundle import LAST, TRAINING
 from nasdet.space.specs import DetectorSpec, Recipe
@@ -28,6 +29,8 @@ EVALUATIONS = 25
 """How often the validation split is looked at during a training, about; more often in the last fifth."""
 PLAN_UNTIL = 1 - DECAY_SHARE - 0.05
 """Share of the training after which a time limit no longer lengthens it: the learning rate is about to fall."""
+ON_CARD = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")
+"""Figures of the bundle's card, beside all those of masks."""
 RECENT = 10
 """Epochs from whose speed a time limit is translated into epochs."""
 
@@ -155,7 +158,7 @@ class FullTraining:
         training, best = self.training, self.history.best
         if self.ranks.rank != 0 or best.get("epoch") != training.epoch:
             return
-        values = {name: best[name] for name in ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")}
+        values = {name: value for name, value in best.items() if name in ON_CARD or name.startswith(MASK)}
         card = {**self.job.card, "split": "val", "epochs": training.epoch, "seed": self.job.seed, "values": values}
         write_bundle(
             Path(self.job.out),

@@ -113,6 +113,7 @@ def train_epoch(
 
 
 def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatches:
+    """Batches with masks for a head whose attribute `wants_masks` is true; its losses then read `Targets.masks`."""
     return train_loader(
         split,
         augment=training.recipe.augment,
@@ -124,18 +125,19 @@ def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatche
         fill=training.spec.input.mean,
         workers=LOADERS.get(training.device.type, 0),
         least=training.recipe.accumulate,
+        masks=bool(getattr(training.detector.head, "wants_masks", False)),
     )
 
 
 def backward(training: Training, model: nn.Module, batch: Batch, *, synchronise: bool = True) -> Losses:
     """Forward and backward of one micro-batch; gradients are averaged over workers if `synchronise`."""
     device, recipe = training.device, training.recipe
-    images = batch.images.to(device, non_blocking=True)
-    targets = Targets(batch.boxes.to(device, non_blocking=True), batch.labels.to(device, non_blocking=True))
+    batch = batch.to(device, non_blocking=True)
+    targets = Targets(batch.boxes, batch.labels, batch.masks)
     hold = not synchronise and isinstance(model, DistributedDataParallel)
     with model.no_sync() if hold else nullcontext():  # type: ignore[operator]
         with autocast(recipe.precision, device):
-            losses: Losses = model(images, targets)
+            losses: Losses = model(batch.images, targets)
         (losses["loss"] / recipe.accumulate).backward()
     return {name: value.detach() for name, value in losses.items()}
 

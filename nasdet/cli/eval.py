@@ -17,19 +17,23 @@ KEYS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100", "images", "images
 def command(bundle: Path, data: str, split: str, as_json: bool) -> None:
     """COCO metrics of BUNDLE on a split of a data set; AP in 0..1, boxes in pixels of the original images.
 
+    Bundles with a mask head also tell mask_ap and the other figures of masks, if the data has masks.
+
     \b
     Example:
       nasdet eval best --data digits --split test
     """
     from nasdet.cli.output import print_json
     from nasdet.driver.inspect import evaluate_bundle
+    from nasdet.evaluation import MASK
     from nasdet.export import read_bundle
     from nasdet.export.bundle import open_bundle_data
 
     loaded = read_bundle(bundle)
     figures = evaluate_bundle(loaded, open_bundle_data(data, loaded.metrics), split)
+    keys = (*KEYS, *(key for key in figures if key.startswith(MASK)))
     if as_json:
-        print_json({key: figures[key] for key in KEYS})
+        print_json({key: figures[key] for key in keys})
         return
-    for key in KEYS:
+    for key in keys:
         click.echo(f"{key:<18} {figures[key]:.4f}" if key != "images" else f"{key:<18} {figures[key]:.0f}")

@@ -12,6 +12,7 @@ from nasdet.analysis.fronts import ENDED, hypervolume_history
 from nasdet.analysis.plots import draw_front
 from nasdet.driver.progress import Progress
 from nasdet.driver.quiet import LOG, quiet
+from nasdet.evaluation import MASK
 from nasdet.search import Engine, StudyStore, summarise
 from nasdet.search.summary import TRAINED
 from nasdet.space.trial import TrialRecord
@@ -60,7 +61,7 @@ class Tracking:
         """Its state, and maybe the front, change."""
         self._tracker.trial(record)
         if record.rungs:
-            figures = {name: v for name, v in record.values.items() if name.startswith(("ap", "ar"))}
+            figures = {name: v for name, v in record.values.items() if name.startswith(("ap", "ar", MASK))}
             self._tracker.epoch(record.trial, record.epochs, figures)
         if record.state in ENDED:
             self._finished.append(record.trial)

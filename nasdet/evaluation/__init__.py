@@ -1,5 +1,6 @@
-"""How good a detector is: COCO metrics."""
+"""How good a detector is: COCO metrics of boxes and masks."""
 
-from nasdet.evaluation.coco import METRICS, Predictions, coco_metrics
+from nasdet.evaluation.coco import MASK, METRICS, Predictions, coco_metrics, mask_truth
+from nasdet.evaluation.masks import Code, paste
 
-__all__ = ["METRICS", "Predictions", "coco_metrics"]
+__all__ = ["MASK", "METRICS", "Code", "Predictions", "coco_metrics", "mask_truth", "paste"]

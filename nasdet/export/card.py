@@ -14,6 +14,7 @@ UNITS = {
     "ap": "AP, IoU 0.50:0.95",
     "ap50": "AP, IoU 0.50",
     "ap75": "AP, IoU 0.75",
+    "mask_ap": "AP of masks, IoU 0.50:0.95",
     "latency_ms": "latency of one image, ms",
     "params_m": "trainable parameters, millions",
     "gflops": "1e9 multiply-adds of one image",

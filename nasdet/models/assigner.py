@@ -24,6 +24,9 @@ class Targets(NamedTuple):
     """(B, M, 4) xyxy canvas pixels."""
     labels: Tensor
     """(B, M) class, -1 padding, -2 a region in which nothing is a false positive (crowd)."""
+    masks: Tensor | None = None
+    """(B, M, H, W) bool canvas pixels, for heads that want them. Empty where padded, and where an object has no mask to
+    learn from but its box."""
 
 
 class Assignment(NamedTuple):

@@ -39,6 +39,9 @@ class Detections(NamedTuple):
     """(N,) in 0..1."""
     labels: Tensor
     """(N,) class."""
+    masks: Tensor | None = None
+    """(N, h, w) in 0..1 from heads that find masks: a grid of equal cells over each box (28 x 28 in Mask R-CNN), not
+    over the canvas; `evaluation.paste` resizes it once, to original pixels."""
 
 
 class Detector(nn.Module):
