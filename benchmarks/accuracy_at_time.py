@@ -63,7 +63,7 @@ def train(
 
 def their_targets_loss(model: nn.Module, images: Tensor, targets: Targets, bf16: bool) -> Callable[[], Tensor]:
     """`their_loss` with the padding rows taken out."""
-    rows = [(b[c >= 0], c[c >= 0]) for b, c in zip(*targets, strict=True)]
+    rows = [(b[c >= 0], c[c >= 0]) for b, c in zip(targets.boxes, targets.labels, strict=True)]
     boxes, labels = zip(*rows, strict=True)
     return their_loss(model, images, Targets(list(boxes), list(labels)), bf16)  # type: ignore[arg-type]
 

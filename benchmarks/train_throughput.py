@@ -130,7 +130,7 @@ def their_loss(model: nn.Module, images: Tensor, targets: Targets, bf16: bool) -
 
     def loss() -> Tensor:
         inputs = [image.float() / 255 for image in images]
-        truth = [{"boxes": b, "labels": c} for b, c in zip(*targets, strict=True)]
+        truth = [{"boxes": b, "labels": c} for b, c in zip(targets.boxes, targets.labels, strict=True)]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             losses = model(inputs, truth)
         return sum(losses.values())

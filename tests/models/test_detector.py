@@ -132,7 +132,7 @@ def test_learns_a_handful_of_images(bins: int, norm: str) -> None:
         optimizer.zero_grad()
         detector(images, targets)["loss"].backward()
         optimizer.step()
-    for found, boxes, labels in zip(detector.eval().detect(images, score_threshold=0.3), *targets, strict=True):
+    for found, boxes, labels in zip(detector.eval().detect(images, score_threshold=0.3), *targets[:2], strict=True):
         assert found.labels[: len(labels)].sort().values.tolist() == labels.sort().values.tolist()
         order = found.labels[: len(labels)].argsort()
         assert (found.boxes[: len(labels)][order] - boxes[labels.argsort()]).abs().max() < 4
