@@ -25,7 +25,16 @@ def test_every_package_is_shipped(repository: Path) -> None:
     listed = set(tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = {".".join(p.parent.relative_to(repository).parts) for p in repository.glob("nasdet/**/__init__.py")}
     found |= {f"nasdet.{name}" for name in ("trainers", "analysis")}
+    found |= {"nasdet.trainers.recipes"}  # data, which setuptools takes for a package
     assert listed == found
+
+
+def test_the_recipes_are_shipped(repository: Path) -> None:
+    data = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    patterns = data["nasdet.trainers.recipes"]
+    files = {p.name for p in (repository / "trainers" / "recipes").iterdir() if p.is_file()}
+    assert files == {p.name for pattern in patterns for p in (repository / "trainers" / "recipes").glob(pattern)}
+    assert files
 
 
 def test_tests_mirror_the_code(repository: Path) -> None:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @click.argument("source", type=click.Path(path_type=Path), metavar="SPEC|BUNDLE")
 @click.option("--data", required=True, metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained bundle.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Length of the training  [default: 72, a 6x schedule]")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Length of the training  [default: of --recipe, else 72, a 6x schedule]",
+)
+@click.option("--recipe", metavar="NAME|FILE", help="Train by this recipe instead of the bundle's; its length holds.")
 @click.option("--time-limit", metavar="TIME", help="Train as many epochs as fit: 20m, 1h30m.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes (DDP)  [default: 1]")
 @click.option("--seed", type=int, help="Of weights, order and augmentation  [default: 0]")
@@ -32,6 +37,7 @@ def command(
     data: str,
     out: Path,
     epochs: int | None,
+    recipe: str | None,
     time_limit: str | None,
     workers: int | None,
     seed: int | None,
@@ -45,16 +51,24 @@ def command(
     Example:
       nasdet train best --data digits --out best-full --epochs 60
       nasdet train best --data ./my_images --out best-full --time-limit 2h --workers 2
+      nasdet train best --data ./my_images --out best-lsj --recipe lsj_100 --epochs 50
+
+    \b
+    Recipes of the literature (docs/training.md), and any YAML that extends one:
+      dsod, scratchdet, rethinking_1x, rethinking_2x, rethinking_3x, rethinking_6x, rethinking_9x, megdet,
+      lsj_100, lsj_200, lsj_400, vit_scratch, rsb_adamw, torchvision_new
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json
     from nasdet.driver.train import Options, read_source, train_detector
     from nasdet.errors import InputError
     from nasdet.export.bundle import open_bundle_data
+    from nasdet.space import load_recipe
 
     if epochs is not None and time_limit is not None:
         raise InputError("--epochs and --time-limit exclude each other", remedy="give one of them")
-    options = Options(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address)
+    named = load_recipe(recipe, where="--recipe") if recipe is not None else None
+    options = Options(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address, named)
     loaded = read_source(source)
     dataset = open_bundle_data(data, loaded.card)
     board = _Board()

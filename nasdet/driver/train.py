@@ -23,6 +23,7 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
 from nasdet.models import build_detector
+from nasdet.space.recipes import NamedRecipe
 from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
@@ -48,6 +49,8 @@ class Options:
     seed: int | None = None
     address: str | None = None
     """Ray cluster; None: this machine."""
+    recipe: NamedRecipe | None = None
+    """Replaces the source's; None: the source's, or on resume what was named then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Order:
     address: str | None
     data: str
     """Fingerprint of the data set."""
+    recipe: str = ""
+    """Name of the recipe that replaced the source's; empty: none did."""
 
     def write(self) -> None:
         """Store atomically."""
@@ -132,9 +137,10 @@ def train_detector(
     """
     out = out.absolute()
     order = (_resumed if resume else _new)(source, dataset, out, options)
-    if reason := not_split(source.recipe, order.workers):
+    recipe = Recipe.model_validate(order.job.recipe)
+    if reason := not_split(recipe, order.workers):
         raise InputError(reason, where="--workers", remedy="use a divisor of the batch size")
-    if reason := statistic_problem(source.spec, source.recipe, order.workers):
+    if reason := statistic_problem(source.spec, recipe, order.workers):
         raise InputError(reason, where="recipe.images_per_statistic")
     plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
     order.write()
@@ -153,16 +159,30 @@ def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> Order
     spec = adapt(source.spec, dataset)
     with torch.device("meta"):
         build_detector(spec)  # names an unknown part before anything is written
-    epochs = options.epochs or (UNLIMITED if options.time_limit else DEFAULT_EPOCHS)
+    named = options.recipe
+    if named is not None:
+        _check_batch(named, dataset.info.splits["train"])
+    own = named.epochs if named is not None else None
+    epochs = options.epochs or (UNLIMITED if options.time_limit else own or DEFAULT_EPOCHS)
+    recipe = source.recipe if named is None else named.recipe
+    origin = {} if named is None else {"recipe": ": ".join(part for part in (named.name, named.source) if part)}
     job = FullJob(
         spec=spec.to_json(),
-        recipe=source.recipe.model_copy(update={"epochs": epochs}).to_json(),
+        recipe=recipe.model_copy(update={"epochs": epochs}).to_json(),
         seed=options.seed or 0,
         out=str(out),
-        card={"data_seed": 0, **source.card, "data": dataset.info.source},
+        card={"data_seed": 0, **source.card, "data": dataset.info.source, **origin},
         time_limit=options.time_limit,
     )
-    return Order(job, options.workers or 1, options.address, dataset.info.fingerprint)
+    return Order(job, options.workers or 1, options.address, dataset.info.fingerprint, named.name if named else "")
+
+
+def _check_batch(named: NamedRecipe, images: int) -> None:
+    batch = named.recipe.batch_size
+    if batch > images:
+        what = f"the recipe's batch of {batch} is larger than the training split of {images} images"
+        remedy = f"give a YAML with 'extends: {named.name}' and 'recipe: {{batch_size: N}}'; the learning rate follows"
+        raise InputError(what, where=f"--recipe {named.name}", remedy=remedy)
 
 
 def _resumed(source: Source, dataset: Dataset, out: Path, options: Options) -> Order:
@@ -173,11 +193,14 @@ def _resumed(source: Source, dataset: Dataset, out: Path, options: Options) -> O
     if dataset.info.fingerprint != order.data:
         what = "other images, boxes, classes or splits than the training was started with"
         raise InputError(what, where=dataset.info.source, remedy="give --data as then")
-    recipe = source.recipe.model_copy(update={"epochs": job.recipe["epochs"]})
-    given = (adapt(source.spec, dataset), recipe)
-    if given != (DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)):
+    started = Recipe.model_validate(job.recipe)
+    recipe = started if order.recipe else source.recipe
+    if options.recipe is not None:
+        recipe = options.recipe.recipe
+    given = (adapt(source.spec, dataset), recipe.model_copy(update={"epochs": started.epochs}))
+    if given != (DetectorSpec.model_validate(job.spec), started):
         what = "the training in it was started with another architecture or recipe"
-        raise InputError(what, where=str(out), remedy="give the same SPEC or BUNDLE as then")
+        raise InputError(what, where=str(out), remedy="give the same SPEC or BUNDLE, and --recipe if any, as then")
     if options.seed not in (None, job.seed):
         raise InputError(f"the training was started with seed {job.seed}", where="--seed", remedy="leave it out")
     length = _new_length(job, options, history)

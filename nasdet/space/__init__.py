@@ -7,6 +7,7 @@ from nasdet.space.build import Built, DataInfo, build_specs
 from nasdet.space.bundled import bundled_spaces
 from nasdet.space.domains import Choice, Domain, Integer, Json, Real
 from nasdet.space.load import load_space, parse_space
+from nasdet.space.recipes import NamedRecipe, load_recipe, recipe_names
 from nasdet.space.rules import RULES, RuleAction
 from nasdet.space.schema import json_schema
 from nasdet.space.space import Constraint, Objective, SearchSpace
@@ -20,6 +21,7 @@ __all__ = [
     "Domain",
     "Integer",
     "Json",
+    "NamedRecipe",
     "Objective",
     "Real",
     "RuleAction",
@@ -27,6 +29,8 @@ __all__ = [
     "build_specs",
     "bundled_spaces",
     "json_schema",
+    "load_recipe",
     "load_space",
     "parse_space",
+    "recipe_names",
 ]

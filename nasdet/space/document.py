@@ -48,8 +48,12 @@ class Problem:
     remedy: str = ""
 
 
-def read_document(path: Path) -> Document:
-    """Read one YAML file that must hold a mapping; InputError with the line for everything wrong."""
+SPACE_NEEDS = "a search space needs at least 'space' and 'objectives'"
+
+
+def read_document(path: Path, needs: str = SPACE_NEEDS) -> Document:
+    """Read one YAML file that must hold a mapping; InputError with the line for everything wrong. `needs` says what an
+    empty one lacks."""
     if path.is_dir():
         raise InputError("is a folder, not a YAML file", where=str(path), remedy="give a file such as detnet.yaml")
     try:
@@ -60,15 +64,15 @@ def read_document(path: Path) -> Document:
         ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    return parse_document(text, str(path))
+    return parse_document(text, str(path), needs)
 
 
-def parse_document(text: str, source: str) -> Document:
+def parse_document(text: str, source: str, needs: str = SPACE_NEEDS) -> Document:
     """Parse YAML text that must hold a mapping; `source` names it in messages."""
     places: dict[KeyPath, str] = {}
     data = _Reader(source, places).read(text)
     if data is None:
-        raise InputError("is empty", where=source, remedy="a search space needs at least 'space' and 'objectives'")
+        raise InputError("is empty", where=source, remedy=needs)
     if not isinstance(data, dict):
         raise InputError(f"holds a {type(data).__name__}, not a mapping of keys", where=source)
     return Document(data, places)

@@ -15,7 +15,8 @@ from nasdet.space.document import Document, raise_problems, read_document
 from nasdet.space.merge import apply_override, merge
 from nasdet.space.messages import read_schema
 from nasdet.space.paths import known_paths
-from nasdet.space.schema import OBJECTIVES, domain_of
+from nasdet.space.recipes import resolve_preset
+from nasdet.space.schema import OBJECTIVES, SpaceFile, domain_of
 from nasdet.space.space import Constraint, Objective, SearchSpace
 from nasdet.space.validate import allowed_values, file_problems, parents_first
 
@@ -59,7 +60,8 @@ def _with_ancestors(file: Path, below: tuple[Path, ...]) -> Document:
 
 
 def _parse(document: Document, *, default_name: str, folder: Path | None, function: bool) -> SearchSpace:
-    file, problems = read_schema(document.data)
+    document = resolve_preset(document)
+    file, problems = read_schema(document.data, SpaceFile)
     raise_problems(problems, document)
     assert file is not None
     raise_problems(file_problems(file, function=function), document)

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from nasdet.errors import nearest
 from nasdet.space.document import KeyPath, Problem
 from nasdet.space.paths import message_of
-from nasdet.space.schema import ChoiceEntry, FloatEntry, IntEntry, SpaceFile
+from nasdet.space.schema import ChoiceEntry, FloatEntry, IntEntry
 
+M = TypeVar("M", bound=BaseModel)
 _KINDS: dict[str, type[BaseModel]] = {"choice": ChoiceEntry, "int": IntEntry, "float": FloatEntry}
 
 
-def read_schema(data: Mapping[str, Any]) -> tuple[SpaceFile | None, list[Problem]]:
-    """The file, or what is wrong with it key by key; types are not converted silently."""
+def read_schema(data: Mapping[str, Any], model: type[M]) -> tuple[M | None, list[Problem]]:
+    """The file as `model`, or what is wrong with it key by key; types are not converted silently."""
     try:
-        return SpaceFile.model_validate_json(json.dumps(data), strict=True), []
+        return model.model_validate_json(json.dumps(data), strict=True), []
     except ValidationError as error:
-        return None, _joined([_from_pydantic(e, data, SpaceFile) for e in error.errors()])
+        return None, _joined([_from_pydantic(e, data, model) for e in error.errors()])
 
 
 def _joined(problems: list[Problem]) -> list[Problem]:
@@ -91,7 +92,7 @@ def _keys_at(path: KeyPath, data: Any, model: type[BaseModel]) -> list[str]:
         for token in path:
             if isinstance(token, str):
                 model = _models_in(model.model_fields[token].annotation)[0]
-    return ["extends", *model.model_fields] if model is SpaceFile else list(model.model_fields)
+    return list(model.model_fields) if path else ["extends", *model.model_fields]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

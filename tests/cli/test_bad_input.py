@@ -96,6 +96,14 @@ def file(name: str, text: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text(text) and None
 
 
+def with_file(name: str, text: str) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        bundle(folder / "b")
+        (folder / name).write_text(text)
+
+    return prepare
+
+
 def nothing(folder: Path) -> None:
     """Nothing to prepare."""
 
@@ -124,6 +132,7 @@ CASES: list[Case] = [
     ("check bad.yaml", file("bad.yaml", "spice: {}\n"), "spice"),
     ("search detnet --set budget", nothing, "budget"),
     ("search detnet --set budget.trails=3", nothing, "did you mean 'trials'?"),
+    ("check detnet --set fixed.recipe.preset=lsj_10", nothing, "unknown recipe 'lsj_10'; did you mean 'lsj_100'?"),
     ("search detnet --set space.recipe.base_lr.low=1", nothing, "low 1.0 is not below high 0.008"),
     # data
     ("search detnet --dry-run --data nowhere", nothing, "nowhere"),
@@ -174,6 +183,23 @@ CASES: list[Case] = [
     ("train b --data digits --out t", old_training, "t: holds a training already; add --resume"),
     ("train b --data digits --out t", full_folder, "t: is not empty and not a bundle; name another folder"),
     ("train b --data digits --out t --workers 3", just_bundle, "batch size 16 does not split over 3 workers"),
+    ("train b --data digits --out t --recipe dsodd", just_bundle, "--recipe: no recipe 'dsodd'; did you mean 'dsod'?"),
+    (
+        "train b --data digits --out t --recipe r.yaml",
+        with_file("r.yaml", "extends: dsod\nrecipe:\n  batchsize: 8\n"),
+        "r.yaml:3: recipe.batchsize: unknown key; did you mean 'batch_size'?",
+    ),
+    ("train b --data digits --out t --recipe r.yaml", with_file("r.yaml", ""), "is empty; a recipe needs 'recipe'"),
+    (
+        "train b --data digits --out t --recipe r.yaml",
+        with_file("r.yaml", "extends: megdet\nrecipe: {batch_size: 1024}\n"),
+        "the recipe's batch of 1024 is larger than the training split of 600 images; give a YAML with",
+    ),
+    (
+        "train b --data digits --out t --recipe dsod --workers 5",
+        just_bundle,
+        "batch size 128 does not split over 5 workers",
+    ),
     ("train b --data digits --out t --resume", damaged_training, "last.pt: damaged checkpoint"),
     (
         "train b --data digits --out t --resume",

@@ -18,6 +18,7 @@ from nasdet.driver.train import Options, Source, train_detector
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import open_bundle_data
+from nasdet.space import load_recipe, recipe_names
 from nasdet.space.specs import NeckSpec
 from nasdet.trainers import full
 from nasdet.trainers.full import History
@@ -111,6 +112,33 @@ def test_a_resume_may_ask_for_another_length(monkeypatch: pytest.MonkeyPatch) ->
         train(resume=True, time_limit=5.0, report=interrupt)
     assert 3 < read_checkpoint(OUT / "training" / "last.pt")["recipe"]["epochs"] < 10_000
     assert json.loads((OUT / "training" / "job.json").read_text())["job"]["time_limit"] == 5.0
+
+
+def test_a_named_recipe_replaces_the_bundle_s_and_brings_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full, "train_epoch", skip_epoch)
+    named = load_recipe("rethinking_1x")
+    assert train(recipe=named)["epochs"] == 12
+    bundle = read_bundle(OUT)
+    assert bundle.recipe == named.recipe
+    assert bundle.metrics["recipe"].startswith("rethinking_1x: He et al. 2019")
+    assert "rethinking_1x" in (OUT / "README.md").read_text()
+
+
+def test_a_resume_keeps_the_named_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full, "train_epoch", skip_epoch)
+    named = load_recipe("lsj_100")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe=named, epochs=2, report=interrupt)
+    with pytest.raises(InputError, match="another architecture or recipe"):
+        train(recipe=load_recipe("lsj_200").model_copy(update={"recipe": tiny_recipe()}), resume=True)
+    assert train(resume=True)["epochs"] == 2
+    assert train(resume=True, recipe=named, epochs=3)["epochs"] == 3
+    assert read_bundle(OUT).recipe == named.recipe.model_copy(update={"epochs": 3})
+
+
+def test_help_lists_every_recipe() -> None:
+    text = CliRunner().invoke(command, ["--help"]).output
+    assert [name for name in recipe_names() if name not in text] == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import torch
 
 from nasdet.data import open_data
 from nasdet.export import read_bundle
+from nasdet.space import load_recipe
+from nasdet.space.specs import Recipe
 from nasdet.trainers.full import FullJob, FullTraining, History
 from nasdet.trainers.job import GroupConfig, Reply
 from nasdet.trainers.ranks import Ranks
@@ -32,6 +34,16 @@ def test_leaves_a_bundle_of_the_best_weights(group: GroupConfig, tmp_path: Path)
     best = History.read(tmp_path / "out" / "training").best
     assert bundle.metrics["values"]["ap"] == best["ap"] == max(r.values.get("ap", 0) for r in replies)
     assert bundle.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize("name", ["dsod", "vit_scratch", "torchvision_new"])
+def test_trains_by_a_recipe_of_the_literature(group: GroupConfig, tmp_path: Path, name: str) -> None:
+    changes = {"epochs": 1, "batch_size": 60, "augment": {**load_recipe(name).stated["augment"], "hflip": False}}
+    recipe = Recipe.model_validate({**load_recipe(name).stated, **changes})
+    replies: list[Reply] = []
+    Runner(group, CPU, replies.append).run(job(tmp_path / "out", recipe=recipe.to_json()))
+    assert [r.kind for r in replies] == ["epoch", "rung"], replies
+    assert read_bundle(tmp_path / "out").recipe == recipe
 
 
 def test_a_kill_at_any_moment_changes_nothing(

@@ -6,10 +6,11 @@ import pytest
 import torch
 from timm.optim import Lamb
 
-from nasdet.models import build_detector
+from nasdet.models import Targets, build_detector
+from nasdet.space import load_recipe, recipe_names
 from nasdet.space.specs import Recipe
 from nasdet.trainers.optim import make_optimizer
-from nasdet.trainers.schedule import scaled_lr
+from nasdet.trainers.schedule import lr_factor, scaled_lr
 from tests.trainers.conftest import tiny_spec
 
 
@@ -59,3 +60,24 @@ def test_lamb_takes_the_peak_rate_and_leaves_clipping_to_the_loop() -> None:
         moved = (model.weight.detach() - before).norm().item()
         assert moved == pytest.approx(scaled_lr(recipe) * float(before.norm()), rel=0.2)
     assert optimizer.defaults["max_grad_norm"] is None
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_named_recipe_steps(name: str) -> None:
+    """Its optimiser and schedule exist and move the weights by a finite amount."""
+    recipe = load_recipe(name).recipe
+    model = build_detector(tiny_spec())
+    optimizer = make_optimizer(model, recipe)
+    before = [p.detach().clone() for p in model.parameters()]
+    for epoch in (0.0, 0.5 * recipe.epochs, recipe.epochs - 1e-6):
+        for group in optimizer.param_groups:
+            group["lr"] = scaled_lr(recipe) * lr_factor(recipe, epoch)
+        model(torch.rand(2, 1, 64, 64), no_objects(2))["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert any(not torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+def no_objects(batch: int) -> Targets:
+    return Targets(torch.zeros(batch, 1, 4), torch.full((batch, 1), -1))
