@@ -31,16 +31,10 @@ from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from nasdet.data import CachedSplit, open_data, train_loader
 from nasdet.models import Detector, Targets, build_detector
 from nasdet.models.costs import count_macs
-from nasdet.space.specs import (
-    BackboneSpec,
-    DetectorSpec,
-    HeadSpec,
-    InputSpec,
-    NeckSpec,
-    NormSpec,
-    Recipe,
-    StageSpec,
-)
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.necks import PyramidSpec
+from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec, Recipe
 from nasdet.trainers.loop import backward, optimizer_step, train_epoch
 from nasdet.trainers.precision import native_bf16
 from nasdet.trainers.ranks import Ranks
@@ -54,11 +48,11 @@ def detector_spec(size: int, width: int) -> DetectorSpec:
     stages = [StageSpec(depth=2, width=width * 2**i, stride=1 if i == 0 else 2) for i in range(4)]
     return DetectorSpec(
         input=InputSpec(height=size, width=size, mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0)),
-        backbone=BackboneSpec(
+        backbone=StagedSpec(
             stem="conv7x7_pool", stem_width=width, block="basic", bottleneck_ratio=1.0, stages=tuple(stages)
         ),
-        neck=NeckSpec(kind="fpn", levels=(-3, -2, -1), width=2 * width, depth=1, extra_levels=2),
-        head=HeadSpec(classes=CLASSES, width=2 * width, depth=4, bins=16),
+        neck=PyramidSpec(kind="fpn", levels=(-3, -2, -1), width=2 * width, depth=1, extra_levels=2),
+        head=TaskAlignedSpec(classes=CLASSES, width=2 * width, depth=4, bins=16),
         norm=NormSpec(kind="gn", groups=32),
     )
 
@@ -190,10 +184,10 @@ def step_parts(detector: Detector, images: Tensor, targets: Targets, bf16: bool,
     for _ in range(rounds + 2):
         clock = Clock(images.device)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            dense = detector.head(detector.neck(detector.backbone((images.float() - detector.mean) / detector.std)))
+            dense = detector.head(detector.features(images))
         forward = clock()
         cut = dense._replace(logits=dense.logits.detach().requires_grad_(), sides=dense.sides.detach().requires_grad_())
-        detector.head.loss(cut, targets)["loss"].backward()
+        detector.head.dense_loss(cut, targets)["loss"].backward()
         loss = clock()
         torch.autograd.backward([dense.logits, dense.sides], [cut.logits.grad, cut.sides.grad])
         backward = clock()

@@ -23,6 +23,7 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
 from nasdet.models import build_detector
+from nasdet.space.paths import message_of
 from nasdet.space.recipes import NamedRecipe
 from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
@@ -302,7 +303,7 @@ def _read(path: Path, kind: type[DetectorSpec] | type[Recipe]) -> Any:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"{key}: {first['msg']}",
+            f"{key}: {message_of(first)}",
             where=str(path),
             remedy="take it from a bundle of nasdet export, or from nasdet pareto --json",
         ) from None

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from nasdet.errors import InputError
 from nasdet.export.card import model_card
-from nasdet.space.specs import DetectorSpec, Recipe, Spec
+from nasdet.space.base import Spec
+from nasdet.space.specs import DetectorSpec, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor

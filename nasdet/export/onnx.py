@@ -32,18 +32,6 @@ class OnnxCheck:
     score: float
 
 
-class _Decoded(nn.Module):
-    """The detector up to suppression: images to boxes and scores."""
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) float32 stored units to boxes (N, A, 4) xyxy canvas pixels and scores (N, A, K)."""
-        return self.detector.decode(self.detector(images))
-
-
 def check_onnx_extra() -> None:
     """Raise `InputError` if the packages of the `onnx` extra are missing."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
@@ -65,7 +53,7 @@ def export_onnx(detector: Detector, images: Tensor, path: Path) -> OnnxCheck:
     """
     check_onnx_extra()
     images = images.float().contiguous()
-    model = _Decoded(fold_norms(detector)).eval()
+    model = fold_norms(detector)
     part = path.with_suffix(".part.onnx")
     try:
         # Two images: a batch of one would be fixed as a constant.
@@ -91,7 +79,7 @@ def compare(detector: Detector, images: Tensor, path: Path) -> OnnxCheck:
     box = score = 0.0
     with torch.no_grad():
         for batch in (images, *images.split(1)):
-            boxes, scores = detector.decode(detector(batch))
+            boxes, scores = detector(batch)
             given = session.run(["boxes", "scores"], {"images": batch.numpy()})
             box = max(box, float((boxes - torch.from_numpy(given[0])).abs().max()))
             score = max(score, float((scores - torch.from_numpy(given[1])).abs().max()))

@@ -14,9 +14,9 @@ from timm.models import byobnet, cspnet
 from torch import nn
 
 from nasdet.models.layers import Layers, add_missing_biases
-from nasdet.space.specs import BackboneSpec, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
 
-StageBuilder = Callable[[int, StageSpec, BackboneSpec, Layers], nn.Module]
+StageBuilder = Callable[[int, StageSpec, StagedSpec, Layers], nn.Module]
 
 
 def largest_groups(wanted: int, *channels: int) -> int:
@@ -31,7 +31,7 @@ def residual_stage(block: type[nn.Module], grouped: Callable[[int, int, int], tu
     A dilated stage that keeps the resolution opens with a 1x1 projection even at equal width (DetNet).
     """
 
-    def build(inputs: int, stage: StageSpec, spec: BackboneSpec, layers: Layers) -> nn.Module:
+    def build(inputs: int, stage: StageSpec, spec: StagedSpec, layers: Layers) -> nn.Module:
         inner = make_divisible(stage.width * spec.bottleneck_ratio)
         blocks = nn.Sequential()
         for index in range(stage.depth):
@@ -57,7 +57,7 @@ def residual_stage(block: type[nn.Module], grouped: Callable[[int, int, int], tu
     return build
 
 
-def csp_stage(inputs: int, stage: StageSpec, spec: BackboneSpec, layers: Layers) -> nn.Module:
+def csp_stage(inputs: int, stage: StageSpec, spec: StagedSpec, layers: Layers) -> nn.Module:
     """Cross-stage partial stage of dark blocks: half of the channels passes by the blocks."""
     return cross_stage(
         inputs,

@@ -6,19 +6,15 @@ pixels, so that training, export and prediction need nothing beside it.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple, TypeVar, overload
+from typing import overload
 
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from nasdet.errors import InputError, nearest
-from nasdet.models.assigner import Targets
 from nasdet.models.backbones import BACKBONES
-from nasdet.models.boxes import to_boxes
-from nasdet.models.heads import HEADS, Raw
+from nasdet.models.heads import HEADS, Candidates, Detections, Targets
 from nasdet.models.init import initialise
 from nasdet.models.layers import Layers
 from nasdet.models.necks import NECKS
@@ -26,22 +22,7 @@ from nasdet.models.pointwise import avoid_strided_pointwise
 from nasdet.models.standardization import standardize_weights
 from nasdet.space.specs import DetectorSpec
 
-T = TypeVar("T")
 CANDIDATES = 1000  # scores per image that go into suppression
-
-
-class Detections(NamedTuple):
-    """Boxes found in one image, best first."""
-
-    boxes: Tensor
-    """(N, 4) xyxy canvas pixels."""
-    scores: Tensor
-    """(N,) in 0..1."""
-    labels: Tensor
-    """(N,) class."""
-    masks: Tensor | None = None
-    """(N, h, w) in 0..1 from heads that find masks: a grid of equal cells over each box (28 x 28 in Mask R-CNN), not
-    over the canvas; `evaluation.paste` resizes it once, to original pixels."""
 
 
 class Detector(nn.Module):
@@ -57,23 +38,20 @@ class Detector(nn.Module):
         super().__init__()
         layers = Layers.of(spec)
         self.spec = spec
-        self.backbone = _part(BACKBONES, spec.backbone.kind, "backbone")(
-            spec.backbone, spec.input.channels, spec.neck.levels, layers
-        )
-        self.neck = _part(NECKS, spec.neck.kind, "neck")(
-            self.backbone.channels, self.backbone.strides, spec.neck, layers
-        )
+        backbone, neck, head = BACKBONES[spec.backbone.kind], NECKS[spec.neck.kind], HEADS[spec.head.kind]
+        self.backbone = backbone(spec.backbone, spec.input.channels, spec.neck.levels, layers)
+        self.neck = neck(self.backbone.channels, self.backbone.strides, spec.neck, layers)
         self.strides: tuple[int, ...] = self.neck.strides
-        self.head = _part(HEADS, spec.head.kind, "head")(self.neck.channels, self.strides, spec.head, layers)
+        self.head = head(self.neck.channels, self.strides, spec.head, layers)
         self.register_buffer("mean", torch.tensor(spec.input.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.input.std).view(1, -1, 1, 1), persistent=False)
         self.drop_paths = [m for m in self.backbone.modules() if isinstance(m, DropPath)]
 
     @overload
-    def forward(self, images: Tensor) -> Raw: ...
+    def forward(self, images: Tensor) -> Candidates: ...
     @overload
     def forward(self, images: Tensor, targets: Targets) -> dict[str, Tensor]: ...
-    def forward(self, images: Tensor, targets: Targets | None = None) -> Raw | dict[str, Tensor]:
+    def forward(self, images: Tensor, targets: Targets | None = None) -> Candidates | dict[str, Tensor]:
         """Predict, or with `targets` compute the losses.
 
         Args:
@@ -81,17 +59,15 @@ class Detector(nn.Module):
             targets: ground truth in canvas pixels.
 
         Returns:
-            `Raw`, or scalars: "loss" to differentiate, its parts "cls", "box" and (with bins) "dfl", and "positives".
-            The mean of the workers' gradients is the gradient over the whole batch.
+            `Candidates`, or scalars: "loss" to differentiate, its parts, "positives" and "negatives" per image.
         """
-        images = (images.to(self.mean.dtype) - self.mean) / self.std
-        dense = self.head(self.neck(self.backbone(images)))
-        with _exact(images.device.type):
-            return self.head.raw(dense) if targets is None else self.head.loss(dense, targets)
+        features, size = self.features(images), (images.shape[-2], images.shape[-1])
+        return self.head.predict(features, size) if targets is None else self.head.loss(features, targets, size)
 
-    def decode(self, raw: Raw) -> tuple[Tensor, Tensor]:
-        """Boxes (B, A, 4) xyxy canvas pixels and scores (B, A, K) in 0..1; tensor operations only."""
-        return to_boxes(raw.points, raw.distances), raw.scores.sigmoid()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The neck's levels of images in stored units."""
+        levels: list[Tensor] = self.neck(self.backbone((images.to(self.mean.dtype) - self.mean) / self.std))
+        return levels
 
     @torch.no_grad()
     def detect(
@@ -105,17 +81,12 @@ class Detector(nn.Module):
             iou_threshold: boxes of one class that overlap a better one more than this are dropped.
             limit: most boxes per image.
         """
-        boxes, scores = self.decode(self(images))
-        height, width = images.shape[-2:]
-        boxes = torch.stack([boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)], dim=-1).flatten(
-            -2
-        )  # (B, A, 4): x0 y0 x1 y1
-        best, index = scores.flatten(1).topk(min(CANDIDATES, scores[0].numel()), dim=1)  # (B, candidates)
-        classes = scores.shape[-1]
-        boxes = boxes.gather(1, (index // classes)[..., None].expand(-1, -1, 4))
-        labels = index % classes
-        found = zip(boxes, best, labels, strict=True)
-        return [_suppress(*one, score_threshold, iou_threshold, limit) for one in found]
+        features, size = self.features(images), (images.shape[-2], images.shape[-1])
+        candidates = self.head.predict(features, size)
+        found = [
+            _suppress(*one, score_threshold, iou_threshold, limit) for one in zip(*_best(candidates, size), strict=True)
+        ]
+        return self.head.refine(features, found, size)
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth of the backbone's blocks: 0 at the first, rising linearly to `rate` at the last."""
@@ -126,7 +97,7 @@ class Detector(nn.Module):
 def build_detector(spec: DetectorSpec) -> Detector:
     """Build the network of `spec` with random weights on the default device (`torch.device("meta")` works).
 
-    Weights start as `initialise` says, norms as identity. InputError names an unknown backbone, neck or head.
+    Weights start as `initialise` says, norms as identity.
     """
     detector = Detector(spec)
     avoid_strided_pointwise(detector)
@@ -136,16 +107,16 @@ def build_detector(spec: DetectorSpec) -> Detector:
     return detector.to(memory_format=torch.channels_last)
 
 
-def _exact(device: str) -> AbstractContextManager[object]:
-    """No autocast from here on; the meta device knows none."""
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()
-
-
-def _part(registry: dict[str, T], kind: str, where: str) -> T:
-    if kind not in registry:
-        raise InputError(f"unknown {where} {kind!r}", where=f"{where}.kind", remedy=nearest(kind, registry))
-    return registry[kind]
+def _best(candidates: Candidates, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The best scores of each image with their boxes, clipped to the canvas, and labels: (B, n, 4), (B, n), (B, n)."""
+    boxes, scores = candidates
+    height, width = size
+    classes = scores.shape[-1]
+    best, index = scores.flatten(1).topk(min(CANDIDATES, scores[0].numel()), dim=1)
+    place = index // classes if boxes.ndim == 3 else index
+    chosen = boxes.flatten(1, -2).gather(1, place[..., None].expand(-1, -1, 4))
+    x, y = chosen[..., 0::2].clamp(0, width), chosen[..., 1::2].clamp(0, height)
+    return torch.stack([x, y], dim=-1).flatten(-2), best, index % classes
 
 
 def _suppress(

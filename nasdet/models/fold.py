@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from nasdet.models.detector import Detector
-from nasdet.models.heads import Tower
+from nasdet.models.heads.task_aligned import Tower
 from nasdet.models.standardization import bake_standardized
 
 

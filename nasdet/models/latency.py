@@ -64,7 +64,7 @@ def measure_latency(
     device = torch.device(device)
     shape = (batch, spec.input.channels, spec.input.height, spec.input.width)
     with _threads(threads), torch.inference_mode():
-        candidate = _Decoded(fold_norms(build_detector(spec))).to(device)
+        candidate = fold_norms(build_detector(spec)).to(device)
         image = torch.full(shape, 127.0, device=device).contiguous(memory_format=torch.channels_last)
         reference = reference_network().to(device)
         probe = torch.zeros(1, 16, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
@@ -103,18 +103,6 @@ class _ReferenceBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mixed: Tensor = self.mix(self.spatial(x).relu_())
         return x + mixed.relu_()
-
-
-class _Decoded(nn.Module):
-    """Network and decoding."""
-
-    def __init__(self, detector: nn.Module) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        decoded: tuple[Tensor, Tensor] = self.detector.decode(self.detector(images))  # type: ignore[operator]
-        return decoded
 
 
 class _Stretch:

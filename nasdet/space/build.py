@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from nasdet.space.backbones import STEM_STRIDES, BackboneSpec, StagedSpec
+from nasdet.space.base import kinds_of, spec_of_kind
 from nasdet.space.domains import Json
-from nasdet.space.paths import VIRTUAL, message_of
+from nasdet.space.paths import VIRTUAL, kinds_with, message_of
 from nasdet.space.rules import Context, RuleAction, apply_rules, statistic_problem
 from nasdet.space.space import SearchSpace
-from nasdet.space.specs import BackboneSpec, DetectorSpec, Recipe
+from nasdet.space.specs import PARTS, DetectorSpec, Recipe
 
+_BACKBONE: TypeAdapter[StagedSpec] = TypeAdapter(BackboneSpec)
 _DEPTH = r"backbone\.stages\.\d+\.depth"
-
-STEM_STRIDES = {"conv3x3": 2, "deep3x3": 4, "conv7x7_pool": 4, "root": 2}
-"""Stride of each stem."""
 
 
 class DataInfo(Protocol):
@@ -103,11 +101,15 @@ def build_specs(space: SearchSpace, params: Mapping[str, Json], info: DataInfo, 
     recipe_tree = {**tree.pop("recipe", {}), "epochs": space.budget.epochs}
     _resolve_input(tree, info)
     tree.setdefault("head", {})["classes"] = len(info.classes)
-    wrong = _resolve_first_stride(tree) or _resolve_levels(tree)
+    _leave_out_other_kinds(tree, params)
+    wrong = _resolve_first_stride(tree)
     if wrong:
         return Built(None, None, infeasible=wrong)
     _resolve_widths(tree)
     try:
+        wrong = _resolve_levels(tree)
+        if wrong:
+            return Built(None, None, infeasible=wrong)
         spec, recipe = DetectorSpec.model_validate(tree), Recipe.model_validate(recipe_tree)
     except ValidationError as error:
         return Built(None, None, infeasible=message_of(error.errors()[0]))
@@ -154,13 +156,27 @@ def canvas(size: int, aspect: float) -> tuple[int, int]:
     return (short, long) if aspect >= 1 else (long, short)
 
 
+def _leave_out_other_kinds(tree: dict[str, Any], params: Mapping[str, Json]) -> None:
+    """Drop fixed values that belong to other kinds of a part than the one chosen; sampled ones are never dropped."""
+    for part, specs in PARTS.items():
+        node = tree.setdefault(part, {})
+        chosen = spec_of_kind(specs, node.get("kind", specs[0].model_fields["kind"].default))
+        if chosen is None:
+            continue
+        for key in set(node) - set(chosen.model_fields):
+            owners = kinds_with(f"{part}.{key}")
+            sampled = any(path.startswith(f"{part}.{key}") for path in params)
+            if owners and not set(owners[1]) & set(kinds_of(chosen)) and not sampled:
+                del node[key]
+
+
 def _resolve_first_stride(tree: dict[str, Any]) -> str:
     """Turn `first_stride` into the stride of the first stage; returns why that is impossible, or nothing."""
     backbone = tree.setdefault("backbone", {})
     wanted = backbone.pop("first_stride", None)
     if wanted is None:
         return ""
-    stem = backbone.get("stem", BackboneSpec().stem)
+    stem = backbone.get("stem", StagedSpec().stem)
     stride = wanted // STEM_STRIDES[stem]
     if stride not in (1, 2):
         return f"stem {stem} has stride {STEM_STRIDES[stem]}, so the first stage cannot work at stride {wanted}"
@@ -176,12 +192,10 @@ def _resolve_levels(tree: dict[str, Any]) -> str:
     smallest = neck.pop("min_stride", None)
     if smallest is None:
         return ""
-    first = STEM_STRIDES[backbone.get("stem", BackboneSpec().stem)]
-    factors = [s.get("stride", 2) for s in _kept_stages(backbone)]
-    strides = list(itertools.accumulate(factors, operator.mul, initial=first))[1:]
+    strides = _BACKBONE.validate_python(backbone).strides
     count = sum(s >= smallest for s in strides)
     neck["levels"] = list(range(-count, 0))
-    return "" if count else f"no stage works at stride {smallest}: the backbone has strides {strides}"
+    return "" if count else f"no stage works at stride {smallest}: the backbone has strides {list(strides)}"
 
 
 def _kept_stages(backbone: dict[str, Any]) -> list[dict[str, Any]]:
@@ -189,7 +203,7 @@ def _kept_stages(backbone: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _stages_of(backbone: dict[str, Any]) -> list[dict[str, Any]]:
-    stages: list[dict[str, Any]] = backbone.setdefault("stages", [s.to_json() for s in BackboneSpec().stages])
+    stages: list[dict[str, Any]] = backbone.setdefault("stages", [s.to_json() for s in StagedSpec().stages])
     return stages
 
 

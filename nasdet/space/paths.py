@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 
+from nasdet.errors import nearest
+from nasdet.space.base import Spec, kinds_of
 from nasdet.space.domains import Json
-from nasdet.space.specs import DetectorSpec, Recipe, Spec
+from nasdet.space.specs import PARTS, DetectorSpec, Recipe
 
 FROM_DATA = ("input.channels", "input.mean", "input.std", "head.classes")
 """Paths that the data set decides."""
@@ -43,18 +45,29 @@ VIRTUAL: dict[str, str] = {
 }
 """Paths that stand for several fields of the specification, and what they mean."""
 
+_VIRTUAL_KINDS = dict.fromkeys(("backbone.width", "backbone.first_stride", "backbone.growth"), ("staged",))
+
 
 @dataclasses.dataclass(frozen=True)
 class SpecField:
-    """The field that a path addresses."""
+    """The field that a path addresses; parts of several kinds may each own one of that name."""
 
-    owner: type[BaseModel]
+    owners: tuple[type[BaseModel], ...]
     name: str
 
     def problem(self, value: Json) -> str:
-        """Why the owner rejects `value`; empty if it takes it."""
+        """Why every owner rejects `value`; empty if one takes it."""
+        problems = [self._problem(owner, value) for owner in self.owners]
+        if "" in problems:
+            return ""
+        kinds = [kind for owner in self.owners for kind in kinds_of(owner)]
+        if self.name == "kind":
+            return f"no such kind; {nearest(str(value), kinds)}"
+        return " or ".join(dict.fromkeys(problems))
+
+    def _problem(self, owner: type[BaseModel], value: Json) -> str:
         try:
-            self.owner.model_validate_json(json.dumps({self.name: value}), strict=True)
+            owner.model_validate_json(json.dumps({self.name: value}), strict=True)
         except ValidationError as error:
             return message_of(error.errors()[0])
         return ""
@@ -63,31 +76,56 @@ class SpecField:
 def find_field(path: str) -> SpecField | None:
     """The field at a dotted path such as `backbone.stages.2.depth`; None if there is none."""
     if path in VIRTUAL:
-        return SpecField(_VirtualSpec, path.replace(".", "__"))
-    owner: type[BaseModel] = DetectorSpec
+        return SpecField((_VirtualSpec,), path.replace(".", "__"))
+    root: type[BaseModel] = DetectorSpec
     if path.startswith("recipe."):
-        owner, path = Recipe, path.removeprefix("recipe.")
+        root, path = Recipe, path.removeprefix("recipe.")
     *middle, last = path.split(".")
+    owners, in_list = _walk([root], middle)
+    owners = [o for o in owners if last in o.model_fields and not _models_in(o.model_fields[last].annotation)[0]]
+    return SpecField(tuple(owners), last) if owners and not in_list else None
+
+
+def kinds_with(path: str) -> tuple[str, tuple[str, ...]] | None:
+    """The part whose kinds matter to a path, and the kinds that have it; None where every kind has it or none matters.
+
+    `backbone.stages.0.depth` -> ("backbone", ("staged",)).
+    """
+    part = path.split(".")[0]
+    if part not in PARTS or path == f"{part}.kind" or find_field(path) is None:
+        return None
+    if path in VIRTUAL:
+        kinds: tuple[str, ...] = _VIRTUAL_KINDS.get(path, ())
+    else:
+        rest = path.split(".")[1:]
+        kinds = tuple(k for spec in PARTS[part] if _has(spec, rest) for k in kinds_of(spec))
+    every = {k for spec in PARTS[part] for k in kinds_of(spec)}
+    return None if not kinds or set(kinds) == every else (part, kinds)
+
+
+def _has(owner: type[BaseModel], tokens: Sequence[str]) -> bool:
+    owners, _ = _walk([owner], tokens[:-1])
+    return any(tokens[-1] in o.model_fields for o in owners)
+
+
+def _walk(owners: list[type[BaseModel]], tokens: Sequence[str]) -> tuple[list[type[BaseModel]], bool]:
+    """The models reached from `owners`, and whether the next token must be a place in a list."""
     in_list = False
-    for token in middle:
+    for token in tokens:
         if in_list:
-            if not token.isdigit():
-                return None
             in_list = False
+            if not token.isdigit():
+                return [], False
             continue
-        field = owner.model_fields.get(token)
-        inner, in_list = _model_in(field.annotation) if field else (None, False)
-        if inner is None:
-            return None
-        owner = inner
-    field = owner.model_fields.get(last)
-    leaf = not in_list and field is not None and _model_in(field.annotation)[0] is None
-    return SpecField(owner, last) if leaf else None
+        found = [_models_in(o.model_fields[token].annotation) for o in owners if token in o.model_fields]
+        owners = [model for models, _ in found for model in models]
+        in_list = any(is_list for _, is_list in found)
+    return owners, in_list
 
 
 def known_paths(stages: int = 6) -> list[str]:
     """All paths that may be searched, with `stages` numbered stages."""
-    paths = [*_leaves(DetectorSpec, "", stages), *_leaves(Recipe, "recipe.", stages), *VIRTUAL]
+    paths = dict.fromkeys([*_leaves(DetectorSpec, "", stages), *_leaves(Recipe, "recipe.", stages), *VIRTUAL])
     return [p for p in paths if p not in FROM_DATA and p != FROM_BUDGET]
 
 
@@ -99,21 +137,17 @@ def message_of(error: Any) -> str:
 
 def _leaves(owner: type[BaseModel], prefix: str, stages: int) -> Iterator[str]:
     for name, field in owner.model_fields.items():
-        inner, is_list = _model_in(field.annotation)
-        if inner is None:
+        inner, is_list = _models_in(field.annotation)
+        if not inner:
             yield prefix + name
-        elif is_list:
-            for i in range(stages):
-                yield from _leaves(inner, f"{prefix}{name}.{i}.", stages)
-        else:
-            yield from _leaves(inner, f"{prefix}{name}.", stages)
+        for model in inner:
+            for place in [f"{i}." for i in range(stages)] if is_list else [""]:
+                yield from _leaves(model, f"{prefix}{name}.{place}", stages)
 
 
-def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+def _models_in(annotation: Any) -> tuple[list[type[BaseModel]], bool]:
+    """The models that a field holds, one for each kind, and whether it holds a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
-    if get_origin(annotation) is tuple:
-        item = get_args(annotation)[0]
-        if isinstance(item, type) and issubclass(item, BaseModel):
-            return item, True
-    return None, False
+        return [annotation], False
+    is_list = get_origin(annotation) is tuple
+    return [model for item in get_args(annotation) for model in _models_in(item)[0]], is_list

@@ -167,12 +167,12 @@ def _no_warmup(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding 
 
 
 def _single_level(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
-    levels = len(spec.neck.levels) + spec.neck.extra_levels
+    levels = len(spec.neck.levels) + getattr(spec.neck, "extra_levels", 0)
     return Finding("the head sees one level") if levels == 1 else None
 
 
 def _large_stem(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
-    return Finding("stem conv7x7_pool") if spec.backbone.stem == "conv7x7_pool" else None
+    return Finding("stem conv7x7_pool") if getattr(spec.backbone, "stem", "") == "conv7x7_pool" else None
 
 
 def _short_schedule(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:

@@ -7,38 +7,23 @@ the search, MLflow, the export bundle and the builder. Anything that changes the
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Spec(BaseModel):
-    """Base of all specs: frozen, unknown keys are errors, content hash."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    def to_json(self) -> dict[str, Any]:
-        """The spec as plain JSON values (lists, not tuples)."""
-        return self.model_dump(mode="json")
-
-    def content_hash(self) -> str:
-        """16 hex digits over the canonical JSON; equal specs have equal hashes on every machine."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+from nasdet.space.backbones import BACKBONE_SPECS, BackboneSpec, StagedSpec
+from nasdet.space.base import Positive, Probability, Spec
+from nasdet.space.heads import HEAD_SPECS, HeadSpec, TaskAlignedSpec
+from nasdet.space.necks import NECK_SPECS, NeckSpec, PyramidSpec
 
 
 class InputSpec(Spec):
     """The images the network takes: `(N, channels, height, width)` in stored units (0..255 or 0..65535)."""
 
     height: Positive = 96
-    """Rows of the canvas, a multiple of 32."""
+    """Rows of the canvas, a multiple of 4."""
     width: Positive = 96
-    """Columns of the canvas, a multiple of 32."""
+    """Columns of the canvas, a multiple of 4."""
     channels: Positive = 3
     """Bands of an image; grayscale is 1."""
     mean: tuple[float, ...] = (127.5,)
@@ -48,8 +33,8 @@ class InputSpec(Spec):
 
     @model_validator(mode="after")
     def _shapes(self) -> Self:
-        if self.height % 32 or self.width % 32:
-            raise ValueError(f"height {self.height} and width {self.width} must be multiples of 32")
+        if self.height % 4 or self.width % 4:
+            raise ValueError(f"height {self.height} and width {self.width} must be multiples of 4")
         for name, value in (("mean", self.mean), ("std", self.std)):
             if len(value) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(value)} values for {self.channels} channels")
@@ -58,85 +43,8 @@ class InputSpec(Spec):
         return self
 
 
-class StageSpec(Spec):
-    """A run of equal blocks; the first one changes resolution and width."""
-
-    depth: Annotated[int, Field(ge=0, le=64)] = 1
-    """Number of blocks; 0 leaves the stage out."""
-    width: Positive = 64
-    """Output channels."""
-    stride: Literal[1, 2] = 2
-    """Stride of the first block."""
-    dilation: Annotated[int, Field(ge=1, le=8)] = 1
-    """Dilation of the 3x3 convolutions; 2 with stride 1 is a DetNet stage."""
-
-
-class BackboneSpec(Spec):
-    """A staged convolutional backbone built from timm's blocks."""
-
-    kind: str = "staged"
-    """Name in `nasdet.models.backbones.BACKBONES`."""
-    stem: Literal["conv3x3", "deep3x3", "conv7x7_pool", "root"] = "deep3x3"
-    """conv3x3: one 3x3/2 (stride 2); deep3x3: 3x3/2, 3x3, 3x3/2 (stride 4); conv7x7_pool: 7x7/2 and max pooling
-    (stride 4, ResNet); root: three 3x3 stride 1 and max pooling (stride 2, ScratchDet's root block)."""
-    stem_width: Positive = 32
-    """Output channels of the stem."""
-    block: Literal["basic", "bottleneck", "dark", "edge", "csp"] = "basic"
-    """basic: 3x3-3x3; bottleneck: 1x1-3x3-1x1; dark: 1x1-3x3; edge: 3x3-1x1; csp: a cross-stage partial stage of dark
-    blocks."""
-    bottleneck_ratio: Annotated[float, Field(gt=0, le=4)] = 0.5
-    """Inner over outer channels of a block (bottleneck, dark, edge, csp; basic: of its first convolution)."""
-    groups: Positive = 1
-    """Groups of the 3x3 convolutions, reduced to the largest divisor of the channels."""
-    stages: tuple[StageSpec, ...] = (StageSpec(width=32, stride=1), StageSpec(width=64), StageSpec(width=128))
-    """From high to low resolution."""
-
-    @field_validator("stages")
-    @classmethod
-    def _drop_empty(cls, stages: tuple[StageSpec, ...]) -> tuple[StageSpec, ...]:
-        kept = tuple(s for s in stages if s.depth)
-        if not kept:
-            raise ValueError("a backbone needs at least one stage with depth >= 1")
-        return kept
-
-
-class NeckSpec(Spec):
-    """Mixes backbone features of several resolutions."""
-
-    kind: str = "pan"
-    """Name in `nasdet.models.necks.NECKS`: none, fpn, pan."""
-    levels: tuple[int, ...] = (-2, -1)
-    """Which backbone stages feed the neck, counted from the last one: -1 is the last stage, -2 the one before."""
-    width: Positive = 64
-    """Channels of every output level."""
-    depth: Annotated[int, Field(ge=0, le=8)] = 1
-    """Convolutions (fpn) or blocks (pan) per fusion."""
-    extra_levels: Annotated[int, Field(ge=0, le=3)] = 0
-    """Further levels by 3x3 stride-2 convolutions on the last one (P6, P7)."""
-
-    @field_validator("levels")
-    @classmethod
-    def _levels(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
-        if not levels or any(i >= 0 for i in levels) or list(levels) != sorted(set(levels)):
-            raise ValueError(f"levels must be rising negative stage numbers such as [-3, -2, -1], got {list(levels)}")
-        return levels
-
-
-class HeadSpec(Spec):
-    """The one-stage head: classification and box towers over every level."""
-
-    kind: str = "tal"
-    """Name in `nasdet.models.heads.HEADS`; tal: anchor-free with task-aligned assignment."""
-    classes: Positive = 10
-    """Number of classes."""
-    width: Positive = 64
-    """Channels of the towers."""
-    depth: Annotated[int, Field(ge=0, le=8)] = 2
-    """3x3 convolutions per tower."""
-    shared: bool = True
-    """Whether the levels share the tower's convolutions; norms are always per level."""
-    bins: Annotated[int, Field(ge=1, le=32)] = 16
-    """Bins per box side of distribution focal loss, each one stride wide; 1: the distance is regressed directly."""
+PARTS: dict[str, tuple[type[Spec], ...]] = {"backbone": BACKBONE_SPECS, "neck": NECK_SPECS, "head": HEAD_SPECS}
+"""The parts of a detector that exist in several kinds, and the classes of each."""
 
 
 class NormSpec(Spec):
@@ -163,18 +71,17 @@ class DetectorSpec(Spec):
     """Everything `nasdet.models.build_detector` needs."""
 
     input: InputSpec = InputSpec()
-    backbone: BackboneSpec = BackboneSpec()
-    neck: NeckSpec = NeckSpec()
-    head: HeadSpec = HeadSpec()
+    backbone: BackboneSpec = StagedSpec()
+    neck: NeckSpec = PyramidSpec()
+    head: HeadSpec = TaskAlignedSpec()
     norm: NormSpec = NormSpec()
     activation: Literal["relu", "silu", "hardswish"] = "relu"
 
     @model_validator(mode="after")
     def _levels_exist(self) -> Self:
-        if -self.neck.levels[0] > len(self.backbone.stages):
-            raise ValueError(
-                f"neck level {self.neck.levels[0]} does not exist: the backbone has {len(self.backbone.stages)} stages"
-            )
+        stages = len(self.backbone.strides)
+        if -self.neck.levels[0] > stages:
+            raise ValueError(f"neck level {self.neck.levels[0]} does not exist: the backbone has {stages} stages")
         return self
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasdet.errors import nearest
+from nasdet.space.backbones import StagedSpec
 from nasdet.space.document import KeyPath, Problem
 from nasdet.space.domains import Json, Real, canonical
-from nasdet.space.paths import FROM_BUDGET, FROM_DATA, find_field, known_paths
+from nasdet.space.paths import FROM_BUDGET, FROM_DATA, find_field, kinds_with, known_paths
 from nasdet.space.rules import RULES
 from nasdet.space.schema import COSTS, OBJECTIVES, ChoiceEntry, FloatEntry, IntEntry, SpaceFile
 from nasdet.space.space import Constraint
-from nasdet.space.specs import DetectorSpec
+from nasdet.space.specs import PARTS
 
 FUNCTION_KEYS = ("name", "description", "space", "objectives", "budget", "sampler", "scheduler", "points")
 """Keys of a space for a user's own function."""
@@ -30,7 +31,15 @@ def file_problems(file: SpaceFile, *, function: bool) -> list[Problem]:
     problems = [*_objectives(file, function), *_points(file)]
     if function:
         return [*problems, *_function_keys(file)]
-    return [*problems, *_paths(file), *_fixed(file), *_clashes(file), *_stages_left_out(file), *_costs_and_rules(file)]
+    return [
+        *problems,
+        *_paths(file),
+        *_fixed(file),
+        *_clashes(file),
+        *_stages_left_out(file),
+        *_kinds(file),
+        *_costs_and_rules(file),
+    ]
 
 
 def parents_first(file: SpaceFile) -> list[str]:
@@ -211,6 +220,36 @@ def _stages_left_out(file: SpaceFile) -> Iterator[Problem]:
             yield Problem(("space", name), f"has no effect where {depth} is 0", f"add when: {{{depth}: {some}}}")
 
 
+def _kinds(file: SpaceFile) -> Iterator[Problem]:
+    """What belongs to some kinds of a part may be searched only where the part is of one of them."""
+    for name in file.space:
+        found = kinds_with(name)
+        if found is None:
+            continue
+        part, kinds = found
+        possible = _possible_kinds(file, part, name)
+        if wrong := sorted(possible - set(kinds)):
+            some = kinds[0] if len(kinds) == 1 else f"[{', '.join(kinds)}]"
+            remedy = f"add when: {{{part}.kind: {some}}}" if f"{part}.kind" in file.space else f"set fixed.{part}.kind"
+            yield Problem(("space", name), f"does not exist for {part}.kind {' or '.join(wrong)}", remedy)
+
+
+def _possible_kinds(file: SpaceFile, part: str, name: str) -> set[str]:
+    """The kinds that `part` may have where parameter `name` exists."""
+    path = f"{part}.kind"
+    if path not in file.space:
+        fixed = file.fixed.get(part, {})
+        return {str(fixed.get("kind", PARTS[part][0].model_fields["kind"].default))}
+    entry = file.space[path]
+    values = {str(v) for v in entry.values} if isinstance(entry, ChoiceEntry) else set()
+    for other, allowed in file.space[name].when.items():
+        if other == path:
+            values &= {str(v) for v in allowed_values(allowed, entry)}
+        elif other != name:
+            values &= _possible_kinds(file, part, other)
+    return values
+
+
 def _implies_above_zero(file: SpaceFile, name: str, depth: str) -> bool:
     """Whether the conditions of `name`, or of those it depends on, exclude depth 0."""
     when = file.space[name].when
@@ -226,7 +265,7 @@ def _where(file: SpaceFile, fixed: Mapping[str, KeyPath], name: str) -> KeyPath:
 def _stages(file: SpaceFile) -> list[Any]:
     backbone = file.fixed.get("backbone")
     stages = backbone.get("stages") if isinstance(backbone, dict) else None
-    return stages if isinstance(stages, list) else [s.to_json() for s in DetectorSpec().backbone.stages]
+    return stages if isinstance(stages, list) else [s.to_json() for s in StagedSpec().stages]
 
 
 def _costs_and_rules(file: SpaceFile) -> Iterator[Problem]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from nasdet.analysis.view import Axis, FrontView, architecture, staircase, training
-from nasdet.space.specs import BackboneSpec, DetectorSpec, Recipe, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.space.trial import TrialRecord
 
 
@@ -52,7 +53,7 @@ def test_staircase_never_passes_what_is_not_dominated(x: Any, y: Any, corners: l
 
 def test_card_texts() -> None:
     stages = (StageSpec(width=32, depth=2), StageSpec(width=64, stride=1, dilation=2))
-    spec = DetectorSpec(backbone=BackboneSpec(stages=stages))
+    spec = DetectorSpec(backbone=StagedSpec(stages=stages))
     record = TrialRecord("t", 0, "complete", {"a": 1}, spec=spec.to_json(), recipe=Recipe().to_json())
     text = "\n".join(architecture(record) + training(record))
     assert "basic blocks 2x32/2, 1x64/1 dilation 2" in text and "batch 16" in text and "input 96x96x3, gn" in text

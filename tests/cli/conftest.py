@@ -11,16 +11,17 @@ from safetensors.torch import save_file
 from nasdet.models import build_detector
 from nasdet.search import StudyStore
 from nasdet.space import load_space
-from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, InputSpec, NeckSpec, Recipe, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.necks import PyramidSpec
+from nasdet.space.specs import DetectorSpec, InputSpec, Recipe
 from nasdet.space.trial import TrialRecord
 
 SPEC = DetectorSpec(
     input=InputSpec(height=96, width=96, channels=1),
-    backbone=BackboneSpec(
-        stem_width=8, stages=(StageSpec(width=8, stride=1), StageSpec(width=16), StageSpec(width=16))
-    ),
-    neck=NeckSpec(width=16),
-    head=HeadSpec(classes=10, width=16, depth=1, bins=4),
+    backbone=StagedSpec(stem_width=8, stages=(StageSpec(width=8, stride=1), StageSpec(width=16), StageSpec(width=16))),
+    neck=PyramidSpec(width=16),
+    head=TaskAlignedSpec(classes=10, width=16, depth=1, bins=4),
 )
 VALUES = [(0.5, 9.0, 2.0, 1.0), (0.3, 4.0, 1.0, 0.5), (0.2, 6.0, 1.5, 0.7)]
 

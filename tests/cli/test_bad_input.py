@@ -12,9 +12,10 @@ from PIL import Image
 
 from nasdet.cli.main import COMMANDS, _run
 from nasdet.models import build_detector
-from nasdet.space.specs import DetectorSpec, HeadSpec, InputSpec, Recipe
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.specs import DetectorSpec, InputSpec, Recipe
 
-SPEC = DetectorSpec(input=InputSpec(channels=1), head=HeadSpec(classes=10))
+SPEC = DetectorSpec(input=InputSpec(channels=1), head=TaskAlignedSpec(classes=10))
 
 
 def bundle(folder: Path, classes: list[str] | None = None, spec: DetectorSpec = SPEC) -> Path:
@@ -211,7 +212,7 @@ CASES: list[Case] = [
     (
         "train s.json --data digits --out t",
         file("s.json", '{"neck": {"kind": "fpm"}}'),
-        "neck.kind: unknown neck 'fpm'",
+        "neck: unknown neck 'fpm'",
     ),
 ]
 

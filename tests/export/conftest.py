@@ -10,7 +10,10 @@ import torch
 
 from nasdet.export import Bundle, write_bundle
 from nasdet.models import Detector, build_detector
-from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, InputSpec, NeckSpec, NormSpec, Recipe, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.necks import PyramidSpec
+from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec, Recipe
 
 CLASSES = ["cell", "plate<let>", "ring"]
 CARD = {
@@ -26,11 +29,11 @@ CARD = {
 def make_spec() -> DetectorSpec:
     return DetectorSpec(
         input=InputSpec(height=64, width=96, channels=2, mean=(90.0, 110.0), std=(50.0, 60.0)),
-        backbone=BackboneSpec(
+        backbone=StagedSpec(
             stem_width=8, stages=(StageSpec(width=8, stride=1), StageSpec(width=16), StageSpec(width=16))
         ),
-        neck=NeckSpec(width=16),
-        head=HeadSpec(classes=3, width=16, depth=1, bins=4),
+        neck=PyramidSpec(width=16),
+        head=TaskAlignedSpec(classes=3, width=16, depth=1, bins=4),
         norm=NormSpec(kind="bn"),
     )
 

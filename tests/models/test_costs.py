@@ -9,16 +9,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasdet.models import build_detector, count_costs
 from nasdet.models.blocks import BLOCKS
 from nasdet.models.necks import NECKS
-from nasdet.space.specs import BackboneSpec, DetectorSpec, NeckSpec
+from nasdet.space.backbones import StagedSpec
+from nasdet.space.necks import PyramidSpec
+from nasdet.space.specs import DetectorSpec
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("neck", NECKS)
 def test_equal_the_built_network(block: str, neck: str) -> None:
-    spec = DetectorSpec(backbone=BackboneSpec(block=block, groups=2), neck=NeckSpec(kind=neck, extra_levels=1))
+    spec = DetectorSpec(backbone=StagedSpec(block=block, groups=2), neck=PyramidSpec(kind=neck, extra_levels=1))
     detector, costs = build_detector(spec).eval(), count_costs(spec)
     assert costs.params == sum(p.numel() for p in detector.parameters())
     assert costs.params_m == costs.params / 1e6 and costs.gflops == costs.macs / 1e9
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        detector.head(detector.neck(detector.backbone(torch.zeros(1, 3, 96, 96))))
+        detector.head(detector.features(torch.zeros(1, 3, 96, 96)))
     assert costs.macs == counter.get_total_flops() // 2

@@ -8,7 +8,9 @@ from torch import nn
 
 from nasdet.models import build_detector, fold_norms
 from nasdet.models.blocks import BLOCKS
-from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, NormSpec
+from nasdet.space.backbones import StagedSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.specs import DetectorSpec, NormSpec
 
 
 @pytest.mark.parametrize("norm", ["bn", "gn", "syncbn", "ln", "none"])
@@ -16,7 +18,7 @@ from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, NormSpec
 @pytest.mark.parametrize("block", BLOCKS)
 def test_same_detections(norm: str, shared: bool, block: str) -> None:
     torch.manual_seed(0)
-    spec = DetectorSpec(norm=NormSpec(kind=norm), head=HeadSpec(shared=shared), backbone=BackboneSpec(block=block))
+    spec = DetectorSpec(norm=NormSpec(kind=norm), head=TaskAlignedSpec(shared=shared), backbone=StagedSpec(block=block))
     detector, images = build_detector(spec), torch.rand(4, 3, 96, 96) * 255
     with torch.no_grad():
         for _ in range(3):
@@ -24,7 +26,7 @@ def test_same_detections(norm: str, shared: bool, block: str) -> None:
         folded = fold_norms(detector)
         wanted, found = detector.eval()(images), folded(images)
     torch.testing.assert_close(found.scores, wanted.scores, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.distances, wanted.distances, atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(found.boxes, wanted.boxes, atol=1e-2, rtol=1e-4)
     left = sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     assert left == 0
     assert norm in ("gn", "ln", "none") or any(isinstance(m, nn.BatchNorm2d) for m in detector.modules())

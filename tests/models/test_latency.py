@@ -7,11 +7,12 @@ import statistics
 import torch
 
 from nasdet.models import measure_latency
-from nasdet.space.specs import BackboneSpec, DetectorSpec, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.specs import DetectorSpec
 
 
 def _spec(width: int) -> DetectorSpec:
-    return DetectorSpec(backbone=BackboneSpec(stages=(StageSpec(width=width, stride=1), StageSpec(width=2 * width))))
+    return DetectorSpec(backbone=StagedSpec(stages=(StageSpec(width=width, stride=1), StageSpec(width=2 * width))))
 
 
 def test_orders_by_work_and_repeats() -> None:

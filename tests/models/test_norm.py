@@ -11,7 +11,8 @@ from nasdet.models import build_detector
 from nasdet.models.blocks import BLOCKS
 from nasdet.models.group_norm import FastGroupNormAct
 from nasdet.models.norm import ACTIVATIONS, NoNormAct, group_count, make_norm_act
-from nasdet.space.specs import BackboneSpec, DetectorSpec, NormSpec
+from nasdet.space.backbones import StagedSpec
+from nasdet.space.specs import DetectorSpec, NormSpec
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 24, 48, 50, 64, 97, 256])
@@ -41,7 +42,7 @@ def test_layer_norm_is_over_the_channels_of_a_position() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_without_norms_every_convolution_has_a_bias(block: str) -> None:
-    detector = build_detector(DetectorSpec(norm=NormSpec(kind="none"), backbone=BackboneSpec(block=block)))
+    detector = build_detector(DetectorSpec(norm=NormSpec(kind="none"), backbone=StagedSpec(block=block)))
     assert all(m.bias is not None for m in detector.modules() if isinstance(m, nn.Conv2d))
     assert {name.rsplit(".", 1)[-1] for name, _ in detector.named_parameters()} == {"weight", "bias"}
     assert all(p.ndim == 4 for name, p in detector.named_parameters() if name.endswith("weight"))

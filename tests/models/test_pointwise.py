@@ -6,7 +6,8 @@ from torch import nn
 
 from nasdet.models import build_detector
 from nasdet.models.pointwise import StridedPointwise, avoid_strided_pointwise
-from nasdet.space.specs import BackboneSpec, DetectorSpec, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.specs import DetectorSpec
 
 
 @pytest.mark.parametrize("size", [8, 9])
@@ -23,7 +24,7 @@ def test_equals_a_strided_convolution(size: int, groups: int) -> None:
 
 def test_detectors_hold_no_strided_pointwise_kernel() -> None:
     stages = (StageSpec(width=8), StageSpec(width=16), StageSpec(width=16))
-    detector = build_detector(DetectorSpec(backbone=BackboneSpec(stem="conv3x3", stem_width=8, stages=stages)))
+    detector = build_detector(DetectorSpec(backbone=StagedSpec(stem="conv3x3", stem_width=8, stages=stages)))
     plain = [m for m in detector.modules() if type(m) is nn.Conv2d]
     assert not [m for m in plain if m.kernel_size == (1, 1) and max(m.stride) > 1]
     assert any(isinstance(m, StridedPointwise) for m in detector.modules())

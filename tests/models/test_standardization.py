@@ -19,12 +19,13 @@ from nasdet.models.standardization import (
     standardize_weights,
     standardized,
 )
-from nasdet.space.specs import BackboneSpec, DetectorSpec, NormSpec, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.specs import DetectorSpec, NormSpec
 
 
 def _spec(kind: str = "gn", block: str = "basic") -> DetectorSpec:
     stages = (StageSpec(width=8), StageSpec(width=16), StageSpec(width=16))
-    backbone = BackboneSpec(stem="conv3x3", stem_width=8, block=block, stages=stages)
+    backbone = StagedSpec(stem="conv3x3", stem_width=8, block=block, stages=stages)
     return DetectorSpec(backbone=backbone, norm=NormSpec(kind=kind, weight_standardization=True))
 
 
@@ -78,7 +79,7 @@ def test_folding_bakes_the_weights_in(kind: str, block: str) -> None:
         folded = fold_norms(detector)
         wanted, found = detector.eval()(images), folded(images)
     torch.testing.assert_close(found.scores, wanted.scores, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(found.distances, wanted.distances, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(found.boxes, wanted.boxes, atol=1e-9, rtol=1e-9)
     assert not any(isinstance(m, StandardizedConv2d) for m in folded.modules())
     assert any(isinstance(m, StandardizedConv2d) for m in detector.modules())
 

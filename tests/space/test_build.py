@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from nasdet.space import build_specs, parse_space
-from nasdet.space.build import STEM_STRIDES, canvas
+from nasdet.space.backbones import STEM_STRIDES
+from nasdet.space.build import canvas
 
 
 def choice(*values, **more):

@@ -3,12 +3,14 @@
 import pytest
 
 from nasdet.space import RULES, build_specs, parse_space
+from nasdet.space.backbones import StagedSpec
+from nasdet.space.necks import PyramidSpec
 from nasdet.space.rules import Context, apply_rules, images_per_statistic, statistic_problem
-from nasdet.space.specs import BackboneSpec, DetectorSpec, NeckSpec, NormSpec, Recipe
+from nasdet.space.specs import DetectorSpec, NormSpec, Recipe
 
 
 def spec_of(norm="gn", stem="deep3x3", levels=(-2, -1)):
-    return DetectorSpec(norm=NormSpec(kind=norm), backbone=BackboneSpec(stem=stem), neck=NeckSpec(levels=levels))
+    return DetectorSpec(norm=NormSpec(kind=norm), backbone=StagedSpec(stem=stem), neck=PyramidSpec(levels=levels))
 
 
 def recipe_of(**changes):

@@ -7,26 +7,19 @@ from typing import Any
 import pytest
 
 from nasdet.data import Dataset, default_cache_root, open_data
-from nasdet.space.specs import (
-    AugmentSpec,
-    BackboneSpec,
-    DetectorSpec,
-    HeadSpec,
-    InputSpec,
-    NeckSpec,
-    NormSpec,
-    Recipe,
-    StageSpec,
-)
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.necks import PyramidSpec
+from nasdet.space.specs import AugmentSpec, DetectorSpec, InputSpec, NormSpec, Recipe
 from nasdet.trainers.job import GroupConfig
 
 
 def tiny_spec(**norm: Any) -> DetectorSpec:
     return DetectorSpec(
         input=InputSpec(height=64, width=64, channels=1, mean=(60.0,), std=(36.0,)),
-        backbone=BackboneSpec(stem="conv3x3", stem_width=8, stages=(StageSpec(width=8), StageSpec(width=16))),
-        neck=NeckSpec(kind="fpn", levels=(-2, -1), width=16, depth=1),
-        head=HeadSpec(width=16, depth=1, bins=4, classes=10),
+        backbone=StagedSpec(stem="conv3x3", stem_width=8, stages=(StageSpec(width=8), StageSpec(width=16))),
+        neck=PyramidSpec(kind="fpn", levels=(-2, -1), width=16, depth=1),
+        head=TaskAlignedSpec(width=16, depth=1, bins=4, classes=10),
         norm=NormSpec(**{"kind": "gn", "groups": 4, **norm}),
     )
 

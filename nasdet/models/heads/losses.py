@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from nasdet.models.assigner import Assignment
 from nasdet.models.boxes import giou, to_boxes, to_distances
+from nasdet.models.heads.assigner import Assignment
 
 
 def worker_mean(total: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nasdet.models.assigner import Assignment, Targets, TaskAlignedAssigner
 from nasdet.models.boxes import make_points
-from nasdet.models.losses import quality_focal_loss
+from nasdet.models.heads.assigner import Assignment, Targets, TaskAlignedAssigner
+from nasdet.models.heads.losses import quality_focal_loss
 
 
 def _assign(boxes: list[list[list[float]]], labels: list[list[int]], topk: int = 4) -> Assignment:

@@ -1,4 +1,4 @@
-"""Heads: class scores and boxes at every point of every level, and their loss.
+"""The project's one-stage head: class scores and boxes at every point of every level, and their loss.
 
 One decision: what a level predicts stays a distribution over bins until it is needed: everywhere without gradient for
 assignment and detection, and with gradient at positive points only.
@@ -8,33 +8,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nasdet.models.assigner import Targets, TaskAlignedAssigner
 from nasdet.models.boxes import make_points, to_boxes
+from nasdet.models.heads.assigner import TaskAlignedAssigner
+from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, exact
+from nasdet.models.heads.losses import distribution_focal_loss, giou_loss, quality_focal_loss, worker_mean
 from nasdet.models.layers import Layers
-from nasdet.models.losses import distribution_focal_loss, giou_loss, quality_focal_loss, worker_mean
-from nasdet.space.specs import HeadSpec
+from nasdet.space.heads import TaskAlignedSpec
 
 PRIOR = 0.01
 START_DISTANCE = 2.5  # strides from a point to each side of its box before training
 CLS_WEIGHT, BOX_WEIGHT, DFL_WEIGHT = 2.0, 2.0, 0.5
-
-
-class Raw(NamedTuple):
-    """What the network says at its A points."""
-
-    scores: Tensor
-    """(B, A, K) logits."""
-    distances: Tensor
-    """(B, A, 4) pixels to the left, top, right and bottom side."""
-    points: Tensor
-    """(A, 2) xy canvas pixels."""
 
 
 class Dense(NamedTuple):
@@ -53,7 +43,7 @@ class Dense(NamedTuple):
 class Tower(nn.Module):
     """3x3 convolutions and a 1x1 prediction; levels may share the convolutions, never the norms."""
 
-    def __init__(self, levels: int, inputs: int, outputs: int, spec: HeadSpec, layers: Layers) -> None:
+    def __init__(self, levels: int, inputs: int, outputs: int, spec: TaskAlignedSpec, layers: Layers) -> None:
         super().__init__()
         widths = [inputs] + [spec.width] * spec.depth
         copies = 1 if spec.shared else levels
@@ -87,10 +77,10 @@ class Tower(nn.Module):
         return list(zip(convs.children(), norms.children(), strict=True))
 
 
-class TaskAlignedHead(nn.Module):
+class TaskAlignedHead(HeadModule):
     """Anchor-free, decoupled towers, task-aligned assignment (TOOD), quality focal + GIoU (+ DFL) losses."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: HeadSpec, layers: Layers) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: TaskAlignedSpec, layers: Layers) -> None:
         super().__init__()
         self.spec, self.strides = spec, tuple(strides)
         self.cls = Tower(len(channels), channels[0], spec.classes, spec, layers)
@@ -102,28 +92,34 @@ class TaskAlignedHead(nn.Module):
         self.cls.start(torch.full((self.spec.classes,), -math.log((1 - PRIOR) / PRIOR)))
         self.box.start(_start_bias(self.spec.bins).repeat(4))
 
-    def forward(self, features: Sequence[Tensor]) -> Dense:
-        """Levels -> undecoded predictions."""
-        logits, sides = self.cls(features), self.box(features)
-        sizes = [(x.shape[-2], x.shape[-1]) for x in features]
-        points, steps = make_points(sizes, self.strides, _exact(logits[:0, :0]))
-        return Dense(_exact(logits), sides, points, steps)
+    def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
+        """Every point of every level."""
+        dense: Dense = self(features)
+        with exact(dense.points.device):
+            return Candidates(self._boxes(dense), dense.logits.sigmoid())
 
-    def raw(self, dense: Dense) -> Raw:
-        """Decode the distances of every point."""
-        return Raw(dense.logits, self._distances(dense.sides, dense.strides), dense.points)
-
-    def loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
-        """Scalars "loss" (with gradient), "cls", "box", "dfl" (weighted parts, with bins), and of points per image
-        "positives" and "negatives", which learn that there is no box.
+    def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Scalars "loss", its parts "cls", "box", "dfl" (weighted, with bins), and of points per image "positives" and
+        "negatives", which learn that there is no box.
 
         All are divided by the sum of target scores over all workers, so that the mean over workers of the gradients is
         that of the whole batch.
         """
+        dense: Dense = self(features)
+        with exact(dense.points.device):
+            return self.dense_loss(dense, targets)
+
+    def forward(self, features: Sequence[Tensor]) -> Dense:
+        """Levels -> undecoded predictions."""
+        logits, sides = self.cls(features), self.box(features)
+        sizes = [(x.shape[-2], x.shape[-1]) for x in features]
+        points, steps = make_points(sizes, self.strides, at_least_float(logits[:0, :0]))
+        return Dense(at_least_float(logits), sides, points, steps)
+
+    def dense_loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
+        """`loss` from undecoded predictions, without autocast."""
         with torch.no_grad():
-            raw = self.raw(dense)
-            boxes = to_boxes(raw.points, raw.distances)
-            found = self.assigner(raw.scores.sigmoid(), boxes, raw.points, targets)
+            found = self.assigner(dense.logits.sigmoid(), self._boxes(dense), dense.points, targets)
             norm = worker_mean(found.scores.sum()).clamp(min=1.0)
         points, strides = dense.points[found.point], dense.strides[found.point]
         sides = dense.sides[found.image, found.point]
@@ -132,7 +128,7 @@ class TaskAlignedHead(nn.Module):
             "box": BOX_WEIGHT * giou_loss(points, self._distances(sides, strides), found) / norm,
         }
         if self.spec.bins > 1:
-            bins = _exact(sides).unflatten(-1, (4, self.spec.bins))
+            bins = at_least_float(sides).unflatten(-1, (4, self.spec.bins))
             parts["dfl"] = DFL_WEIGHT * distribution_focal_loss(bins, points, strides, found) / norm
         total = torch.stack(list(parts.values())).sum()
         positives = torch.tensor(len(found.image) / len(dense.logits), device=total.device)
@@ -140,20 +136,19 @@ class TaskAlignedHead(nn.Module):
         counts = {"positives": positives, "negatives": negatives}
         return {"loss": total, **{k: v.detach() for k, v in parts.items()}, **counts}
 
+    def _boxes(self, dense: Dense) -> Tensor:
+        """Boxes (B, A, 4) xyxy of every point."""
+        return to_boxes(dense.points, self._distances(dense.sides, dense.strides))
+
     def _distances(self, sides: Tensor, strides: Tensor) -> Tensor:
         """Predictions (..., A, 4 * bins) and strides (A,) -> distances (..., A, 4) in pixels."""
-        sides = _exact(sides)
+        sides = at_least_float(sides)
         if self.spec.bins == 1:
             return F.softplus(sides) * strides[:, None]
         share = sides.unflatten(-1, (4, self.spec.bins)).softmax(-1)
         steps = torch.arange(self.spec.bins, device=sides.device, dtype=sides.dtype)
         expected: Tensor = share @ steps
         return expected * strides[:, None]
-
-
-def _exact(x: Tensor) -> Tensor:
-    """At least float32."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _start_bias(bins: int) -> Tensor:
@@ -168,8 +163,3 @@ def _start_bias(bins: int) -> Tensor:
         mean = sum(i * w for i, w in enumerate(weights)) / sum(weights)
         low, high = (slope, high) if mean > target else (low, slope)
     return torch.tensor([-slope * i for i in range(bins)])
-
-
-Head = Callable[[Sequence[int], Sequence[int], HeadSpec, Layers], TaskAlignedHead]
-HEADS: dict[str, Head] = {"tal": TaskAlignedHead}
-"""Name -> function (channels, strides, specification, layers) -> module."""

@@ -12,21 +12,7 @@ import torch
 from torch import Tensor
 
 from nasdet.models.boxes import EPS, iou
-
-PADDING = -1
-IGNORE = -2
-
-
-class Targets(NamedTuple):
-    """Ground truth of a batch, padded to the same number of boxes."""
-
-    boxes: Tensor
-    """(B, M, 4) xyxy canvas pixels."""
-    labels: Tensor
-    """(B, M) class, -1 padding, -2 a region in which nothing is a false positive (crowd)."""
-    masks: Tensor | None = None
-    """(B, M, H, W) bool canvas pixels, for heads that want them. Empty where padded, and where an object has no mask to
-    learn from but its box."""
+from nasdet.models.heads.base import IGNORE, PADDING, Targets
 
 
 class Assignment(NamedTuple):

@@ -1,4 +1,4 @@
-"""Necks: mix backbone features of several resolutions into levels of equal width.
+"""Pyramids: mix backbone features of several resolutions into levels of equal width.
 
 One decision: resampling follows the published strides, so that levels of equal stride (DetNet) are joined without any.
 """
@@ -6,7 +6,7 @@ One decision: resampling follows the published strides, so that levels of equal 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from nasdet.models.blocks import cross_stage
 from nasdet.models.layers import FeatureModule, Layers
-from nasdet.space.specs import NeckSpec
+from nasdet.space.necks import PyramidSpec
 
 
 class Laterals(FeatureModule):
     """1x1 convolutions to equal width, and further levels by 3x3/2 convolutions on the last one."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: NeckSpec, layers: Layers) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: PyramidSpec, layers: Layers) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(layers.conv(c, spec.width, 1) for c in channels)
         self.extra = nn.ModuleList(layers.conv(spec.width, spec.width, 3, 2) for _ in range(spec.extra_levels))
@@ -42,7 +42,7 @@ class Laterals(FeatureModule):
 class FPN(Laterals):
     """Feature pyramid: the coarser level is enlarged and added, `depth` 3x3 convolutions follow (Lin et al. 2017)."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: NeckSpec, layers: Layers) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: PyramidSpec, layers: Layers) -> None:
         super().__init__(channels, strides, spec, layers)
         self.smooth = nn.ModuleList(
             nn.Sequential(*(layers.conv(spec.width, spec.width, 3) for _ in range(spec.depth))) for _ in channels
@@ -58,7 +58,7 @@ class FPN(Laterals):
 class PAN(Laterals):
     """Path aggregation: top-down and bottom-up; each fusion is a cross stage of `depth` blocks over both inputs."""
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: NeckSpec, layers: Layers) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: PyramidSpec, layers: Layers) -> None:
         super().__init__(channels, strides, spec, layers)
         fusions = len(channels) - 1
         self.down = nn.ModuleList(_fusion(spec, layers) for _ in range(fusions))
@@ -81,7 +81,7 @@ def enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
     return coarse if coarse.shape[-2:] == fine.shape[-2:] else F.interpolate(coarse, fine.shape[-2:], mode="nearest")
 
 
-def _fusion(spec: NeckSpec, layers: Layers) -> nn.Module:
+def _fusion(spec: PyramidSpec, layers: Layers) -> nn.Module:
     if spec.depth == 0:
         return layers.conv(2 * spec.width, spec.width, 1)
     return cross_stage(2 * spec.width, spec.width, layers, depth=spec.depth)
@@ -90,8 +90,3 @@ def _fusion(spec: NeckSpec, layers: Layers) -> nn.Module:
 def _shrink(width: int, ratio: int, layers: Layers) -> nn.Module:
     """3x3/2 convolutions that reduce the resolution `ratio` times (a power of 2)."""
     return nn.Sequential(*(layers.conv(width, width, 3, 2) for _ in range(ratio.bit_length() - 1)))
-
-
-Neck = Callable[[Sequence[int], Sequence[int], NeckSpec, Layers], FeatureModule]
-NECKS: dict[str, Neck] = {"none": Laterals, "fpn": FPN, "pan": PAN}
-"""Name -> function (channels, strides, specification, layers) -> module."""

@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
-from nasdet.models.assigner import Assignment
-from nasdet.models.losses import distribution_focal_loss, giou_loss, quality_focal_loss
+from nasdet.models.heads.assigner import Assignment
+from nasdet.models.heads.losses import distribution_focal_loss, giou_loss, quality_focal_loss
 
 
 def _found() -> Assignment:

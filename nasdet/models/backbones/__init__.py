@@ -1,0 +1,20 @@
+"""Backbones by kind, from images to feature maps of falling resolution. One decision: a backbone publishes channels and
+strides of the levels it puts out; necks read those and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nasdet.models.backbones.staged import StagedBackbone
+from nasdet.models.layers import FeatureModule, Layers
+
+Backbone = Callable[[Any, int, Sequence[int], Layers], FeatureModule]
+BACKBONES: dict[str, Backbone] = {"staged": StagedBackbone}
+"""Kind -> function (specification of that kind, image channels, wanted levels, layers) -> module.
+
+Wanted levels are negative numbers, rising, counted from the last of the specification's `strides`; what lies behind the
+last wanted level is not built. The module takes normalised images (B, C, H, W) and gives a list of the wanted levels.
+"""
+
+__all__ = ["BACKBONES", "Backbone"]

@@ -1,0 +1,16 @@
+"""Heads by kind. One decision: an entry is a function of what the neck publishes and the head's specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets
+from nasdet.models.heads.task_aligned import TaskAlignedHead
+from nasdet.models.layers import Layers
+
+Head = Callable[[Sequence[int], Sequence[int], Any, Layers], HeadModule]
+HEADS: dict[str, Head] = {"tal": TaskAlignedHead}
+"""Kind -> function (channels of the levels, their strides, specification of that kind, layers) -> module."""
+
+__all__ = ["HEADS", "Candidates", "Detections", "Head", "HeadModule", "Targets"]

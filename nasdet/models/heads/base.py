@@ -1,0 +1,85 @@
+"""What a detector asks of its head. One decision: a head takes the neck's levels and gives either losses or candidates
+(boxes and scores before suppression), so that dense and two-stage heads are trained, measured and exported alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+PADDING = -1
+IGNORE = -2
+
+
+class Targets(NamedTuple):
+    """Ground truth of a batch, padded to the same number of boxes."""
+
+    boxes: Tensor
+    """(B, M, 4) xyxy canvas pixels."""
+    labels: Tensor
+    """(B, M) class, -1 padding, -2 a region in which nothing is a false positive (crowd)."""
+    masks: Tensor | None = None
+    """(B, M, H, W) bool canvas pixels, for heads that want them. Empty where padded, and where an object has no mask to
+    learn from but its box."""
+
+
+class Candidates(NamedTuple):
+    """What a head finds before suppression: A places in each image."""
+
+    boxes: Tensor
+    """(B, A, 4) xyxy canvas pixels, or (B, A, K, 4) where every class has its own box."""
+    scores: Tensor
+    """(B, A, K) in 0..1, without a background class."""
+
+
+class Detections(NamedTuple):
+    """Boxes found in one image, best first."""
+
+    boxes: Tensor
+    """(N, 4) xyxy canvas pixels."""
+    scores: Tensor
+    """(N,) in 0..1."""
+    labels: Tensor
+    """(N,) class."""
+    masks: Tensor | None = None
+    """(N, h, w) in 0..1 from heads that find masks: a grid of equal cells over each box (28 x 28 in Mask R-CNN), not
+    over the canvas; `evaluation.paste` resizes it once, to original pixels."""
+
+
+class HeadModule(nn.Module):
+    """Base of all heads; `features` are the neck's levels (B, C, h, w), `size` the canvas' (height, width) in pixels.
+
+    Heads decide themselves what runs under autocast: losses and boxes belong under `exact`.
+    """
+
+    wants_masks = False
+    """Whether `Targets.masks` are needed for training."""
+
+    def init_weights(self) -> None:
+        """Set what this kind of head starts from; called after all convolutions were initialised."""
+
+    def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Scalars: "loss" with gradient, its parts without, "positives" and "negatives" per image."""
+        raise NotImplementedError
+
+    def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
+        """Candidates of every image; tensor operations only."""
+        raise NotImplementedError
+
+    def refine(self, features: Sequence[Tensor], found: list[Detections], size: tuple[int, int]) -> list[Detections]:
+        """What is computed for the boxes that are left after suppression, such as masks; here nothing."""
+        return found
+
+
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast from here on; the meta device knows none."""
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
+
+
+def at_least_float(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

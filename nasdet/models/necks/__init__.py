@@ -1,0 +1,16 @@
+"""Necks by kind. One decision: an entry is a function of what the backbone publishes and the neck's specification; the
+module publishes channels and strides of its own levels, from high to low resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nasdet.models.layers import FeatureModule, Layers
+from nasdet.models.necks.pyramid import FPN, PAN, Laterals
+
+Neck = Callable[[Sequence[int], Sequence[int], Any, Layers], FeatureModule]
+NECKS: dict[str, Neck] = {"none": Laterals, "fpn": FPN, "pan": PAN}
+"""Kind -> function (channels, strides, specification of that kind, layers) -> module."""
+
+__all__ = ["NECKS", "Neck"]

@@ -1,0 +1,69 @@
+"""What a backbone is, kind by kind. One decision: a specification alone tells the strides of its levels, so that a
+search can choose levels without building anything; every dimension that a paper varies is a field."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from nasdet.space.base import Positive, Spec, by_kind
+
+STEM_STRIDES = {"conv3x3": 2, "deep3x3": 4, "conv7x7_pool": 4, "root": 2}
+"""Stride of each stem of a staged backbone."""
+
+
+class StageSpec(Spec):
+    """A run of equal blocks; the first one changes resolution and width."""
+
+    depth: Annotated[int, Field(ge=0, le=64)] = 1
+    """Number of blocks; 0 leaves the stage out."""
+    width: Positive = 64
+    """Output channels."""
+    stride: Literal[1, 2] = 2
+    """Stride of the first block."""
+    dilation: Annotated[int, Field(ge=1, le=8)] = 1
+    """Dilation of the 3x3 convolutions; 2 with stride 1 is a DetNet stage."""
+
+
+class StagedSpec(Spec):
+    """A staged convolutional backbone built from timm's blocks."""
+
+    kind: Literal["staged"] = "staged"
+    stem: Literal["conv3x3", "deep3x3", "conv7x7_pool", "root"] = "deep3x3"
+    """conv3x3: one 3x3/2 (stride 2); deep3x3: 3x3/2, 3x3, 3x3/2 (stride 4); conv7x7_pool: 7x7/2 and max pooling
+    (stride 4, ResNet); root: three 3x3 stride 1 and max pooling (stride 2, ScratchDet's root block)."""
+    stem_width: Positive = 32
+    """Output channels of the stem."""
+    block: Literal["basic", "bottleneck", "dark", "edge", "csp"] = "basic"
+    """basic: 3x3-3x3; bottleneck: 1x1-3x3-1x1; dark: 1x1-3x3; edge: 3x3-1x1; csp: a cross-stage partial stage of dark
+    blocks."""
+    bottleneck_ratio: Annotated[float, Field(gt=0, le=4)] = 0.5
+    """Inner over outer channels of a block (bottleneck, dark, edge, csp; basic: of its first convolution)."""
+    groups: Positive = 1
+    """Groups of the 3x3 convolutions, reduced to the largest divisor of the channels."""
+    stages: tuple[StageSpec, ...] = (StageSpec(width=32, stride=1), StageSpec(width=64), StageSpec(width=128))
+    """From high to low resolution."""
+
+    @field_validator("stages")
+    @classmethod
+    def _drop_empty(cls, stages: tuple[StageSpec, ...]) -> tuple[StageSpec, ...]:
+        kept = tuple(s for s in stages if s.depth)
+        if not kept:
+            raise ValueError("a backbone needs at least one stage with depth >= 1")
+        return kept
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of every stage."""
+        steps = (s.stride for s in self.stages)
+        return tuple(itertools.accumulate(steps, operator.mul, initial=STEM_STRIDES[self.stem]))[1:]
+
+
+BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec,)
+"""All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
+
+BackboneSpec = Annotated[StagedSpec, by_kind("backbone", BACKBONE_SPECS)]
+"""A backbone of any kind; without `kind` a staged one."""

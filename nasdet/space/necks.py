@@ -1,0 +1,44 @@
+"""What a neck is, kind by kind. One decision: which levels of the backbone feed it is counted from the last one, so
+that a choice keeps its meaning when stages are added at the front."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from nasdet.space.base import Positive, Spec, by_kind
+
+
+class LevelsSpec(Spec):
+    """Base of all necks."""
+
+    levels: tuple[int, ...] = (-2, -1)
+    """Which backbone stages feed the neck, counted from the last one: -1 is the last stage, -2 the one before."""
+
+    @field_validator("levels")
+    @classmethod
+    def _levels(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if not levels or any(i >= 0 for i in levels) or list(levels) != sorted(set(levels)):
+            raise ValueError(f"levels must be rising negative stage numbers such as [-3, -2, -1], got {list(levels)}")
+        return levels
+
+
+class PyramidSpec(LevelsSpec):
+    """Mixes backbone features of several resolutions into levels of equal width."""
+
+    kind: Literal["none", "fpn", "pan"] = "pan"
+    """none: 1x1 convolutions only; fpn: top-down sums (Lin et al. 2017); pan: top-down and bottom-up."""
+    width: Positive = 64
+    """Channels of every output level."""
+    depth: Annotated[int, Field(ge=0, le=8)] = 1
+    """Convolutions (fpn) or blocks (pan) per fusion."""
+    extra_levels: Annotated[int, Field(ge=0, le=3)] = 0
+    """Further levels by 3x3 stride-2 convolutions on the last one (P6, P7)."""
+
+
+NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec,)
+"""All kinds of necks."""
+
+NeckSpec = Annotated[PyramidSpec, by_kind("neck", NECK_SPECS)]
+"""A neck of any kind; without `kind` a pan."""
