@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nasdet.models.detector import build_detector
+from nasdet.space.presets import Counts
 from nasdet.space.specs import DetectorSpec
 
 
@@ -42,6 +43,16 @@ def count_costs(spec: DetectorSpec) -> Costs:
         detector = build_detector(spec).eval()
         image = torch.empty(1, spec.input.channels, spec.input.height, spec.input.width)
     return Costs(count_params(detector), count_macs(detector, lambda: detector(image)))
+
+
+def published_count(spec: DetectorSpec, counts: Counts) -> int:
+    """Number of parameters as the source of a preset counts them (`space.presets.Counts`)."""
+    with torch.device("meta"):
+        detector = build_detector(spec)
+    if counts == "backbone":
+        return count_params(detector.backbone)
+    statistics = (b for name, b in detector.named_buffers() if name.endswith(("running_mean", "running_var")))
+    return count_params(detector) + (sum(b.numel() for b in statistics) if counts == "with_statistics" else 0)
 
 
 def count_params(module: nn.Module) -> int:

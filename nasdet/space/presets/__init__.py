@@ -1,0 +1,15 @@
+"""The systems of the literature as values. One decision: a preset is a specification of the common builder with the
+published figures beside it; nothing about it is code of its own, so that it can be trained, searched and exported."""
+
+from __future__ import annotations
+
+from nasdet.space.presets.system import Counts, System, deep_merge, tiny_spec
+from nasdet.space.presets.tal import SYSTEMS as TAL
+
+_ALL = (*TAL,)
+
+SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}
+"""Presets by name."""
+assert len(SYSTEMS) == len(_ALL), "two systems share a name"
+
+__all__ = ["SYSTEMS", "Counts", "System", "deep_merge", "tiny_spec"]

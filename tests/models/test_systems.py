@@ -1,0 +1,43 @@
+"""Every preset of `space/presets`: one forward and backward of its tiny variant, published sizes of the full one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nasdet.models import Targets, build_detector, count_costs
+from nasdet.models.costs import published_count
+from nasdet.space.presets import SYSTEMS, tiny_spec
+from nasdet.space.specs import DetectorSpec
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_tiny_variant_trains_and_detects(name: str) -> None:
+    spec = tiny_spec(SYSTEMS[name], head={"classes": 3})
+    torch.manual_seed(0)
+    detector = build_detector(spec)
+    height, width = spec.input.height, spec.input.width
+    images = torch.randint(0, 256, (2, spec.input.channels, height, width), dtype=torch.uint8)
+    boxes = torch.tensor([[[8, 8, 40, 44], [30, 20, 60, 62]], [[4, 10, 50, 50], [0, 0, 0, 0]]]).float()
+    labels = torch.tensor([[0, 2], [1, -1]])
+    masks = torch.zeros(2, 2, height, width, dtype=torch.bool) if detector.head.wants_masks else None
+    if masks is not None:
+        masks[:, :, 20:40, 30:50] = True
+    losses = detector(images, Targets(boxes, labels, masks))
+    assert losses["loss"].isfinite() and {"positives", "negatives"} <= set(losses)
+    losses["loss"].backward()
+    wrong = [n for n, p in detector.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not wrong
+    for found in detector.eval().detect(images):
+        assert (found.boxes >= 0).all() and (found.boxes[:, 0::2] <= width).all()
+        assert ((found.scores > 0) & (found.scores <= 1)).all() and (found.labels < 3).all()
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_published_sizes(name: str) -> None:
+    system = SYSTEMS[name]
+    assert DetectorSpec.model_validate(system.spec.to_json()) == system.spec
+    if system.published_params:
+        assert published_count(system.spec, system.counts) == pytest.approx(system.published_params, rel=0.01)
+    if system.published_macs:
+        assert count_costs(system.spec).macs == pytest.approx(system.published_macs, rel=0.03)
