@@ -14,12 +14,14 @@ from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training import Training
+from nasdet.trainers.views import Views, detect_views
 
 EVAL_BATCH = 16
+PLAIN = Views()
 
 
 @torch.inference_mode()
-def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predictions:
+def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, views: Views = PLAIN) -> Predictions:
     """Detections of this rank's share of a split, in original pixels, with masks if the detector finds them."""
     detector.eval()
     device = ranks.device
@@ -28,7 +30,7 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predi
     parts: list[Predictions] = []
     fill = detector.spec.input.mean
     for batch in eval_loader(split, batch_size=EVAL_BATCH, rank=ranks.rank, world=ranks.world, fill=fill):
-        found = detector.detect(batch.images.to(device, non_blocking=True))
+        found = detect_views(detector, batch.images.to(device, non_blocking=True), views)
         for index, one in zip(batch.indices.tolist(), found, strict=True):
             height, width = split.original_size(index)
             boxes = one.boxes.double().cpu().numpy() / split.scale(index)
@@ -40,13 +42,15 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks) -> Predi
     return Predictions.concatenate(parts)
 
 
-def evaluate(detector: Detector, dataset: Dataset, split_name: str, ranks: Ranks) -> dict[str, float]:
+def evaluate(
+    detector: Detector, dataset: Dataset, split_name: str, ranks: Ranks, views: Views = PLAIN
+) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
-    every rank."""
+    every rank; each image in all `views`, what a search records in the plain one."""
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)
     start = time.perf_counter()
-    found = ranks.gather(predict_split(detector, split, ranks))
+    found = ranks.gather(predict_split(detector, split, ranks, views))
     seconds = time.perf_counter() - start
     figures: dict[str, float] | None = None
     if ranks.rank == 0:

@@ -37,7 +37,7 @@ RECENT = 10
 
 @dataclasses.dataclass(frozen=True)
 class FullJob:
-    """Train `spec` from random initialisation until `recipe.epochs`, or as many epochs as fit into `time_limit`."""
+    """Train `spec` until `recipe.epochs`, or as many epochs as fit into `time_limit`."""
 
     spec: dict[str, Any]
     recipe: dict[str, Any]
@@ -97,9 +97,10 @@ class FullTraining:
     ) -> None:
         self.job, self.data, self.ranks, self.reply = job, data, ranks, reply
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
-        self.training = Training.start(spec, recipe, seed=job.seed, device=device)
         self.history = History()
-        if (job.folder / LAST).exists():
+        resumed = (job.folder / LAST).exists()
+        self.training = Training.start(spec, recipe, seed=job.seed, device=device, resumed=resumed)
+        if resumed:
             self._load(job.folder / LAST)
         size = self.training.spec.input
         self._split = data.cached("train", size.height, size.width)

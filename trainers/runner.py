@@ -122,8 +122,9 @@ class Runner:
         if self._warm is not None and self._warm[0] == job.trial and self._warm[1].epoch == job.start:
             return self._warm[1]
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
-        training = Training.start(spec, recipe, seed=job.seed, device=self.device)
-        if job.checkpoint.exists():
+        resumed = job.checkpoint.exists()
+        training = Training.start(spec, recipe, seed=job.seed, device=self.device, resumed=resumed)
+        if resumed:
             training.load(job.checkpoint)
         self._warm = (job.trial, training)
         return training

@@ -16,6 +16,7 @@ from timm.utils import ModelEmaV3
 from nasdet.errors import InputError, TrialFailure
 from nasdet.models import Detector, build_detector
 from nasdet.models.init import initialise
+from nasdet.models.pretrained import RANDOM, load_weights, loaded_from
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.optim import make_optimizer
 
@@ -35,13 +36,23 @@ class Training:
     step: int = 0
 
     @classmethod
-    def start(cls, spec: DetectorSpec, recipe: Recipe, *, seed: int, device: torch.device) -> Self:
-        """Random initialisation, the same for equal `seed` on every worker."""
-        torch.manual_seed(seed)
-        detector = build_detector(spec)
-        if recipe.weight_init != "auto":
-            torch.manual_seed(seed)
-            initialise(detector, recipe.weight_init)
+    def start(
+        cls, spec: DetectorSpec, recipe: Recipe, *, seed: int, device: torch.device, resumed: bool = False
+    ) -> Self:
+        """Random initialisation, the same for equal `seed` on every worker, then what `recipe.init` names.
+
+        Args:
+            spec: the detector.
+            recipe: its training.
+            seed: of the weights.
+            device: of this worker.
+            resumed: a checkpoint of this training follows, so nothing is loaded here.
+
+        Raises:
+            InputError: `recipe.init` cannot be loaded.
+            TrialFailure: from random initialisation, and a part was loaded or is frozen.
+        """
+        detector = _initial(spec, recipe, seed, load=not resumed)
         dtype = torch.float64 if recipe.precision == "fp64" else torch.float32
         detector = detector.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
         detector.set_drop_path(recipe.drop_path)
@@ -94,6 +105,19 @@ class Training:
             self.average.module.load_state_dict(state["average"])
         self.epoch, self.step = state["epoch"], state["step"]
         return state
+
+
+def _initial(spec: DetectorSpec, recipe: Recipe, seed: int, *, load: bool) -> Detector:
+    torch.manual_seed(seed)
+    detector = build_detector(spec)
+    if recipe.weight_init != "auto":
+        torch.manual_seed(seed)
+        initialise(detector, recipe.weight_init)
+    if recipe.init == RANDOM and (source := loaded_from(detector)):
+        raise TrialFailure(f"training from random initialisation with weights of {source}")
+    if recipe.init != RANDOM and load:
+        load_weights(detector, recipe.init)
+    return detector
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -13,8 +13,10 @@ KEYS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100", "images", "images
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.")
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
+@click.option("--scales", default="1", show_default=True, metavar="S,S", help="Test at several sizes: 0.75,1,1.5.")
+@click.option("--flip", is_flag=True, help="Test every image mirrored left-right as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def command(bundle: Path, data: str, split: str, as_json: bool) -> None:
+def command(bundle: Path, data: str, split: str, scales: str, flip: bool, as_json: bool) -> None:
     """COCO metrics of BUNDLE on a split of a data set; AP in 0..1, boxes in pixels of the original images.
 
     Bundles with a mask head also tell mask_ap and the other figures of masks, if the data has masks.
@@ -22,18 +24,22 @@ def command(bundle: Path, data: str, split: str, as_json: bool) -> None:
     \b
     Example:
       nasdet eval best --data digits --split test
+      nasdet eval best --data ./my_images --scales 0.75,1,1.5 --flip
     """
+    from nasdet.cli.options import parse_numbers
     from nasdet.cli.output import print_json
     from nasdet.driver.inspect import evaluate_bundle
     from nasdet.evaluation import MASK
     from nasdet.export import read_bundle
     from nasdet.export.bundle import open_bundle_data
+    from nasdet.trainers.views import Views
 
+    views = Views(parse_numbers(scales, "--scales"), flip)
     loaded = read_bundle(bundle)
-    figures = evaluate_bundle(loaded, open_bundle_data(data, loaded.metrics), split)
+    figures = evaluate_bundle(loaded, open_bundle_data(data, loaded.metrics), split, views)
     keys = (*KEYS, *(key for key in figures if key.startswith(MASK)))
     if as_json:
-        print_json({key: figures[key] for key in keys})
+        print_json({**{key: figures[key] for key in keys}, "scales": list(views.scales), "flip": flip})
         return
     for key in keys:
         click.echo(f"{key:<18} {figures[key]:.4f}" if key != "images" else f"{key:<18} {figures[key]:.0f}")

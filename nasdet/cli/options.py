@@ -18,3 +18,13 @@ def parse_duration(text: str | None, option: str) -> float | None:
     if seconds <= 0:
         raise InputError(f"{text!r} is not above 0", where=option, remedy="write for example 30m")
     return seconds
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """The numbers of a text such as 0.75,1,1.5."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{text!r} is no list of numbers", where=option, remedy="write for example 0.75,1,1.5"
+        ) from None

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nasdet.models import count_costs
+from nasdet.models.checkpoint import locate
+from nasdet.models.pretrained import RANDOM
 from nasdet.search import Candidate
 from nasdet.space import DataInfo, SearchSpace, build_specs
 from nasdet.space.specs import Recipe
@@ -16,6 +18,15 @@ def not_split(recipe: Recipe, workers: int) -> str:
     """Why a batch cannot be split over so many workers; empty if it can."""
     whole = recipe.batch_size % (workers * recipe.accumulate) == 0
     return "" if whole else f"batch size {recipe.batch_size} does not split over {workers} workers"
+
+
+def with_located_init(recipe: Recipe) -> Recipe:
+    """The recipe with a checkpoint that a worker finds from its own working directory.
+
+    Raises:
+        InputError: `recipe.init` names no checkpoint on this machine.
+    """
+    return recipe if recipe.init == RANDOM else recipe.model_copy(update={"init": locate(recipe.init)})
 
 
 def builder(space: SearchSpace, info: DataInfo, workers: int) -> Callable[[dict[str, Any]], Candidate]:
@@ -35,6 +46,6 @@ def builder(space: SearchSpace, info: DataInfo, workers: int) -> Callable[[dict[
             return Candidate(None, None, {}, reason)
         costs = count_costs(built.spec)
         values = {"params_m": costs.params_m, "gflops": costs.gflops}
-        return Candidate(built.spec.to_json(), built.recipe.to_json(), values)
+        return Candidate(built.spec.to_json(), with_located_init(built.recipe).to_json(), values)
 
     return build

@@ -21,8 +21,9 @@ from nasdet.errors import InputError
 from nasdet.export import Bundle
 from nasdet.export.bundle import writing
 from nasdet.models import Detections, Detector
-from nasdet.trainers.evaluate import evaluate
+from nasdet.trainers.evaluate import PLAIN, evaluate
 from nasdet.trainers.ranks import Ranks
+from nasdet.trainers.views import Views
 
 CAPTION = 12
 """Pixels of a caption's letters."""
@@ -33,8 +34,8 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, float]:
-    """The COCO figures of a bundle on a split, `images` and `images_per_second`.
+def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, views: Views = PLAIN) -> dict[str, float]:
+    """The COCO figures of a bundle on a split, `images` and `images_per_second`; each image in all `views`.
 
     Raises:
         InputError: the data set has other classes or channels than the bundle, or no such split.
@@ -53,7 +54,7 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, f
     count = len(dataset.images(split))
     device = best_device()
     torch.set_num_threads(cpu_count())
-    figures = evaluate(bundle.load_detector(str(device)), dataset, split, Ranks(device))
+    figures = evaluate(bundle.load_detector(str(device)), dataset, split, Ranks(device), views)
     return {**figures, "images": count}
 
 

@@ -40,14 +40,18 @@ def model_card(spec: DetectorSpec, recipe: Recipe, classes: Sequence[str], card:
     title = f"# {card.get('trial') or out.name}: a detector of {len(classes)} classes on {card.get('data', 'own data')}"
     parts = [
         title,
-        f"Trained with nasdet from {card.get('init', 'random initialisation')}.",
+        f"Trained with nasdet from {card.get('init') or _initialisation(recipe)}.",
         _origin(card),
         _metrics(card.get("values", {})),
         "## Input and output\n\n" + _shapes(spec, classes),
         "## Recipe\n\n```json\n" + recipe.model_dump_json(indent=1) + "\n```",
-        _commands(card, out),
+        _commands(card, _initialisation(recipe), out),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _initialisation(recipe: Recipe) -> str:
+    return "random initialisation" if recipe.init == "random" else f"weights of {recipe.init}"
 
 
 def _origin(card: Mapping[str, Any]) -> str:
@@ -77,11 +81,11 @@ def _shapes(spec: DetectorSpec, classes: Sequence[str]) -> str:
     )
 
 
-def _commands(card: Mapping[str, Any], out: Path) -> str:
+def _commands(card: Mapping[str, Any], start: str, out: Path) -> str:
     bundle, data = shlex.quote(out.name), shlex.quote(str(card.get("data", "DATA")))
     lines = [
         f"nasdet predict {bundle} IMAGE --out found      # boxes drawn and as JSON",
         f"nasdet eval {bundle} --data {data} --split test",
-        f"nasdet train {bundle} --data {data} --out {bundle}-full      # from random initialisation, in full",
+        f"nasdet train {bundle} --data {data} --out {bundle}-full      # in full, from {start}",
     ]
     return "## Commands\n\nIn the folder that holds this one:\n\n```\n" + "\n".join(lines) + "\n```"

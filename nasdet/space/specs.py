@@ -118,7 +118,7 @@ class AugmentSpec(Spec):
 
 
 class Recipe(Spec):
-    """How a detector is trained from random initialisation."""
+    """How a detector is trained, from random initialisation unless `init` names a checkpoint."""
 
     epochs: Positive = 12
     """Full length of the training; the schedule is laid over it."""
@@ -153,6 +153,8 @@ class Recipe(Spec):
     images_per_statistic: Annotated[int, Field(ge=0)] = 0
     """Images that share one mean and variance of bn and syncbn (MegDet, table 3): fewer than a worker's micro-batch
     splits it, more joins neighbouring workers; 0: one worker's (bn) or all workers' (syncbn)."""
+    init: Annotated[str, Field(min_length=1)] = "random"
+    """random; or where weights are loaded from before the training: a checkpoint file, a bundle, or timm:NAME."""
     weight_init: Literal["auto", "kaiming", "xavier", "trunc_normal"] = "auto"
     """How convolutions and linear layers start; auto: each part's own way, else He et al."""
     ema: Annotated[float, Field(ge=0)] = 1.0

@@ -170,6 +170,8 @@ CASES: list[Case] = [
     ("eval b --data digits", other_classes, "are not the bundle's class 0"),
     ("eval b --data digits --split tset", just_bundle, "no split 'tset'; the splits are train, val, test"),
     ("eval b", just_bundle, "missing option '--data'"),
+    ("eval b --data digits --scales 1,x", just_bundle, "--scales: '1,x' is no list of numbers; write for example"),
+    ("eval b --data digits --scales 0", just_bundle, "--scales: scales must be different numbers above 0"),
     ("predict b nowhere.png --out o", just_bundle, "nowhere.png: no such image or folder"),
     ("predict b x.png --out o", text_image, "x.png"),
     ("predict b x.png --out o", colour_image, "3 channels where 1 are wanted"),

@@ -19,6 +19,7 @@ from nasdet.errors import InputError
 from nasdet.export import Bundle, read_bundle
 from nasdet.search import StudyStore
 from nasdet.space import load_space
+from nasdet.trainers.views import Views
 
 
 def test_the_bundle_holds_the_trial(stored: StudyStore, tmp_path: Path) -> None:
@@ -71,12 +72,15 @@ def test_eval_opens_the_split_of_the_search(
 
     looked_at: list[Dataset] = []
 
-    def evaluate(bundle: Bundle, dataset: Dataset, split: str) -> dict[str, float]:
+    def evaluate(bundle: Bundle, dataset: Dataset, split: str, views: Views) -> dict[str, float]:
         looked_at.append(dataset)
+        assert views == Views((0.75, 1.0), flip=True)
         return dict.fromkeys(KEYS, 0.5)
 
     monkeypatch.setattr(inspect, "evaluate_bundle", evaluate)
-    CliRunner().invoke(eval_command, ["best", "--data", "set", "--json"], catch_exceptions=False)
+    asked = ["best", "--data", "set", "--scales", "0.75,1", "--flip", "--json"]
+    printed = json.loads(CliRunner().invoke(eval_command, asked, catch_exceptions=False).stdout)
+    assert printed["scales"] == [0.75, 1.0] and printed["flip"] is True
     searched, other = (open_data(data, seed=seed).info for seed in (3, 0))
     assert looked_at[0].info.fingerprint == searched.fingerprint != other.fingerprint
     assert looked_at[0].info.source == str(data)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from timm.optim import Lamb
 
+from nasdet.errors import TrialFailure
 from nasdet.models import Targets, build_detector
 from nasdet.space import load_recipe, recipe_names
 from nasdet.space.specs import Recipe
@@ -28,7 +29,7 @@ def test_no_decay_on_norm_and_bias(name: str) -> None:
 def test_frozen_parameters_are_refused() -> None:
     model = torch.nn.Linear(2, 2)
     model.weight.requires_grad_(False)
-    with pytest.raises(ValueError, match="frozen parameters: weight"):
+    with pytest.raises(TrialFailure, match="1 parameters are frozen, such as weight; every one must train"):
         make_optimizer(model, Recipe())
 
 
