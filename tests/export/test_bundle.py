@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from nasdet.errors import InputError
 from nasdet.export import Bundle, is_bundle, read_bundle, write_bundle
 from nasdet.export.bundle import check_free
+from nasdet.export.card import model_card
 from nasdet.models import Detector
 from nasdet.space.specs import Recipe
 
@@ -42,6 +43,15 @@ def test_the_card_has_metrics_and_commands(bundle: Bundle) -> None:
     ):
         assert part in card
     assert "nasdet train bundle --data 'my data' --out bundle-full" in card
+
+
+def test_the_card_states_the_initialisation(bundle: Bundle) -> None:
+    assert "Trained with nasdet from random initialisation." in (bundle.path / "README.md").read_text()
+    recipe, out = Recipe(init="/w/mae.pth"), bundle.path
+    card = model_card(bundle.spec, recipe, bundle.classes, {}, out)
+    assert "Trained with nasdet from weights of /w/mae.pth." in card and "# in full, from weights of /w/mae.pth" in card
+    told = model_card(bundle.spec, recipe, bundle.classes, {"init": "weights of mae (3 of 4 tensors)"}, out)
+    assert "Trained with nasdet from weights of mae (3 of 4 tensors)." in told
 
 
 def write(folder: Path, like: Bundle, overwrite: bool = False) -> Bundle:
