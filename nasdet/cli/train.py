@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from nasdet.errors import NasdetError
+    from nasdet.models.pretrained import InitReport
     from nasdet.trainers.job import Reply
 
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     help="Length of the training  [default: of --recipe, else 72, a 6x schedule]",
 )
 @click.option("--recipe", metavar="NAME|FILE", help="Train by this recipe instead of the bundle's; its length holds.")
+@click.option(
+    "--init", metavar="random|FILE|timm:NAME", help="What the weights start from  [default: of the recipe, else random]"
+)
 @click.option("--time-limit", metavar="TIME", help="Train as many epochs as fit: 20m, 1h30m.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes (DDP)  [default: 1]")
 @click.option("--seed", type=int, help="Of weights, order and augmentation  [default: 0]")
@@ -38,6 +42,7 @@ def command(
     out: Path,
     epochs: int | None,
     recipe: str | None,
+    init: str | None,
     time_limit: str | None,
     workers: int | None,
     seed: int | None,
@@ -47,11 +52,15 @@ def command(
 ) -> None:
     """Train a bundle, or a spec.json, from random initialisation; OUT is a bundle of the best weights.
 
+    For comparison, --init loads a checkpoint first: .safetensors, .pth, .pt, a bundle, or timm's weights where they lie
+    in the local cache (nothing is downloaded); OUT/training/init.json lists what matched and what did not.
+
     \b
     Example:
       nasdet train best --data digits --out best-full --epochs 60
       nasdet train best --data ./my_images --out best-full --time-limit 2h --workers 2
       nasdet train best --data ./my_images --out best-lsj --recipe lsj_100 --epochs 50
+      nasdet train best --data ./my_images --out best-mae --init mae_vit_base.pth
 
     \b
     Recipes of the literature (docs/training.md), and any YAML that extends one:
@@ -68,12 +77,14 @@ def command(
     if epochs is not None and time_limit is not None:
         raise InputError("--epochs and --time-limit exclude each other", remedy="give one of them")
     named = load_recipe(recipe, where="--recipe") if recipe is not None else None
-    options = Options(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address, named)
+    options = Options(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address, named, init)
     loaded = read_source(source)
     dataset = open_bundle_data(data, loaded.card)
     board = _Board()
     try:
-        result = train_detector(loaded, dataset, out, options, resume=resume, report=board.show)
+        result = train_detector(
+            loaded, dataset, out, options, resume=resume, report=board.show, on_init=_say_what_was_loaded
+        )
     except KeyboardInterrupt:
         raise _interrupted(source, data, out) from None
     finally:
@@ -86,6 +97,19 @@ def command(
         f"AP50 {result['ap50']:.4f} on val ({result['seconds']:.0f} s) -> {out}"
     )
     click.echo(f"next: nasdet eval {out} --data {data} --split test")
+
+
+def _say_what_was_loaded(loaded: InitReport) -> None:
+    """Counts and the first names, on stderr; init.json has all of them."""
+    click.echo(f"init {loaded.source}: {loaded.summary}, matched by {loaded.rule}", err=True)
+    for what, unmatched in (
+        ("of the file not used", loaded.unmatched_file),
+        ("of the backbone not loaded", [n for n in loaded.unmatched_detector if n.name.startswith("backbone.")]),
+    ):
+        if unmatched:
+            shown = ", ".join(f"{n.name} {list(n.shape)}" for n in unmatched[:3])
+            more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
+            click.echo(f"  {len(unmatched)} {what}: {shown}{more}", err=True)
 
 
 def _interrupted(source: Path, data: str, out: Path) -> NasdetError:

@@ -16,13 +16,14 @@ import torch
 from pydantic import ValidationError
 
 from nasdet.data import Dataset, default_cache_root
-from nasdet.driver.candidates import not_split
+from nasdet.driver.candidates import not_split, with_located_init
 from nasdet.driver.plan import Plan, cpu_count, resolve
 from nasdet.driver.quiet import quiet
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
 from nasdet.models import build_detector
+from nasdet.models.pretrained import RANDOM, InitReport, load_weights
 from nasdet.space.paths import message_of
 from nasdet.space.recipes import NamedRecipe
 from nasdet.space.rules import statistic_problem
@@ -33,6 +34,8 @@ from nasdet.trainers.job import GroupConfig, Reply
 
 DEFAULT_EPOCHS = 72
 """A 6x schedule: what Rethinking ImageNet Pre-training needed to catch up with fine-tuning."""
+INIT = "init.json"
+"""In OUT/training: which tensors of a checkpoint the training started from, and which not."""
 UNLIMITED = 10_000
 """Epochs of a training under a time limit, until the first one shows how many fit."""
 Report = Callable[[Reply, TextIO], None]
@@ -52,6 +55,8 @@ class Options:
     """Ray cluster; None: this machine."""
     recipe: NamedRecipe | None = None
     """Replaces the source's; None: the source's, or on resume what was named then."""
+    init: str | None = None
+    """Replaces the recipe's `init`; None: as the recipe says, or on resume as then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,19 +130,36 @@ def adapt(spec: DetectorSpec, dataset: Dataset) -> DetectorSpec:
 
 
 def train_detector(
-    source: Source, dataset: Dataset, out: Path, options: Options, *, resume: bool, report: Report
+    source: Source,
+    dataset: Dataset,
+    out: Path,
+    options: Options,
+    *,
+    resume: bool,
+    report: Report,
+    on_init: Callable[[InitReport], None] = lambda loaded: None,
 ) -> dict[str, Any]:
     """Train in full and leave a bundle of the best weights in `out`.
 
+    Args:
+        source: the architecture, and its recipe unless `options` names one.
+        dataset: what to train on.
+        out: folder of the bundle.
+        options: what else was asked.
+        resume: go on with what is in `out`.
+        report: takes the replies of the training.
+        on_init: called before the training with what was loaded from a checkpoint, if anything.
+
     Returns:
-        Figures of the best weights on the validation split, `epoch`, `epochs`, `seconds`.
+        Figures of the best weights on the validation split, `epoch`, `epochs`, `seconds`; `init`: the list of what was
+        loaded, None from random initialisation.
 
     Raises:
         InputError: `out` is taken or cannot be written, there is nothing to resume, or not with these options.
         NasdetError: the training failed.
     """
     out = out.absolute()
-    order = (_resumed if resume else _new)(source, dataset, out, options)
+    order, loaded = _resumed(source, dataset, out, options) if resume else _new(source, dataset, out, options)
     recipe = Recipe.model_validate(order.job.recipe)
     if reason := not_split(recipe, order.workers):
         raise InputError(reason, where="--workers", remedy="use a divisor of the batch size")
@@ -145,15 +167,25 @@ def train_detector(
         raise InputError(reason, where="recipe.images_per_statistic")
     plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
     order.write()
+    if not resume:
+        _keep(loaded, order.job.folder / INIT)
+    if loaded is not None:
+        on_init(loaded)
     if plan is not None and order.workers == 1:
         _train_here(order.job, _group(dataset, order, plan), report)
     else:
         _train_on_ray(order, dataset, report)
     history = History.read(order.job.folder)
-    return {**history.best, "epochs": len(history.epochs), "seconds": history.seconds}
+    init = order.job.folder / INIT
+    return {
+        **history.best,
+        "epochs": len(history.epochs),
+        "seconds": history.seconds,
+        "init": json.loads(init.read_text()) if init.exists() else None,
+    }
 
 
-def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> Order:
+def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> tuple[Order, InitReport | None]:
     if (out / TRAINING / LAST).exists():
         raise InputError("holds a training already", where=str(out), remedy="add --resume, or name another --out")
     check_free(out, overwrite=False)
@@ -165,8 +197,11 @@ def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> Order
         _check_batch(named, dataset.info.splits["train"])
     own = named.epochs if named is not None else None
     epochs = options.epochs or (UNLIMITED if options.time_limit else own or DEFAULT_EPOCHS)
-    recipe = source.recipe if named is None else named.recipe
+    recipe = _with_init(source.recipe if named is None else named.recipe, options.init)
     origin = {} if named is None else {"recipe": ": ".join(part for part in (named.name, named.source) if part)}
+    loaded = None if recipe.init == RANDOM else load_weights(build_detector(spec), recipe.init)
+    if loaded is not None:
+        origin["init"] = f"weights of {loaded.source} ({loaded.summary})"
     job = FullJob(
         spec=spec.to_json(),
         recipe=recipe.model_copy(update={"epochs": epochs}).to_json(),
@@ -175,7 +210,20 @@ def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> Order
         card={"data_seed": 0, **source.card, "data": dataset.info.source, **origin},
         time_limit=options.time_limit,
     )
-    return Order(job, options.workers or 1, options.address, dataset.info.fingerprint, named.name if named else "")
+    name = named.name if named else ""
+    return Order(job, options.workers or 1, options.address, dataset.info.fingerprint, name), loaded
+
+
+def _with_init(recipe: Recipe, init: str | None) -> Recipe:
+    return with_located_init(recipe if init is None else recipe.model_copy(update={"init": init}))
+
+
+def _keep(loaded: InitReport | None, path: Path) -> None:
+    """Store what was loaded beside the training, in place of what an unbegun one left."""
+    path.unlink(missing_ok=True)
+    if loaded is not None:
+        with writing(path):
+            path.write_text(json.dumps(loaded.to_json(), indent=1))
 
 
 def _check_batch(named: NamedRecipe, images: int) -> None:
@@ -186,7 +234,7 @@ def _check_batch(named: NamedRecipe, images: int) -> None:
         raise InputError(what, where=f"--recipe {named.name}", remedy=remedy)
 
 
-def _resumed(source: Source, dataset: Dataset, out: Path, options: Options) -> Order:
+def _resumed(source: Source, dataset: Dataset, out: Path, options: Options) -> tuple[Order, None]:
     if not (out / TRAINING / LAST).exists():
         raise InputError("nothing to resume here", where=str(out), remedy="leave --resume out to start")
     history, order = History.read(out / TRAINING), Order.read(out)
@@ -198,19 +246,23 @@ def _resumed(source: Source, dataset: Dataset, out: Path, options: Options) -> O
     recipe = started if order.recipe else source.recipe
     if options.recipe is not None:
         recipe = options.recipe.recipe
-    given = (adapt(source.spec, dataset), recipe.model_copy(update={"epochs": started.epochs}))
+    if options.init is not None and _with_init(started, options.init).init != started.init:
+        raise InputError(f"the training was started from {started.init}", where="--init", remedy="leave it out")
+    kept = {"epochs": started.epochs, "init": started.init}
+    given = (adapt(source.spec, dataset), recipe.model_copy(update=kept))
     if given != (DetectorSpec.model_validate(job.spec), started):
         what = "the training in it was started with another architecture or recipe"
         raise InputError(what, where=str(out), remedy="give the same SPEC or BUNDLE, and --recipe if any, as then")
     if options.seed not in (None, job.seed):
         raise InputError(f"the training was started with seed {job.seed}", where="--seed", remedy="leave it out")
     length = _new_length(job, options, history)
-    return dataclasses.replace(
+    changed = dataclasses.replace(
         order,
         job=dataclasses.replace(job, **length),
         workers=options.workers or order.workers,
         address=options.address or order.address,
     )
+    return changed, None
 
 
 def _new_length(job: FullJob, options: Options, history: History) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nasdet.cli.main import COMMANDS, _run
@@ -105,6 +106,11 @@ def with_file(name: str, text: str) -> Callable[[Path], None]:
     return prepare
 
 
+def unfitting_weights(folder: Path) -> None:
+    just_bundle(folder)
+    torch.save({"fc.weight": torch.zeros(5, 16)}, folder / "fc.pth")
+
+
 def nothing(folder: Path) -> None:
     """Nothing to prepare."""
 
@@ -186,6 +192,15 @@ CASES: list[Case] = [
     ("train b --data digits --out t", old_training, "t: holds a training already; add --resume"),
     ("train b --data digits --out t", full_folder, "t: is not empty and not a bundle; name another folder"),
     ("train b --data digits --out t --workers 3", just_bundle, "batch size 16 does not split over 3 workers"),
+    ("train b --data digits --out t --init x.pth", just_bundle, "x.pth: no such checkpoint; --init takes random, a"),
+    ("train b --data digits --out t --init b/spec.json", just_bundle, "b/spec.json: cannot be read as weights"),
+    ("train b --data digits --out t --init timm:resnet50.a1_in1k", just_bundle, "are not on this machine; nothing is"),
+    ("train b --data digits --out t --init timm:resnet5O", just_bundle, "timm has no model 'resnet5O'; did you mean"),
+    (
+        "train b --data digits --out t --init fc.pth",
+        unfitting_weights,
+        "fc.pth: none of its 1 tensors fits the",
+    ),
     ("train b --data digits --out t --recipe dsodd", just_bundle, "--recipe: no recipe 'dsodd'; did you mean 'dsod'?"),
     (
         "train b --data digits --out t --recipe r.yaml",

@@ -18,7 +18,10 @@ from nasdet.driver.train import Options, Source, train_detector
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import open_bundle_data
+from nasdet.models import build_detector
+from nasdet.models.pretrained import InitReport
 from nasdet.space import load_recipe, recipe_names
+from nasdet.space.specs import InputSpec
 from nasdet.trainers import full
 from nasdet.trainers.full import History
 from nasdet.trainers.job import Reply
@@ -180,6 +183,57 @@ def test_an_end_in_the_first_epoch_leaves_the_folder_free(monkeypatch: pytest.Mo
         train(resume=True)
     monkeypatch.setattr(full, "train_epoch", skip_epoch)
     assert train(epochs=1)["epochs"] == 1
+
+
+@pytest.fixture
+def checkpoint() -> Path:
+    """Weights of the same backbone for colour images, with a classifier and without one stage."""
+    colour = InputSpec(height=64, width=64, channels=3)
+    weights = build_detector(tiny_spec().model_copy(update={"input": colour})).backbone.state_dict()
+    weights = {name: t for name, t in weights.items() if not name.startswith("stages.1")}
+    torch.save({"model": {**weights, "fc.weight": torch.zeros(5, 16)}}, "mae.pth")
+    return Path("mae.pth")
+
+
+def test_from_a_checkpoint_with_the_list_of_what_was_loaded(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full, "train_epoch", skip_epoch)
+    said: list[InitReport] = []
+    dataset = open_bundle_data("digits", {})
+    options = Options(epochs=2, init="mae.pth")
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(SOURCE, dataset, OUT, options, resume=False, report=interrupt, on_init=said.append)
+    kept = json.loads((OUT / "training" / "init.json").read_text())
+    assert kept == json.loads(json.dumps(said[0].to_json())) and kept["source"] == str(checkpoint.absolute())
+    assert kept["unmatched_file"] == [{"name": "model.fc.weight", "shape": [5, 16]}]
+    assert {m["change"] for m in kept["matched"]} == {"", "3 input channels to 1"}
+    checkpoint.unlink()  # a resume needs it no more
+    assert train(resume=True)["init"] == kept
+    bundle = read_bundle(OUT)
+    assert bundle.recipe.init == kept["source"]
+    assert f"from weights of {kept['source']} ({said[0].summary})" in (OUT / "README.md").read_text()
+    with pytest.raises(InputError, match=r"--init: the training was started from .*mae\.pth; leave it out"):
+        train(resume=True, init="random")
+
+
+def test_from_scratch_there_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full, "train_epoch", skip_epoch)
+    source = Source(tiny_spec(), tiny_recipe(init="gone.pth"), {})
+    with pytest.raises(InputError, match="no such checkpoint"):
+        train(source=source, epochs=1)
+    assert not OUT.exists()
+    assert train(source=source, epochs=1, init="random")["init"] is None
+    assert "from random initialisation." in (OUT / "README.md").read_text()
+
+
+def test_what_was_loaded_is_said(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full, "train_epoch", skip_epoch)
+    Path("s.json").write_text(json.dumps(tiny_spec().to_json()))
+    asked = ["s.json", "--data", "digits", "--out", "o", "--epochs", "1", "--init", "mae.pth", "--json"]
+    result = CliRunner().invoke(command, asked, catch_exceptions=False)
+    assert "tensors of the backbone, matched by names" in result.stderr
+    assert "1 of the file not used: model.fc.weight [5, 16]" in result.stderr
+    assert " of the backbone not loaded: backbone.stages.1" in result.stderr
+    assert json.loads(result.stdout)["init"]["rule"] == "names"
 
 
 @pytest.mark.parametrize(
