@@ -17,7 +17,7 @@ from nasdet.errors import InputError
 from nasdet.models import Detections, Detector
 
 STEP = 32
-"""Pixels that the sides of a canvas are multiples of."""
+"""Pixels that the sides of a rescaled canvas are multiples of."""
 IOU, LIMIT = 0.6, 100
 """Overlap and number of boxes of the merged detections, those of a plain one."""
 LARGEST = 8.0
@@ -28,7 +28,7 @@ class Views:
     """The views in which an image is tested.
 
     Attributes:
-        scales: factors on both sides of the canvas, rounded to multiples of 32 pixels.
+        scales: factors on both sides of the canvas, which are rounded to multiples of 32 pixels except at 1.
         flip: each of them mirrored left-right as well.
     """
 
@@ -65,9 +65,9 @@ def detect_views(detector: Detector, images: Tensor, views: Views) -> list[Detec
 def _views(images: Tensor, views: Views) -> Iterator[tuple[Tensor, bool]]:
     height, width = images.shape[-2:]
     for scale in views.scales:
-        size = tuple(max(STEP, round(side * scale / STEP) * STEP) for side in (height, width))
         view = images
-        if size != (height, width):
+        if scale != 1:  # at 1 the canvas stays, also where its sides are no multiples
+            size = tuple(max(STEP, round(side * scale / STEP) * STEP) for side in (height, width))
             view = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
         yield view, False
         if views.flip:

@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from nasdet.errors import InputError
 from nasdet.models import build_detector
 from nasdet.models.pretrained import load_weights, loaded_from
-from nasdet.space.specs import BackboneSpec, DetectorSpec, HeadSpec, InputSpec, NormSpec, StageSpec
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec
 
 
 def _spec(channels: int = 3, classes: int = 4, norm: str = "bn", width: int = 16) -> DetectorSpec:
     stages = (StageSpec(width=8), StageSpec(width=width))
     return DetectorSpec(
         input=InputSpec(height=64, width=64, channels=channels),
-        backbone=BackboneSpec(stem="conv3x3", stem_width=8, stages=stages),
-        head=HeadSpec(classes=classes),
+        backbone=StagedSpec(stem="conv3x3", stem_width=8, stages=stages),
+        head=TaskAlignedSpec(classes=classes),
         norm=NormSpec(kind=norm),
     )
 

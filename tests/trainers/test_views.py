@@ -69,6 +69,12 @@ def test_canvases_are_multiples_of_32() -> None:
     assert detector.sizes == [(32, 64), (64, 96), (128, 160)]
 
 
+def test_at_scale_1_the_canvas_is_as_it_was() -> None:
+    detector = Bright()
+    detect(detector, picture()[..., :100], scales=(1.0, 2.0), flip=True)
+    assert detector.sizes == [(96, 100)] * 2 + [(192, 192)] * 2
+
+
 def test_objects_of_different_classes_and_places_stay() -> None:
     class Two(Bright):
         def detect(self, images: Tensor) -> list[Detections]:
