@@ -109,9 +109,9 @@ def _find(name: str, where: str, beside: Path | None) -> Path:
         return _FOLDER / f"{name}.yaml"
     if local.is_file():
         return local
-    known = nearest(name, recipe_names())
+    known = nearest(name, recipe_names()).removesuffix("?")
     raise InputError(
-        f"no recipe {name!r}", where=where, remedy=f"{known}; or give a YAML file that extends one of them"
+        f"no recipe {name!r}", where=where, remedy=f"{known}, or give a YAML file that extends one of them"
     )
 
 

@@ -201,7 +201,11 @@ CASES: list[Case] = [
         unfitting_weights,
         "fc.pth: none of its 1 tensors fits the",
     ),
-    ("train b --data digits --out t --recipe dsodd", just_bundle, "--recipe: no recipe 'dsodd'; did you mean 'dsod'?"),
+    (
+        "train b --data digits --out t --recipe dsodd",
+        just_bundle,
+        "--recipe: no recipe 'dsodd'; did you mean 'dsod', or",
+    ),
     (
         "train b --data digits --out t --recipe r.yaml",
         with_file("r.yaml", "extends: dsod\nrecipe:\n  batchsize: 8\n"),

@@ -79,7 +79,8 @@ def test_mlflow_holds_what_is_promised(study: Study) -> None:
         for name in ("ap", "latency_ms", "params_m", "gflops"):
             assert run.data.metrics[name] == pytest.approx(record.values[name])
         assert run.data.params["recipe.base_lr"]
-        assert len(client.get_metric_history(run.info.run_id, "loss")) == record.epochs
+        for name in ("loss", "positive_ratio"):
+            assert len(client.get_metric_history(run.info.run_id, name)) == record.epochs
 
 
 def test_export_then_eval_gives_the_recorded_ap(study: Study, tmp_path: Path) -> None:
