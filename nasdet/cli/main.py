@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("predict", "Draw a bundle's boxes on images."),
     "check": ("check", "Check a search space without training."),
     "data": ("data", "Check a data set and draw a contact sheet."),
+    "systems": ("systems", "Detectors of the literature that can be trained by name."),
     "doctor": ("doctor", "Check this machine and installation."),
 }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.argument("source", type=click.Path(path_type=Path), metavar="SPEC|BUNDLE")
+@click.argument("source", type=click.Path(path_type=Path), metavar="SPEC|BUNDLE|SYSTEM")
 @click.option("--data", required=True, metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained bundle.")
 @click.option(
@@ -50,7 +50,7 @@ def command(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Train a bundle, or a spec.json, from random initialisation; OUT is a bundle of the best weights.
+    """Train a bundle, a spec.json or a system by name from random initialisation; OUT is a bundle of the best weights.
 
     For comparison, --init loads a checkpoint first: .safetensors, .pth, .pt, a bundle, or timm's weights where they lie
     in the local cache (nothing is downloaded); OUT/training/init.json lists what matched and what did not.

@@ -19,13 +19,14 @@ from nasdet.data import Dataset, default_cache_root
 from nasdet.driver.candidates import not_split, with_located_init
 from nasdet.driver.plan import Plan, cpu_count, resolve
 from nasdet.driver.quiet import quiet
-from nasdet.errors import InputError, NasdetError
+from nasdet.errors import InputError, NasdetError, nearest
 from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
 from nasdet.models import build_detector
 from nasdet.models.pretrained import RANDOM, InitReport, load_weights
 from nasdet.space.paths import message_of
-from nasdet.space.recipes import NamedRecipe
+from nasdet.space.presets import SYSTEMS
+from nasdet.space.recipes import NamedRecipe, load_recipe
 from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
@@ -99,23 +100,29 @@ class Source:
     spec: DetectorSpec
     recipe: Recipe
     card: dict[str, Any]
+    named: NamedRecipe | None = None
+    """The recipe that a system of the literature was published with; trained with unless another one is asked for."""
 
 
 def read_source(path: Path) -> Source:
-    """A bundle folder, or a spec.json with a recipe.json beside it or not.
+    """A bundle folder, a spec.json with a recipe.json beside it or not, or the name of a system.
 
     Raises:
-        InputError: it is neither.
+        InputError: it is none of them.
     """
+    if not path.exists() and str(path) in SYSTEMS:
+        system = SYSTEMS[str(path)]
+        return Source(system.spec, Recipe(), {"system": system.name}, load_recipe(system.recipe))
     if path.is_dir():
         bundle = read_bundle(path)
         kept = ("study", "space", "trial", "data_seed", "max_bad")
         return Source(bundle.spec, bundle.recipe, {k: v for k, v in bundle.metrics.items() if k in kept})
     if not path.is_file():
+        known = nearest(str(path), SYSTEMS) if path.name == str(path) else "known: see there"
         raise InputError(
-            "no such bundle or specification",
+            "no such bundle, specification or system",
             where=str(path),
-            remedy="give a folder made by nasdet export, or a spec.json",
+            remedy=f"give a folder made by nasdet export, a spec.json, or a name of nasdet systems; {known}",
         )
     recipe = path.with_name("recipe.json")
     return Source(_read(path, DetectorSpec), _read(recipe, Recipe) if recipe.is_file() else Recipe(), {})
@@ -192,7 +199,7 @@ def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> tuple
     spec = adapt(source.spec, dataset)
     with torch.device("meta"):
         build_detector(spec)  # names an unknown part before anything is written
-    named = options.recipe
+    named = options.recipe or source.named
     if named is not None:
         _check_batch(named, dataset.info.splits["train"])
     own = named.epochs if named is not None else None

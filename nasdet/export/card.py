@@ -24,6 +24,7 @@ ORIGIN = (
     ("space", "search space"),
     ("trial", "trial"),
     ("state", "state in the study"),
+    ("system", "system"),
     ("recipe", "recipe"),
     ("data", "data"),
     ("data_seed", "seed of the data's split"),

@@ -15,6 +15,7 @@ from nasdet.space.document import Document, raise_problems, read_document
 from nasdet.space.merge import apply_override, merge
 from nasdet.space.messages import read_schema
 from nasdet.space.paths import known_paths
+from nasdet.space.presets.under import resolve_system
 from nasdet.space.recipes import resolve_preset
 from nasdet.space.schema import OBJECTIVES, SpaceFile, domain_of
 from nasdet.space.space import Constraint, Objective, SearchSpace
@@ -60,7 +61,7 @@ def _with_ancestors(file: Path, below: tuple[Path, ...]) -> Document:
 
 
 def _parse(document: Document, *, default_name: str, folder: Path | None, function: bool) -> SearchSpace:
-    document = resolve_preset(document)
+    document = resolve_system(resolve_preset(document))
     file, problems = read_schema(document.data, SpaceFile)
     raise_problems(problems, document)
     assert file is not None

@@ -185,7 +185,7 @@ CASES: list[Case] = [
     ("predict b x.png --out x.png", gray_image, "x.png: cannot be written (File exists)"),
     ("predict b x.png --out o --score 2", just_bundle, "2.0 is not in the range 0<=x<=1"),
     # training
-    ("train nowhere --data digits --out t", nothing, "no such bundle or specification"),
+    ("train nowhere --data digits --out t", nothing, "no such bundle, specification or system"),
     ("train b --data digits --out t --epochs 0", just_bundle, "0 is not in the range x>=1"),
     ("train b --data digits --out t --epochs 2 --time-limit 1m", just_bundle, "exclude each other"),
     ("train b --data digits --out t --resume", just_bundle, "t: nothing to resume here"),
