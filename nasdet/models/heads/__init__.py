@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets
+from nasdet.models.heads.ssd import SsdHead
 from nasdet.models.heads.task_aligned import TaskAlignedHead
 from nasdet.models.layers import Layers
 
 Head = Callable[[Sequence[int], Sequence[int], Any, Layers], HeadModule]
-HEADS: dict[str, Head] = {"tal": TaskAlignedHead}
+HEADS: dict[str, Head] = {"tal": TaskAlignedHead, "ssd": SsdHead}
 """Kind -> function (channels of the levels, their strides, specification of that kind, layers) -> module."""
 
 __all__ = ["HEADS", "Candidates", "Detections", "Head", "HeadModule", "Targets"]
