@@ -113,7 +113,6 @@ def train_epoch(
 
 
 def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatches:
-    """Batches with masks for a head whose attribute `wants_masks` is true; its losses then read `Targets.masks`."""
     return train_loader(
         split,
         augment=training.recipe.augment,
@@ -125,7 +124,7 @@ def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatche
         fill=training.spec.input.mean,
         workers=LOADERS.get(training.device.type, 0),
         least=training.recipe.accumulate,
-        masks=bool(getattr(training.detector.head, "wants_masks", False)),
+        masks=training.detector.wants_masks,
     )
 
 

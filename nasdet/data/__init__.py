@@ -4,7 +4,7 @@ else in the project sees data through the names listed here."""
 from nasdet.data.cache import CachedSplit, fit_image, fitted_size
 from nasdet.data.dataset import Dataset, default_cache_root, open_data
 from nasdet.data.images import read_image
-from nasdet.data.loader import Batch, TrainBatches, eval_loader, train_loader
+from nasdet.data.loader import Batch, TrainBatches, eval_loader, no_masks, train_loader
 from nasdet.data.records import DatasetInfo, Defect, ImageRecord, Target
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "eval_loader",
     "fit_image",
     "fitted_size",
+    "no_masks",
     "open_data",
     "read_image",
     "train_loader",

@@ -17,7 +17,7 @@ from nasdet.data.augment import blank, sample
 from nasdet.data.cache import CachedSplit
 from nasdet.data.geometry import CROWD
 from nasdet.data.masks import stack
-from nasdet.data.records import Objects, Pixels
+from nasdet.data.records import DatasetInfo, Objects, Pixels
 from nasdet.errors import InputError
 from nasdet.space.specs import AugmentSpec
 
@@ -141,13 +141,18 @@ def train_loader(
         InputError: masks are asked for and no object of the data set has one.
     """
     if masks and not split.info.masks:
-        raise InputError(
-            "no object has a mask, which this detector learns beside the box", where=split.info.source,
-            remedy="choose a detector without mask head, or data with masks (COCO segmentations, YOLO polygons)",
-        )  # fmt: skip
+        raise no_masks(split.info)
     return TrainBatches(
         split, augment=augment, batch_size=batch_size, epoch=epoch, seed=seed, rank=rank, world=world, fill=fill,
         workers=workers, least=least, masks=masks,
+    )  # fmt: skip
+
+
+def no_masks(info: DatasetInfo) -> InputError:
+    """The error of training a mask head on a data set that has boxes only."""
+    return InputError(
+        "no object has a mask, which this detector learns beside the box", where=info.source,
+        remedy="choose a detector without mask head, or data with masks (COCO segmentations, YOLO polygons)",
     )  # fmt: skip
 
 

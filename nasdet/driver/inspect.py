@@ -18,6 +18,7 @@ from nasdet.data.contact_sheet import class_colours, to_rgb
 from nasdet.data.images import is_image
 from nasdet.driver.plan import cpu_count
 from nasdet.errors import InputError
+from nasdet.evaluation import paste, unpack
 from nasdet.export import Bundle
 from nasdet.export.bundle import writing
 from nasdet.models import Detections, Detector
@@ -27,6 +28,8 @@ from nasdet.trainers.views import Views
 
 CAPTION = 12
 """Pixels of a caption's letters."""
+TINT = 110
+"""Opacity of a mask's colour, of 255."""
 
 
 def best_device() -> torch.device:
@@ -69,7 +72,8 @@ def predict_images(bundle: Bundle, sources: Sequence[Path], out: Path, *, score:
 
     Returns:
         `images`, `boxes`, `out`, and `predictions`: one entry per image as in predictions.json
-        (`file`, `width`, `height`, `boxes`: class, score, xyxy pixels of the image).
+        (`file`, `width`, `height`, `boxes`: class, score, xyxy pixels of the image, and from mask heads `mask`, COCO's
+        run-length code).
 
     Raises:
         InputError: an image cannot be read, or `out` cannot be written.
@@ -83,11 +87,7 @@ def predict_images(bundle: Bundle, sources: Sequence[Path], out: Path, *, score:
     entries, channels = [], bundle.spec.input.channels
     for number, file in enumerate(files):
         pixels = with_channels(read_image(file, alpha=channels == 4), channels, str(file))
-        found = detect_image(detector, pixels, score=score)
-        boxes = [
-            {"class": bundle.classes[label], "score": round(s, 4), "box": [round(v, 2) for v in box]}
-            for box, s, label in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True)
-        ]
+        boxes = listed(detect_image(detector, pixels, score=score), bundle.classes, *pixels.shape[:2])
         entries.append({"file": str(file), "width": pixels.shape[1], "height": pixels.shape[0], "boxes": boxes})
         with writing(out):
             draw(pixels, boxes, bundle.classes).save(out / f"{number:04d}-{file.stem}.png")
@@ -99,7 +99,7 @@ def predict_images(bundle: Bundle, sources: Sequence[Path], out: Path, *, score:
 
 @torch.inference_mode()
 def detect_image(detector: Detector, pixels: np.ndarray, *, score: float) -> Detections:
-    """Objects of one image `(h, w, C)` uint8 or uint16; boxes xyxy in its own pixels."""
+    """Objects of one image `(h, w, C)` uint8 or uint16; boxes xyxy in its own pixels, which may leave it."""
     size = detector.spec.input
     fitted, scale = fit_image(pixels, size.height, size.width)
     canvas = np.empty((size.height, size.width, size.channels), np.float32)
@@ -107,15 +107,32 @@ def detect_image(detector: Detector, pixels: np.ndarray, *, score: float) -> Det
     canvas[: fitted.shape[0], : fitted.shape[1]] = fitted
     images = torch.from_numpy(canvas).permute(2, 0, 1)[None].to(next(detector.parameters()).device)
     found = detector.detect(images, score_threshold=score)[0]
-    limits = torch.tensor([pixels.shape[1], pixels.shape[0]] * 2, device=found.boxes.device)
-    return found._replace(boxes=torch.minimum((found.boxes / scale).clamp(min=0), limits))
+    return found._replace(boxes=found.boxes / scale)
+
+
+def listed(found: Detections, classes: Sequence[str], height: int, width: int) -> list[dict[str, Any]]:
+    """Objects of a `height` x `width` image as JSON values: `class`, `score`, `box` cut to the image, `mask` if any."""
+    corners = found.boxes.double().cpu().numpy()
+    boxes = np.clip(corners, 0, [width, height, width, height])
+    columns = (boxes.tolist(), found.scores.tolist(), found.labels.tolist())
+    entries: list[dict[str, Any]] = [
+        {"class": classes[label], "score": round(score, 4), "box": [round(v, 2) for v in box]}
+        for box, score, label in zip(*columns, strict=True)
+    ]
+    if found.masks is not None:
+        for entry, code in zip(entries, paste(found.masks.float().cpu().numpy(), corners, height, width), strict=True):
+            entry["mask"] = {**code, "counts": code["counts"].decode()}
+    return entries
 
 
 def draw(pixels: np.ndarray, boxes: list[dict[str, Any]], classes: Sequence[str]) -> Image.Image:
-    """The image with boxes, class names and scores."""
-    picture = to_rgb(pixels)
+    """The image with masks, boxes, class names and scores."""
+    picture, colours = to_rgb(pixels), class_colours(len(classes))
+    for box in boxes:
+        if "mask" in box:
+            tint = Image.new("RGB", picture.size, colours[classes.index(box["class"])])
+            picture.paste(tint, mask=Image.fromarray(unpack(box["mask"]) * np.uint8(TINT)))
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION)
-    colours = class_colours(len(classes))
     for box in boxes:
         colour, text = colours[classes.index(box["class"])], f"{box['class']} {box['score']:.2f}"
         x1, y1, x2, y2 = box["box"]

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import torch
 from pydantic import ValidationError
 
-from nasdet.data import Dataset, default_cache_root
+from nasdet.data import Dataset, default_cache_root, no_masks
 from nasdet.driver.candidates import not_split, with_located_init
 from nasdet.driver.plan import Plan, cpu_count, resolve
 from nasdet.driver.quiet import quiet
@@ -136,6 +136,11 @@ def adapt(spec: DetectorSpec, dataset: Dataset) -> DetectorSpec:
     return DetectorSpec.model_validate(spec.model_copy(update={"input": image, "head": head}).to_json())
 
 
+def _wants_masks(spec: DetectorSpec) -> bool:
+    with torch.device("meta"):
+        return build_detector(spec).wants_masks
+
+
 def train_detector(
     source: Source,
     dataset: Dataset,
@@ -172,6 +177,8 @@ def train_detector(
         raise InputError(reason, where="--workers", remedy="use a divisor of the batch size")
     if reason := statistic_problem(source.spec, recipe, order.workers):
         raise InputError(reason, where="recipe.images_per_statistic")
+    if not dataset.info.masks and _wants_masks(source.spec):
+        raise no_masks(dataset.info)
     plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
     order.write()
     if not resume:

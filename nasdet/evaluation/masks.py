@@ -30,6 +30,12 @@ def paste(masks: Floats, boxes: Floats, height: int, width: int) -> tuple[Code, 
     return tuple(_code(mask, box, height, width) for mask, box in zip(masks, boxes, strict=True))
 
 
+def unpack(code: Code) -> npt.NDArray[np.uint8]:
+    """The pixels `(height, width)` of a code, 0 or 1."""
+    pixels: npt.NDArray[np.uint8] = coco_mask.decode(code)
+    return pixels
+
+
 def _code(mask: Floats, box: Floats, height: int, width: int) -> Code:
     x1, y1, x2, y2 = box.tolist()
     top, bottom = max(0, math.floor(y1)), min(height, math.ceil(y2))

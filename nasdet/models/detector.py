@@ -88,6 +88,11 @@ class Detector(nn.Module):
         ]
         return self.head.refine(features, found, size)
 
+    @property
+    def wants_masks(self) -> bool:
+        """Whether the head learns masks: it then reads `Targets.masks` in its losses and gives `Detections.masks`."""
+        return self.head.wants_masks
+
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth of the backbone's blocks: 0 at the first, rising linearly to `rate` at the last."""
         for number, block in enumerate(self.drop_paths):

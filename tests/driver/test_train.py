@@ -19,6 +19,7 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import open_bundle_data
 from nasdet.models import build_detector
+from nasdet.models.heads import TaskAlignedHead
 from nasdet.models.pretrained import InitReport
 from nasdet.space import load_recipe, recipe_names
 from nasdet.space.specs import InputSpec
@@ -77,6 +78,13 @@ def test_two_workers_train_one_detector_from_relative_folders() -> None:
     log = (OUT / "training" / "log.txt").read_text()
     assert "for the log" in log and "for the user" not in log
     assert not (OUT / "training" / "ray").exists()
+
+
+def test_a_mask_head_needs_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TaskAlignedHead, "wants_masks", True, raising=False)
+    with pytest.raises(InputError, match="no object has a mask"):
+        train()
+    assert not OUT.exists()
 
 
 def test_a_resume_goes_on_as_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

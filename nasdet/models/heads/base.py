@@ -55,7 +55,7 @@ class HeadModule(nn.Module):
     Heads decide themselves what runs under autocast: losses and boxes belong under `exact`.
     """
 
-    wants_masks = False
+    wants_masks: bool = False
     """Whether `Targets.masks` are needed for training."""
 
     def init_weights(self) -> None:

@@ -1,0 +1,29 @@
+"""What `nasdet eval` prints; how it evaluates is tested with the search."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from nasdet import export
+from nasdet.cli.eval import KEYS, command
+from nasdet.driver import inspect
+from nasdet.evaluation import MASK, METRICS
+from nasdet.export import bundle
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_figures_of_masks_follow_those_of_boxes(monkeypatch: pytest.MonkeyPatch, masks: bool) -> None:
+    figures = dict.fromkeys((*METRICS, *KEYS), 0.5)
+    own = [MASK + name for name in METRICS] if masks else []
+    figures |= dict.fromkeys(own, 0.25)
+    monkeypatch.setattr(export, "read_bundle", lambda path: SimpleNamespace(metrics={}))
+    monkeypatch.setattr(bundle, "open_bundle_data", lambda *_: None)
+    monkeypatch.setattr(inspect, "evaluate_bundle", lambda *_: figures)
+    printed = CliRunner().invoke(command, ["best", "--data", "set", "--json"], catch_exceptions=False)
+    assert list(json.loads(printed.stdout)) == [*KEYS, *own]
+    lines = CliRunner().invoke(command, ["best", "--data", "set"], catch_exceptions=False).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*KEYS, *own]
