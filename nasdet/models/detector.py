@@ -19,6 +19,7 @@ from nasdet.models.init import initialise
 from nasdet.models.layers import Layers
 from nasdet.models.necks import NECKS
 from nasdet.models.pointwise import avoid_strided_pointwise
+from nasdet.models.recompute import set_recompute
 from nasdet.models.standardization import standardize_weights
 from nasdet.space.specs import DetectorSpec
 
@@ -97,6 +98,11 @@ class Detector(nn.Module):
         """Stochastic depth of the backbone's blocks: 0 at the first, rising linearly to `rate` at the last."""
         for number, block in enumerate(self.drop_paths):
             block.drop_prob = rate * number / max(1, len(self.drop_paths) - 1)
+
+    def set_recompute(self, on: bool) -> None:
+        """Whether the backbone computes its activations again for the gradient instead of keeping them: dense layers
+        their concatenation and norms (Pleiss et al. 2017), others stage by stage (Chen et al. 2016)."""
+        set_recompute(self.backbone, on)
 
 
 def build_detector(spec: DetectorSpec) -> Detector:

@@ -62,8 +62,44 @@ class StagedSpec(Spec):
         return tuple(itertools.accumulate(steps, operator.mul, initial=STEM_STRIDES[self.stem]))[1:]
 
 
-BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec,)
+class DsodSpec(Spec):
+    """DSOD's dense backbone (Shen et al. 2017): DS/64-192-48-1 is stem_width-bottleneck-growth_rate-compression.
+
+    The first block works at stride 4, the second at 8, the others at 16; the two levels are the ends of the second and
+    of the last block.
+    """
+
+    kind: Literal["dsod"] = "dsod"
+    stem: Literal["dsod", "conv7x7_pool"] = "dsod"
+    """dsod: 3x3/2, 3x3, 3x3 and 2x2 max pooling; conv7x7_pool: 7x7/2 and 3x3/2 max pooling, as in DenseNet."""
+    stem_width: Positive = 64
+    """Channels of the first two convolutions of the stem; it puts out twice as many."""
+    bottleneck: Positive = 192
+    """Channels of the 1x1 convolution of a dense layer."""
+    growth_rate: Positive = 48
+    """Channels that each dense layer adds."""
+    compression: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the channels of a block that its transition keeps."""
+    depths: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (6, 8, 8, 8)
+    """Layers of each block; three of them leave out the transition without pooling between the last two."""
+    last_width: Annotated[int, Field(ge=0)] = 256
+    """Channels of the last transition; 0: by `compression` like the others (plain prediction)."""
+
+    @field_validator("depths")
+    @classmethod
+    def _reaches_stride_16(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
+        if not 3 <= len(depths) <= 8:
+            raise ValueError(f"depths must have 3 to 8 blocks, got {len(depths)}")
+        return depths
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of both levels."""
+        return 8, 16
+
+
+BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec)
 """All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
 
-BackboneSpec = Annotated[StagedSpec, by_kind("backbone", BACKBONE_SPECS)]
+BackboneSpec = Annotated[StagedSpec | DsodSpec, Field(discriminator="kind"), by_kind("backbone", BACKBONE_SPECS)]
 """A backbone of any kind; without `kind` a staged one."""

@@ -22,7 +22,7 @@ from nasdet.space.rules import Context, RuleAction, apply_rules, statistic_probl
 from nasdet.space.space import SearchSpace
 from nasdet.space.specs import PARTS, DetectorSpec, Recipe
 
-_BACKBONE: TypeAdapter[StagedSpec] = TypeAdapter(BackboneSpec)
+_BACKBONE: TypeAdapter[Any] = TypeAdapter(BackboneSpec)
 _DEPTH = r"backbone\.stages\.\d+\.depth"
 
 

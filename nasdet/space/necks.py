@@ -37,8 +37,19 @@ class PyramidSpec(LevelsSpec):
     """Further levels by 3x3 stride-2 convolutions on the last one (P6, P7)."""
 
 
-NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec,)
+class DsodNeckSpec(LevelsSpec):
+    """DSOD's prediction layers: further levels, each half the size of the one before (Shen et al. 2017)."""
+
+    kind: Literal["dsod", "dsod_plain"] = "dsod"
+    """dsod: dense prediction, every level also holds the pooled one before it; dsod_plain: 1x1 and 3x3/2 as in SSD."""
+    join_width: Positive = 256
+    """Channels of the pooled first scale inside the second (dense prediction only)."""
+    halves: tuple[Positive, ...] = (256, 128, 128, 128)
+    """Half of the channels of each further level: of each of its two parts (dense), or of the 1x1 (plain)."""
+
+
+NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec, DsodNeckSpec)
 """All kinds of necks."""
 
-NeckSpec = Annotated[PyramidSpec, by_kind("neck", NECK_SPECS)]
+NeckSpec = Annotated[PyramidSpec | DsodNeckSpec, Field(discriminator="kind"), by_kind("neck", NECK_SPECS)]
 """A neck of any kind; without `kind` a pan."""

@@ -8,14 +8,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nasdet.models import build_detector, count_costs
 from nasdet.models.blocks import BLOCKS
-from nasdet.models.necks import NECKS
 from nasdet.space.backbones import StagedSpec
+from nasdet.space.base import kinds_of
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import DetectorSpec
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.parametrize("neck", kinds_of(PyramidSpec))
 def test_equal_the_built_network(block: str, neck: str) -> None:
     spec = DetectorSpec(backbone=StagedSpec(block=block, groups=2), neck=PyramidSpec(kind=neck, extra_levels=1))
     detector, costs = build_detector(spec).eval(), count_costs(spec)

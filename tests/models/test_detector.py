@@ -31,7 +31,7 @@ NORMS, ACTS = get_args(NormSpec.model_fields["kind"].annotation), tuple(ACTIVATI
 def _sample() -> list[DetectorSpec]:
     """Every stem with every block and neck; norm, activation, groups, bins, sharing and stages take turns."""
     specs = []
-    for n, (stem, block, neck) in enumerate(itertools.product(STEMS, BLOCKS, NECKS)):
+    for n, (stem, block, neck) in enumerate(itertools.product(STEMS, BLOCKS, kinds_of(PyramidSpec))):
         backbone = StagedSpec(
             stem=stem, stem_width=16, block=block, groups=(1, 4)[n % 2], stages=(DETNET, PLAIN)[n // 2 % 2]
         )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nasdet.models.backbones.stems import STEMS
 from nasdet.models.blocks import BLOCKS
 from nasdet.models.layers import FeatureModule, Layers
+from nasdet.models.recompute import run
 from nasdet.space.backbones import StagedSpec
 
 
@@ -38,7 +39,7 @@ class StagedBackbone(FeatureModule):
         x = self.stem(images)
         outputs = []
         for number, stage in enumerate(self.stages):
-            x = stage(x)
+            x = run(stage, x)
             if number in self.wanted:
                 outputs.append(x)
         return outputs
