@@ -3,10 +3,14 @@ published figures beside it; nothing about it is code of its own, so that it can
 
 from __future__ import annotations
 
+from nasdet.space.presets.dsod import SYSTEMS as DSOD
 from nasdet.space.presets.system import Counts, System, deep_merge, tiny_spec
 from nasdet.space.presets.tal import SYSTEMS as TAL
 
-_ALL = (*TAL,)
+_ALL = (
+    *TAL,
+    *DSOD,
+)
 
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}
 """Presets by name."""
