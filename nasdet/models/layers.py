@@ -15,7 +15,7 @@ from timm.models.byobnet import LayerFn
 from torch import nn
 
 from nasdet.models.norm import NoNormAct, NormAct, activation, make_norm_act
-from nasdet.space.specs import DetectorSpec
+from nasdet.space.specs import DetectorSpec, NormSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +33,35 @@ class Layers:
         return cls(make_norm_act(spec.norm, spec.activation), spec.activation, bias=spec.norm.kind == "none")
 
     def conv(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, groups: int = 1, apply_act: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        dilation: int = 1,
+        padding: int | None = None,
+        apply_act: bool = True,
     ) -> nn.Module:
-        """Convolution (a bias only without a norm, padded to keep size / stride), norm, activation."""
+        """Convolution (a bias only without a norm, by default padded to keep size / stride), norm, activation."""
         conv: nn.Module = ConvNormAct(
             inputs,
             outputs,
             kernel,
             stride,
-            groups=groups,
+            "" if padding is None else padding,
+            dilation,
+            groups,
             bias=self.bias,
             norm_layer=self.norm_act,
             apply_act=apply_act,
         )
         return conv
+
+    def without_norm(self) -> Layers:
+        """Convolutions with a bias and no norm, whatever the rest of the detector has."""
+        return Layers(make_norm_act(NormSpec(kind="none"), self.act), self.act, bias=True)
 
     def timm(self) -> LayerFn:
         """The same as the layer functions of timm's configurable nets."""

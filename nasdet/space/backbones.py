@@ -98,8 +98,51 @@ class DsodSpec(Spec):
         return 8, 16
 
 
-BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec)
+class VggSpec(Spec):
+    """VGG as SSD uses it (Liu et al. 2016): five blocks of 3x3 convolutions with max pooling between them; the last one
+    is pooled at stride 1 and goes on into a dilated 3x3 and a 1x1 convolution, which were fully connected layers."""
+
+    kind: Literal["vgg"] = "vgg"
+    widths: tuple[Positive, Positive, Positive, Positive, Positive] = (64, 128, 256, 512, 512)
+    """Channels of each block."""
+    depths: tuple[Positive, Positive, Positive, Positive, Positive] = (2, 2, 3, 3, 3)
+    """3x3 convolutions of each block; these are VGG16's."""
+    fc_width: Positive = 1024
+    """Channels of the two last convolutions."""
+    fc_dilation: Annotated[int, Field(ge=1, le=12)] = 6
+    """Dilation of the 3x3 one of them."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of the first four blocks and of the last convolution."""
+        return (1, 2, 4, 8, 16)
+
+
+class PeleeSpec(Spec):
+    """PeleeNet (Wang et al. 2018): a stem of two branches, then blocks of two-way dense layers, each closed by a 1x1
+    convolution that keeps the number of channels; average pooling between blocks."""
+
+    kind: Literal["pelee"] = "pelee"
+    stem_width: Positive = 32
+    """Channels of the stem."""
+    growth_rate: Annotated[int, Field(ge=2)] = 32
+    """Channels that a dense layer adds, half by either way."""
+    depths: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=6)] = (3, 4, 8, 6)
+    """Dense layers of each block."""
+    bottlenecks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 4, 4)
+    """Channels of each way's 1x1 convolution over those that the way adds, block by block; blocks beyond the last entry
+    are like it."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of every block."""
+        return tuple(4 * 2**i for i in range(len(self.depths)))
+
+
+BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec, VggSpec, PeleeSpec)
 """All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
 
-BackboneSpec = Annotated[StagedSpec | DsodSpec, Field(discriminator="kind"), by_kind("backbone", BACKBONE_SPECS)]
+BackboneSpec = Annotated[
+    StagedSpec | DsodSpec | VggSpec | PeleeSpec, Field(discriminator="kind"), by_kind("backbone", BACKBONE_SPECS)
+]
 """A backbone of any kind; without `kind` a staged one."""

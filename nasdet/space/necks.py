@@ -48,8 +48,54 @@ class DsodNeckSpec(LevelsSpec):
     """Half of the channels of each further level: of each of its two parts (dense), or of the 1x1 (plain)."""
 
 
-NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec, DsodNeckSpec)
+class ExtraSpec(Spec):
+    """A level below the backbone's: 1x1 to `squeeze` and 3x3 to `width` channels."""
+
+    squeeze: Positive = 128
+    """Channels between the two."""
+    width: Positive = 256
+    """Channels of the level."""
+    stride: Literal[1, 2] = 2
+    """2: half the cells of the level above; 1: two cells fewer in each direction, by no padding."""
+
+
+class ExtraLevelsSpec(LevelsSpec):
+    """Extra layers of SSD (Liu et al. 2016) below the backbone's levels, which go on as they are."""
+
+    kind: Literal["ssd"] = "ssd"
+    extras: tuple[ExtraSpec, ...] = (
+        ExtraSpec(squeeze=256, width=512),
+        ExtraSpec(),
+        ExtraSpec(stride=1),
+        ExtraSpec(stride=1),
+    )
+    """From high to low resolution; none: the backbone's levels are all there are."""
+    extra_norm: bool = True
+    """Whether their convolutions have the detector's norm, or a bias instead."""
+
+
+class ResidualPredictionSpec(LevelsSpec):
+    """Pelee's (Wang et al. 2018): extra layers, and a residual block on every level before the head predicts."""
+
+    kind: Literal["pelee"] = "pelee"
+    extras: tuple[ExtraSpec, ...] = (ExtraSpec(squeeze=256), ExtraSpec(stride=1), ExtraSpec(stride=1))
+    """From high to low resolution."""
+    extra_norm: bool = False
+    """Whether their convolutions have the detector's norm, or a bias instead."""
+    width: Positive = 256
+    """Channels of every output level."""
+    bottleneck_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Inner over outer channels of the residual blocks."""
+    repeat_first: bool = True
+    """Whether the first level is put out twice, so that the head predicts boxes of two scales from it."""
+
+
+NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec, DsodNeckSpec, ExtraLevelsSpec, ResidualPredictionSpec)
 """All kinds of necks."""
 
-NeckSpec = Annotated[PyramidSpec | DsodNeckSpec, Field(discriminator="kind"), by_kind("neck", NECK_SPECS)]
+NeckSpec = Annotated[
+    PyramidSpec | DsodNeckSpec | ExtraLevelsSpec | ResidualPredictionSpec,
+    Field(discriminator="kind"),
+    by_kind("neck", NECK_SPECS),
+]
 """A neck of any kind; without `kind` a pan."""

@@ -165,6 +165,8 @@ def _fixed(file: SpaceFile) -> Iterator[Problem]:
     for path, value in flat(file.fixed).items():
         name = ".".join(str(p) for p in path)
         here: KeyPath = ("fixed", *path)
+        if value == [] and f"{name}.0" in known:  # a list of mappings that is empty
+            continue
         if find_field(name) is None and name in known:
             yield Problem(here, f"{value!r} stands where keys are expected")
             continue

@@ -7,11 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nasdet.models.backbones.dsod import DsodBackbone
+from nasdet.models.backbones.pelee import PeleeNet
 from nasdet.models.backbones.staged import StagedBackbone
+from nasdet.models.backbones.vgg import VggBackbone
 from nasdet.models.layers import FeatureModule, Layers
 
 Backbone = Callable[[Any, int, Sequence[int], Layers], FeatureModule]
-BACKBONES: dict[str, Backbone] = {"staged": StagedBackbone, "dsod": DsodBackbone}
+BACKBONES: dict[str, Backbone] = {
+    "staged": StagedBackbone,
+    "dsod": DsodBackbone,
+    "vgg": VggBackbone,
+    "pelee": PeleeNet,
+}
 """Kind -> function (specification of that kind, image channels, wanted levels, layers) -> module.
 
 Wanted levels are negative numbers, rising, counted from the last of the specification's `strides`; what lies behind the

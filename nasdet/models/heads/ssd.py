@@ -76,7 +76,7 @@ class SsdHead(HeadModule):
         logits, codes = self(features)
         with exact(logits.device):
             defaults = self.default_boxes(features, size, logits)
-            boxes = self.coder.decode_single(codes.flatten(0, 1), defaults.repeat(len(codes), 1))
+            boxes = self.coder.decode_single(codes.flatten(0, 1), defaults.repeat(codes.shape[0], 1))
             return Candidates(boxes.view_as(codes), logits.softmax(-1)[..., 1:])
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
@@ -126,8 +126,8 @@ def _predictor(spec: SsdSpec, layers: Layers) -> Callable[[int, int], nn.Module]
 
 
 def _flat(x: Tensor, outputs: int) -> Tensor:
-    """A level (B, n * outputs, H, W) -> (B, H * W * n, outputs)."""
-    return x.permute(0, 2, 3, 1).reshape(len(x), -1, outputs)
+    """A level (B, n * outputs, H, W) -> (B, H * W * n, outputs); `len` would fix the batch of an export."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, outputs)
 
 
 def _at_least_one(targets: Targets) -> Targets:

@@ -8,10 +8,19 @@ from typing import Any
 
 from nasdet.models.layers import FeatureModule, Layers
 from nasdet.models.necks.dsod import DsodDense, DsodPlain
+from nasdet.models.necks.extra_levels import ExtraLevels, ResidualPrediction
 from nasdet.models.necks.pyramid import FPN, PAN, Laterals
 
 Neck = Callable[[Sequence[int], Sequence[int], Any, Layers], FeatureModule]
-NECKS: dict[str, Neck] = {"none": Laterals, "fpn": FPN, "pan": PAN, "dsod": DsodDense, "dsod_plain": DsodPlain}
+NECKS: dict[str, Neck] = {
+    "none": Laterals,
+    "fpn": FPN,
+    "pan": PAN,
+    "dsod": DsodDense,
+    "dsod_plain": DsodPlain,
+    "ssd": ExtraLevels,
+    "pelee": ResidualPrediction,
+}
 """Kind -> function (channels, strides, specification of that kind, layers) -> module."""
 
 __all__ = ["NECKS", "Neck"]

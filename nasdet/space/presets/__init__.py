@@ -4,12 +4,18 @@ published figures beside it; nothing about it is code of its own, so that it can
 from __future__ import annotations
 
 from nasdet.space.presets.dsod import SYSTEMS as DSOD
+from nasdet.space.presets.pelee import SYSTEMS as PELEE
+from nasdet.space.presets.scratchdet import SYSTEMS as SCRATCHDET
+from nasdet.space.presets.ssd import SYSTEMS as SSD
 from nasdet.space.presets.system import Counts, System, deep_merge, tiny_spec
 from nasdet.space.presets.tal import SYSTEMS as TAL
 
 _ALL = (
     *TAL,
     *DSOD,
+    *SSD,
+    *PELEE,
+    *SCRATCHDET,
 )
 
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}

@@ -10,10 +10,12 @@ from torchvision.models.detection import _utils
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
+from nasdet.models import build_detector
 from nasdet.models.heads import Targets
 from nasdet.models.heads.ssd import L2Norm, SsdHead
 from nasdet.models.layers import Layers
 from nasdet.space.heads import SsdSpec
+from nasdet.space.presets import SYSTEMS, tiny_spec
 from nasdet.space.specs import DetectorSpec
 
 CANVAS = (64, 96)
@@ -92,3 +94,13 @@ def test_levels_of_length_20(which: str, count: int) -> None:
     assert sum(isinstance(m, L2Norm) for m in head.modules()) == count
     if count:
         assert torch.allclose(head.scale[0](_features()[0]).norm(dim=1), torch.tensor(20.0))
+
+
+def test_an_exported_detector_takes_any_batch() -> None:
+    detector = build_detector(tiny_spec(SYSTEMS["ssd300_vgg16"])).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(detector, (torch.zeros(2, 3, 96, 96),), dynamic_shapes=({0: batch},)).module()
+    images = torch.rand(3, 3, 96, 96) * 255
+    with torch.no_grad():
+        for ours, theirs in zip(detector(images), exported(images), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-4)
