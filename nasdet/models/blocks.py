@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import torch
 from timm.layers import DropPath, make_divisible
 from timm.models import byobnet, cspnet
-from torch import nn
+from torch import Tensor, nn
 
 from nasdet.models.layers import Layers, add_missing_biases
 from nasdet.space.backbones import StagedSpec, StageSpec
@@ -108,11 +109,42 @@ def cross_stage(
     return stage
 
 
+class Elan(nn.Module):
+    """Efficient layer aggregation (Wang et al. 2022, in the form of YOLOv8): 1x1, a chain of residual dark blocks over
+    the second half of the channels, and a 1x1 over both halves and the output of every block."""
+
+    def __init__(self, inputs: int, stage: StageSpec, spec: StagedSpec, layers: Layers) -> None:
+        super().__init__()
+        half = max(1, stage.width // 2)
+        ratio = max(spec.bottleneck_ratio, min(1.0, 8 / half))
+        groups = largest_groups(spec.groups, half, round(half * ratio))
+        shrinks = stage.stride > 1
+        self.down = layers.conv(inputs, stage.width, 3, stage.stride) if shrinks else nn.Identity()
+        self.split = layers.conv(stage.width if shrinks else inputs, 2 * half, 1)
+        self.blocks = nn.ModuleList(
+            cspnet.DarkBlock(half, half, stage.dilation, ratio, groups, act_layer=None, norm_layer=layers.norm_act)
+            for _ in range(stage.depth)
+        )
+        for block in self.blocks:
+            block.drop_path = DropPath(0.0)
+        self.join = layers.conv((2 + stage.depth) * half, stage.width, 1)
+        add_missing_biases(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, inputs, H, W)` -> `(B, width, H / stride, W / stride)`."""
+        kept = list(self.split(self.down(x)).chunk(2, dim=1))
+        for block in self.blocks:
+            kept.append(block(kept[-1]))
+        joined: Tensor = self.join(torch.cat(kept, dim=1))
+        return joined
+
+
 BLOCKS: dict[str, StageBuilder] = {
     "basic": residual_stage(byobnet.BasicBlock, lambda inputs, inner, outputs: (inner, outputs)),
     "bottleneck": residual_stage(byobnet.BottleneckBlock, lambda inputs, inner, outputs: (inner,)),
     "dark": residual_stage(byobnet.DarkBlock, lambda inputs, inner, outputs: (inner, outputs)),
     "edge": residual_stage(byobnet.EdgeBlock, lambda inputs, inner, outputs: (inputs, inner)),
     "csp": csp_stage,
+    "elan": Elan,
 }
 """Name -> function (input channels, stage, backbone, layers) -> module."""

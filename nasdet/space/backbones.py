@@ -37,11 +37,11 @@ class StagedSpec(Spec):
     (stride 4, ResNet); root: three 3x3 stride 1 and max pooling (stride 2, ScratchDet's root block)."""
     stem_width: Positive = 32
     """Output channels of the stem."""
-    block: Literal["basic", "bottleneck", "dark", "edge", "csp"] = "basic"
+    block: Literal["basic", "bottleneck", "dark", "edge", "csp", "elan"] = "basic"
     """basic: 3x3-3x3; bottleneck: 1x1-3x3-1x1; dark: 1x1-3x3; edge: 3x3-1x1; csp: a cross-stage partial stage of dark
-    blocks."""
+    blocks; elan: dark blocks in a chain of which every one's output is kept (YOLOv7, YOLOv8)."""
     bottleneck_ratio: Annotated[float, Field(gt=0, le=4)] = 0.5
-    """Inner over outer channels of a block (bottleneck, dark, edge, csp; basic: of its first convolution)."""
+    """Inner over outer channels of a block (bottleneck, dark, edge, csp, elan; basic: of its first convolution)."""
     groups: Positive = 1
     """Groups of the 3x3 convolutions, reduced to the largest divisor of the channels."""
     stages: tuple[StageSpec, ...] = (StageSpec(width=32, stride=1), StageSpec(width=64), StageSpec(width=128))

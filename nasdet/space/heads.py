@@ -3,9 +3,9 @@ data set decides it; everything else belongs to one kind."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nasdet.space.base import Positive, Probability, Spec, by_kind
 
@@ -69,8 +69,64 @@ class SsdSpec(ClassesSpec):
         return ratios
 
 
-HEAD_SPECS: tuple[type[Spec], ...] = (TaskAlignedSpec, SsdSpec)
+class TowersSpec(ClassesSpec):
+    """Base of the heads of RetinaNet and FCOS: two towers that all levels share, focal loss."""
+
+    width: Positive = 256
+    """Channels of the towers."""
+    depth: Annotated[int, Field(ge=0, le=8)] = 4
+    """3x3 convolutions per tower."""
+    tower_norm: bool = True
+    """Whether the detector's norm follows the towers' convolutions; without, they have a bias."""
+    focal_alpha: Probability = 0.25
+    """Weight of positive entries in the focal loss; the others weigh 1 - alpha."""
+    focal_gamma: Annotated[float, Field(ge=0, le=8)] = 2.0
+    """Exponent of the error in the focal loss; 0: cross-entropy."""
+
+
+class RetinaNetSpec(TowersSpec):
+    """RetinaNet (Lin et al. 2017)."""
+
+    kind: Literal["retinanet"] = "retinanet"
+    tower_norm: bool = False
+    """Whether the detector's norm follows the towers' convolutions; without, they have a bias, as published."""
+    anchor_scale: Annotated[float, Field(ge=0.5, le=16)] = 4.0
+    """Side of a level's smallest anchor in strides."""
+    anchors_per_octave: Annotated[int, Field(ge=1, le=8)] = 3
+    """Sizes of anchors per level, up to below twice the smallest."""
+    anchor_ratios: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 2.0)
+    """Heights over widths of the anchors; each size has all of them."""
+    positive_iou: Probability = 0.5
+    """IoU with a box from which on an anchor learns it; a box's best anchor always does."""
+    negative_iou: Probability = 0.4
+    """IoU with every box below which an anchor is background; between the two it learns nothing."""
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> Self:
+        if not self.anchor_ratios:
+            raise ValueError("anchor_ratios needs at least one value")
+        if self.negative_iou > self.positive_iou:
+            raise ValueError(f"negative_iou {self.negative_iou} must not exceed positive_iou {self.positive_iou}")
+        return self
+
+    @property
+    def anchors(self) -> int:
+        """Anchors per cell."""
+        return self.anchors_per_octave * len(self.anchor_ratios)
+
+
+class FcosSpec(TowersSpec):
+    """FCOS (Tian et al. 2019, 2020)."""
+
+    kind: Literal["fcos"] = "fcos"
+    center_radius: Annotated[float, Field(ge=0, le=16)] = 1.5
+    """Strides around the middle of a box within which points learn it (centre sampling); 0: all points inside."""
+
+
+HEAD_SPECS: tuple[type[Spec], ...] = (TaskAlignedSpec, SsdSpec, RetinaNetSpec, FcosSpec)
 """All kinds of heads."""
 
-HeadSpec = Annotated[TaskAlignedSpec | SsdSpec, Field(discriminator="kind"), by_kind("head", HEAD_SPECS)]
+HeadSpec = Annotated[
+    TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec, Field(discriminator="kind"), by_kind("head", HEAD_SPECS)
+]
 """A head of any kind; without `kind` a task-aligned one."""

@@ -3,9 +3,9 @@ that a choice keeps its meaning when stages are added at the front."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nasdet.space.base import Positive, Spec, by_kind
 
@@ -35,6 +35,15 @@ class PyramidSpec(LevelsSpec):
     """Convolutions (fpn) or blocks (pan) per fusion."""
     extra_levels: Annotated[int, Field(ge=0, le=3)] = 0
     """Further levels by 3x3 stride-2 convolutions on the last one (P6, P7)."""
+    plain: bool = False
+    """fpn only: convolutions with a bias, without norm and activation, as published and in torchvision; the further
+    levels have a ReLU between them."""
+
+    @model_validator(mode="after")
+    def _plain_is_for_fpn(self) -> Self:
+        if self.plain and self.kind != "fpn":
+            raise ValueError(f"plain is for kind fpn, not {self.kind}")
+        return self
 
 
 class DsodNeckSpec(LevelsSpec):
@@ -46,6 +55,18 @@ class DsodNeckSpec(LevelsSpec):
     """Channels of the pooled first scale inside the second (dense prediction only)."""
     halves: tuple[Positive, ...] = (256, 128, 128, 128)
     """Half of the channels of each further level: of each of its two parts (dense), or of the 1x1 (plain)."""
+
+
+class BiFpnSpec(LevelsSpec):
+    """BiFPN of EfficientDet (Tan et al. 2020)."""
+
+    kind: Literal["bifpn"] = "bifpn"
+    width: Positive = 64
+    """Channels of every output level."""
+    repeats: Annotated[int, Field(ge=1, le=12)] = 3
+    """How often the levels are mixed, top-down and bottom-up."""
+    extra_levels: Annotated[int, Field(ge=0, le=3)] = 0
+    """Further levels by max pooling of the last one (P6, P7)."""
 
 
 class ExtraSpec(Spec):
@@ -90,11 +111,11 @@ class ResidualPredictionSpec(LevelsSpec):
     """Whether the first level is put out twice, so that the head predicts boxes of two scales from it."""
 
 
-NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec, DsodNeckSpec, ExtraLevelsSpec, ResidualPredictionSpec)
+NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec, DsodNeckSpec, BiFpnSpec, ExtraLevelsSpec, ResidualPredictionSpec)
 """All kinds of necks."""
 
 NeckSpec = Annotated[
-    PyramidSpec | DsodNeckSpec | ExtraLevelsSpec | ResidualPredictionSpec,
+    PyramidSpec | DsodNeckSpec | BiFpnSpec | ExtraLevelsSpec | ResidualPredictionSpec,
     Field(discriminator="kind"),
     by_kind("neck", NECK_SPECS),
 ]

@@ -20,7 +20,7 @@ from nasdet.models.norm import ACTIVATIONS
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.base import kinds_of
 from nasdet.space.heads import TaskAlignedSpec
-from nasdet.space.necks import PyramidSpec
+from nasdet.space.necks import BiFpnSpec, PyramidSpec
 from nasdet.space.specs import PARTS, DetectorSpec, InputSpec, NormSpec
 
 DETNET = (StageSpec(width=16, stride=1), StageSpec(width=32), StageSpec(width=32, stride=1, dilation=2, depth=2))
@@ -31,7 +31,9 @@ NORMS, ACTS = get_args(NormSpec.model_fields["kind"].annotation), tuple(ACTIVATI
 def _sample() -> list[DetectorSpec]:
     """Every stem with every block and neck; norm, activation, groups, bins, sharing and stages take turns."""
     specs = []
-    for n, (stem, block, neck) in enumerate(itertools.product(STEMS, BLOCKS, kinds_of(PyramidSpec))):
+    for n, (stem, block, neck) in enumerate(
+        itertools.product(STEMS, BLOCKS, (*kinds_of(PyramidSpec), *kinds_of(BiFpnSpec)))
+    ):
         backbone = StagedSpec(
             stem=stem, stem_width=16, block=block, groups=(1, 4)[n % 2], stages=(DETNET, PLAIN)[n // 2 % 2]
         )
@@ -39,13 +41,7 @@ def _sample() -> list[DetectorSpec]:
             DetectorSpec(
                 input=InputSpec(height=64, width=96, channels=(3, 1, 5)[n % 3]),
                 backbone=backbone,
-                neck=PyramidSpec(
-                    kind=neck,
-                    levels=((-2, -1), (-3, -1), (-1,))[n % 3],
-                    width=24,
-                    depth=n % 3,
-                    extra_levels=n % 2,
-                ),
+                neck=_neck(neck, levels=((-2, -1), (-3, -1), (-1,))[n % 3], depth=n % 3, extra_levels=n % 2),
                 head=TaskAlignedSpec(
                     classes=(4, 1)[n % 2], width=24, depth=n % 3, shared=n % 2 == 0, bins=(8, 1, 2)[n % 3]
                 ),
@@ -54,6 +50,13 @@ def _sample() -> list[DetectorSpec]:
             )
         )
     return specs
+
+
+def _neck(kind: str, depth: int, **fields: object) -> PyramidSpec | BiFpnSpec:
+    """A narrow neck whose levels are equally wide."""
+    if kind == "bifpn":
+        return BiFpnSpec(width=24, repeats=depth + 1, **fields)
+    return PyramidSpec(kind=kind, width=24, depth=depth, **fields)
 
 
 def _name(spec: DetectorSpec) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nasdet.models.boxes import EPS, iou
-from nasdet.models.heads.base import IGNORE, PADDING, Targets
+from nasdet.models.heads.base import IGNORE, Targets, at_least_one
 
 
 class Assignment(NamedTuple):
@@ -50,8 +50,8 @@ class TaskAlignedAssigner:
             points: (A, 2) xy pixels.
             targets: ground truth; M may be 0.
         """
-        truth, labels = _at_least_one(targets, boxes.dtype)
-        inside = _inside(points, truth)  # (B, M, A)
+        truth, labels = at_least_one(targets, boxes.dtype)
+        inside = inside_boxes(points, truth)  # (B, M, A)
         wanted = labels >= 0
         candidates = _with_nearest(inside, points, truth) & wanted[..., None]
         overlap = iou(truth[:, :, None], boxes[:, None])  # (B, M, A)
@@ -77,15 +77,7 @@ class TaskAlignedAssigner:
         return torch.zeros_like(candidates).scatter_(-1, best, True) & candidates
 
 
-def _at_least_one(targets: Targets, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Boxes in `dtype` and labels, with one padding box where the whole batch has none (M = 0)."""
-    boxes, labels = targets.boxes.to(dtype), targets.labels
-    if boxes.shape[1] == 0:
-        return boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
-    return boxes, labels
-
-
-def _inside(points: Tensor, truth: Tensor) -> Tensor:
+def inside_boxes(points: Tensor, truth: Tensor) -> Tensor:
     """Whether each point lies inside each box: (B, M, A)."""
     x, y = points.unbind(-1)
     left, top, right, bottom = truth[..., None].unbind(2)

@@ -83,3 +83,11 @@ def exact(device: torch.device) -> AbstractContextManager[object]:
 def at_least_float(x: Tensor) -> Tensor:
     """At least float32."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def at_least_one(targets: Targets, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Boxes in `dtype` and labels, with one padding box where the whole batch has none (M = 0)."""
+    boxes, labels = targets.boxes.to(dtype), targets.labels
+    if boxes.shape[1] == 0:
+        return boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
+    return boxes, labels

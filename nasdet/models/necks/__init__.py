@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nasdet.models.layers import FeatureModule, Layers
+from nasdet.models.necks.bifpn import BiFPN
 from nasdet.models.necks.dsod import DsodDense, DsodPlain
 from nasdet.models.necks.extra_levels import ExtraLevels, ResidualPrediction
 from nasdet.models.necks.pyramid import FPN, PAN, Laterals
@@ -20,6 +21,7 @@ NECKS: dict[str, Neck] = {
     "dsod_plain": DsodPlain,
     "ssd": ExtraLevels,
     "pelee": ResidualPrediction,
+    "bifpn": BiFPN,
 }
 """Kind -> function (channels, strides, specification of that kind, layers) -> module."""
 

@@ -18,20 +18,24 @@ from nasdet.space.necks import PyramidSpec
 
 
 class Laterals(FeatureModule):
-    """1x1 convolutions to equal width, and further levels by 3x3/2 convolutions on the last one."""
+    """1x1 convolutions to equal width, and further levels by 3x3/2 convolutions on the last one.
+
+    Plain ones have a bias, neither norm nor activation, and a ReLU before every further level but the first.
+    """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: PyramidSpec, layers: Layers) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(layers.conv(c, spec.width, 1) for c in channels)
-        self.extra = nn.ModuleList(layers.conv(spec.width, spec.width, 3, 2) for _ in range(spec.extra_levels))
+        self.laterals = nn.ModuleList(_conv(c, spec.width, 1, 1, spec, layers) for c in channels)
+        self.extra = nn.ModuleList(_conv(spec.width, spec.width, 3, 2, spec, layers) for _ in range(spec.extra_levels))
+        self.plain = spec.plain
         self.strides = (*strides, *(strides[-1] * 2 ** (i + 1) for i in range(spec.extra_levels)))
         self.channels = (spec.width,) * len(self.strides)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Backbone levels -> levels of `width` channels at `strides`."""
         levels = self.fuse([lateral(x) for lateral, x in zip(self.laterals, features, strict=True)])
-        for extra in self.extra:
-            levels.append(extra(levels[-1]))
+        for number, extra in enumerate(self.extra):
+            levels.append(extra(levels[-1].relu() if self.plain and number else levels[-1]))
         return levels
 
     def fuse(self, levels: list[Tensor]) -> list[Tensor]:
@@ -45,7 +49,8 @@ class FPN(Laterals):
     def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: PyramidSpec, layers: Layers) -> None:
         super().__init__(channels, strides, spec, layers)
         self.smooth = nn.ModuleList(
-            nn.Sequential(*(layers.conv(spec.width, spec.width, 3) for _ in range(spec.depth))) for _ in channels
+            nn.Sequential(*(_conv(spec.width, spec.width, 3, 1, spec, layers) for _ in range(spec.depth)))
+            for _ in channels
         )
 
     def fuse(self, levels: list[Tensor]) -> list[Tensor]:
@@ -79,6 +84,12 @@ class PAN(Laterals):
 def enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
     """Repeat the pixels of `coarse` to the size of `fine`."""
     return coarse if coarse.shape[-2:] == fine.shape[-2:] else F.interpolate(coarse, fine.shape[-2:], mode="nearest")
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, spec: PyramidSpec, layers: Layers) -> nn.Module:
+    if spec.plain:
+        return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
+    return layers.conv(inputs, outputs, kernel, stride)
 
 
 def _fusion(spec: PyramidSpec, layers: Layers) -> nn.Module:

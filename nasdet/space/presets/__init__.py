@@ -3,6 +3,7 @@ published figures beside it; nothing about it is code of its own, so that it can
 
 from __future__ import annotations
 
+from nasdet.space.presets.dense import SYSTEMS as DENSE
 from nasdet.space.presets.dsod import SYSTEMS as DSOD
 from nasdet.space.presets.pelee import SYSTEMS as PELEE
 from nasdet.space.presets.scratchdet import SYSTEMS as SCRATCHDET
@@ -16,6 +17,7 @@ _ALL = (
     *SSD,
     *PELEE,
     *SCRATCHDET,
+    *DENSE,
 )
 
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}

@@ -1,0 +1,79 @@
+"""RetinaNet (Lin et al. 2017): anchors on every level, focal loss over all of them.
+
+One decision: losses are torchvision's (each image divided by its own positives, then the mean over images, which needs
+no sum over workers), computed over the whole batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder
+
+from nasdet.models.heads.anchors import BETWEEN, cell_anchors, match_anchors, place_anchors
+from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
+from nasdet.models.heads.branch import Branch, level_sizes, prior_bias
+from nasdet.models.heads.focal import focal_loss
+from nasdet.models.layers import Layers
+from nasdet.space.heads import RetinaNetSpec
+
+
+class RetinaNetHead(HeadModule):
+    """Two towers that all levels share, `spec.anchors` anchors per cell, one sigmoid per class."""
+
+    cells: Tensor
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: RetinaNetSpec, layers: Layers) -> None:
+        super().__init__()
+        self.spec, self.strides, self.coder = spec, tuple(strides), BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.cls = Branch(channels, spec.anchors, spec.classes, spec, layers)
+        self.box = Branch(channels, spec.anchors, 4, spec, layers)
+        cells = cell_anchors(strides, spec.anchor_scale, spec.anchors_per_octave, spec.anchor_ratios)
+        self.register_buffer("cells", cells, persistent=False)
+
+    def init_weights(self) -> None:
+        """Scores start at 1%, boxes at their anchors."""
+        self.cls.start(prior_bias(self.spec.classes))
+        self.box.start([0.0] * 4)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Levels -> logits (B, A, K), shifts of the anchors (B, A, 4), anchors (A, 4) xyxy pixels."""
+        anchors = place_anchors(level_sizes(features), self.strides, self.cells)
+        return at_least_float(self.cls(features)), at_least_float(self.box(features)), anchors
+
+    def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
+        """Every anchor of every level, shifted."""
+        logits, shifts, anchors = self(features)
+        with exact(logits.device):
+            boxes = self.coder.decode_single(shifts.flatten(0, 1), anchors.expand_as(shifts).flatten(0, 1))
+            return Candidates(boxes.view_as(shifts), logits.sigmoid())
+
+    def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Scalars "loss", its parts "cls" (focal) and "box" (L1 of the shifts), and of anchors per image "positives"
+        and "negatives"."""
+        logits, shifts, anchors = self(features)
+        with exact(logits.device):
+            return self.dense_loss(logits, shifts, anchors, targets)
+
+    def dense_loss(self, logits: Tensor, shifts: Tensor, anchors: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """`loss` from what `forward` gives, without autocast."""
+        boxes, labels = at_least_one(targets, logits.dtype)
+        with torch.no_grad():
+            limits = self.spec.positive_iou, self.spec.negative_iou
+            pairs = zip(boxes, labels, strict=True)  # image by image: overlaps of the whole batch would not fit
+            matched = torch.stack([match_anchors(anchors, *own, *limits) for own in pairs])  # (B, A)
+            image, place = (matched >= 0).nonzero(as_tuple=True)
+            box, counted = matched[image, place], matched != BETWEEN
+            count = torch.bincount(image, minlength=len(boxes))
+            share = 1 / count.clamp(min=1).to(logits.dtype) / len(boxes)  # (B,)
+            wanted = self.coder.encode_single(boxes[image, box], anchors[place])
+        focal = focal_loss(
+            logits, image, place, labels[image, box], counted, alpha=self.spec.focal_alpha, gamma=self.spec.focal_gamma
+        )
+        distance = (shifts[image, place] - wanted).abs().sum(-1)
+        parts = {"cls": (focal * share).sum(), "box": (distance * share[image]).sum()}
+        positives = count.sum() / len(boxes)
+        counts = {"positives": positives, "negatives": counted.sum() / len(boxes) - positives}
+        return {"loss": parts["cls"] + parts["box"], **{k: v.detach() for k, v in parts.items()}, **counts}
