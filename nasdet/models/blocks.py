@@ -33,7 +33,8 @@ def residual_stage(block: type[nn.Module], grouped: Callable[[int, int, int], tu
     """
 
     def build(inputs: int, stage: StageSpec, spec: StagedSpec, layers: Layers) -> nn.Module:
-        inner = make_divisible(stage.width * spec.bottleneck_ratio)
+        ratio = stage.bottleneck_ratio or spec.bottleneck_ratio
+        inner = make_divisible(stage.width * ratio)
         blocks = nn.Sequential()
         for index in range(stage.depth):
             stride = stage.stride if index == 0 else 1
@@ -43,13 +44,15 @@ def residual_stage(block: type[nn.Module], grouped: Callable[[int, int, int], tu
                 stage.width,
                 stride=stride,
                 dilation=(stage.dilation, stage.dilation),
-                bottle_ratio=spec.bottleneck_ratio,
+                bottle_ratio=ratio,
                 group_size=inner // groups if groups > 1 else None,
                 downsample="conv1x1",
                 layers=layers.timm(),
             )
             if index == 0 and stride == 1 and stage.dilation > 1:
                 made.shortcut = layers.conv(inputs, stage.width, 1, apply_act=False)
+            if spec.stride_in == "1x1" and isinstance(made, byobnet.BottleneckBlock):
+                made.conv1_1x1.conv.stride, made.conv2_kxk.conv.stride = (stride, stride), (1, 1)
             made.drop_path = DropPath(0.0)
             blocks.append(made)
             inputs = stage.width
@@ -67,7 +70,7 @@ def csp_stage(inputs: int, stage: StageSpec, spec: StagedSpec, layers: Layers) -
         depth=stage.depth,
         stride=stage.stride,
         dilation=stage.dilation,
-        bottleneck_ratio=spec.bottleneck_ratio,
+        bottleneck_ratio=stage.bottleneck_ratio or spec.bottleneck_ratio,
         groups=spec.groups,
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from nasdet.space.base import Positive, Spec, by_kind
+from nasdet.space.timm_backbones import TimmSpec
 
 STEM_STRIDES = {"conv3x3": 2, "deep3x3": 4, "conv7x7_pool": 4, "root": 2}
 """Stride of each stem of a staged backbone."""
@@ -26,6 +27,8 @@ class StageSpec(Spec):
     """Stride of the first block."""
     dilation: Annotated[int, Field(ge=1, le=8)] = 1
     """Dilation of the 3x3 convolutions; 2 with stride 1 is a DetNet stage."""
+    bottleneck_ratio: Annotated[float, Field(gt=0, le=4)] | None = None
+    """Inner over outer channels of this stage's blocks; null: that of the backbone."""
 
 
 class StagedSpec(Spec):
@@ -42,6 +45,9 @@ class StagedSpec(Spec):
     blocks; elan: dark blocks in a chain of which every one's output is kept (YOLOv7, YOLOv8)."""
     bottleneck_ratio: Annotated[float, Field(gt=0, le=4)] = 0.5
     """Inner over outer channels of a block (bottleneck, dark, edge, csp, elan; basic: of its first convolution)."""
+    stride_in: Literal["3x3", "1x1"] = "3x3"
+    """Which convolution of a bottleneck block has the stride: the 3x3 (PyTorch's ResNet) or the first 1x1 (Caffe's, as
+    He et al. published it: fewer multiply-adds, drops three quarters of the input)."""
     groups: Positive = 1
     """Groups of the 3x3 convolutions, reduced to the largest divisor of the channels."""
     stages: tuple[StageSpec, ...] = (StageSpec(width=32, stride=1), StageSpec(width=64), StageSpec(width=128))
@@ -139,10 +145,12 @@ class PeleeSpec(Spec):
         return tuple(4 * 2**i for i in range(len(self.depths)))
 
 
-BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec, VggSpec, PeleeSpec)
+BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec, VggSpec, PeleeSpec, TimmSpec)
 """All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
 
 BackboneSpec = Annotated[
-    StagedSpec | DsodSpec | VggSpec | PeleeSpec, Field(discriminator="kind"), by_kind("backbone", BACKBONE_SPECS)
+    StagedSpec | DsodSpec | VggSpec | PeleeSpec | TimmSpec,
+    Field(discriminator="kind"),
+    by_kind("backbone", BACKBONE_SPECS),
 ]
 """A backbone of any kind; without `kind` a staged one."""

@@ -9,6 +9,7 @@ from typing import Any
 from nasdet.models.backbones.dsod import DsodBackbone
 from nasdet.models.backbones.pelee import PeleeNet
 from nasdet.models.backbones.staged import StagedBackbone
+from nasdet.models.backbones.timm_net import TimmBackbone
 from nasdet.models.backbones.vgg import VggBackbone
 from nasdet.models.layers import FeatureModule, Layers
 
@@ -18,6 +19,7 @@ BACKBONES: dict[str, Backbone] = {
     "dsod": DsodBackbone,
     "vgg": VggBackbone,
     "pelee": PeleeNet,
+    "timm": TimmBackbone,
 }
 """Kind -> function (specification of that kind, image channels, wanted levels, layers) -> module.
 
