@@ -33,6 +33,21 @@ def test_tiny_variant_trains_and_detects(name: str) -> None:
         assert ((found.scores > 0) & (found.scores <= 1)).all() and (found.labels < 3).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("ssd300_vgg16", [38, 19, 10, 5, 3, 1]),
+        ("pelee304", [19, 19, 10, 5, 3, 1]),
+        ("scratchdet_root_resnet34", [38, 19, 10, 5, 3, 3]),
+    ],
+)
+def test_published_levels(name: str, cells: list[int]) -> None:
+    spec = SYSTEMS[name].spec
+    with torch.device("meta"):
+        levels = build_detector(spec).eval().features(torch.empty(1, 3, spec.input.height, spec.input.width))
+    assert [x.shape[-1] for x in levels] == cells
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_published_sizes(name: str) -> None:
     system = SYSTEMS[name]

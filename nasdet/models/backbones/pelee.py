@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nasdet.models.layers import FeatureModule, Layers
+from nasdet.models.recompute import run
 from nasdet.space.backbones import PeleeSpec
 
 
@@ -64,7 +65,7 @@ class PeleeNet(FeatureModule):
         """Images (B, C, H, W), normalised -> wanted levels, each (B, channels, ceil(H / stride), ceil(W / stride))."""
         x, outputs = self.stem(images), []
         for number, block in enumerate(self.blocks):
-            x = block(x if number == 0 else self.pool(x))
+            x = run(block, x if number == 0 else self.pool(x))
             if number in self.wanted:
                 outputs.append(x)
         return outputs

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nasdet.models.layers import FeatureModule, Layers
+from nasdet.models.recompute import run
 from nasdet.space.backbones import VggSpec
 
 
@@ -37,7 +38,7 @@ class VggBackbone(FeatureModule):
         """Images (B, C, H, W), normalised -> wanted levels, each (B, channels, ceil(H / stride), ceil(W / stride))."""
         x, outputs = images, []
         for number, block in enumerate(self.blocks):
-            x = block(x)
+            x = run(block, x)
             if number in self.wanted:
                 outputs.append(x)
         return outputs

@@ -83,17 +83,19 @@ def match_default_boxes(defaults: Tensor, targets: Targets, match_iou: float) ->
     learns the one it overlaps most.
     """
     boxes, labels = targets.boxes.to(defaults.dtype), targets.labels
-    wanted = (labels >= 0)[..., None]
-    overlap = torch.where(wanted, iou(boxes[:, :, None], defaults), -1.0)  # (B, M, A)
-    best = torch.zeros_like(overlap, dtype=torch.bool).scatter_(-1, overlap.argmax(-1, keepdim=True), wanted)
-    forced = best.any(1)
-    box = torch.where(best, 2 + overlap, overlap).argmax(1)  # overlaps are at most 1
-    positive = forced | (overlap.amax(1) >= match_iou)
+    wanted = labels >= 0
+    overlap = iou(boxes[:, :, None], defaults).masked_fill_(~wanted[..., None], -1.0)  # (B, M, A)
+    bonus = 2.0 * wanted[..., None].to(overlap.dtype)  # more than any overlap
+    overlap.scatter_add_(-1, overlap.argmax(-1, keepdim=True), bonus)
+    best, box = overlap.max(1)
+    positive = best >= match_iou
     return Match(positive, box, ~positive & ~_ignored(defaults, boxes, labels == IGNORE))
 
 
 def _ignored(defaults: Tensor, boxes: Tensor, region: Tensor) -> Tensor:
     """Whether a region to ignore, (B, M) of `boxes`, holds most of a default box: (B, A)."""
+    some = region.any(0)  # most batches have none
+    boxes, region = boxes[:, some], region[:, some]
     low = torch.maximum(boxes[:, :, None, :2], defaults[:, :2])
     high = torch.minimum(boxes[:, :, None, 2:], defaults[:, 2:])
     share = (high - low).clamp(min=0).prod(-1) / (area(defaults) + EPS)

@@ -10,6 +10,7 @@ from torchvision.models.detection import ssd300_vgg16
 from nasdet.models import build_detector, count_costs
 from nasdet.models.backbones.vgg import VggBackbone
 from nasdet.models.layers import Layers
+from nasdet.models.recompute import set_recompute
 from nasdet.space.backbones import VggSpec
 from nasdet.space.presets import SYSTEMS
 from nasdet.space.specs import DetectorSpec, NormSpec
@@ -45,6 +46,25 @@ def test_ssd300_is_torchvisions() -> None:
     assert shapes[0] == shapes[1]
     assert count_costs(spec).params == sum(p.numel() for p in theirs.parameters())
     assert _convolutions(theirs.backbone) == _convolutions(ours.backbone) + _convolutions(ours.neck)
+
+
+def test_ssd300_of_voc_has_the_size_of_the_caffe_model() -> None:
+    """26.3M with 20 classes, as DSOD's paper compares it (Shen et al. 2017, table 4)."""
+    spec = SYSTEMS["ssd300_vgg16"].spec
+    voc = spec.model_copy(update={"head": spec.head.model_copy(update={"classes": 20})})
+    assert count_costs(voc).params == pytest.approx(26.3e6, rel=0.001)
+
+
+def test_recomputation_gives_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    backbone, images = VggBackbone(SMALL, 3, (-2, -1), _layers("bn")), torch.randn(2, 3, 48, 48)
+    found = []
+    for on in (False, True):
+        set_recompute(backbone, on)
+        backbone.zero_grad()
+        sum(x.square().mean() for x in backbone(images)).backward()
+        found.append([p.grad.clone() for p in backbone.parameters()])
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*found, strict=True))
 
 
 def _levels(theirs: nn.Module, ours: nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
