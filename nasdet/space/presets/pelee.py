@@ -20,7 +20,7 @@ SYSTEMS = (
             norm=NormSpec(kind="bn"),
         ),
         recipe="dsod",
-        source="Wang et al. 2018 (Pelee), table 6; authors' train_voc.py and feature_extractor.py",
+        source="Wang et al. 2018 (Pelee); authors' train_voc.py and feature_extractor.py",
         init="PeleeNet of ImageNet",
         tiny={
             "input": {"height": 96, "width": 96},

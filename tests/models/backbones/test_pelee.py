@@ -24,7 +24,7 @@ def test_levels(size: int, cells: tuple[int, ...]) -> None:
 
 
 def test_size_is_the_published_one() -> None:
-    """2.80M with the classifier of 1000 classes (Wang et al. 2018, table 4)."""
+    """2.80M with the classifier of 1000 classes (Wang et al. 2018)."""
     with torch.device("meta"):
         backbone = PeleeNet(PeleeSpec(), 3, (-1,), LAYERS)
     assert count_params(backbone) + 704 * 1000 == pytest.approx(2.8e6, rel=0.01)

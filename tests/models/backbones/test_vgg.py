@@ -49,7 +49,7 @@ def test_ssd300_is_torchvisions() -> None:
 
 
 def test_ssd300_of_voc_has_the_size_of_the_caffe_model() -> None:
-    """26.3M with 20 classes, as DSOD's paper compares it (Shen et al. 2017, table 4)."""
+    """26.3M with 20 classes, as the literature gives for the Caffe model."""
     spec = SYSTEMS["ssd300_vgg16"].spec
     voc = spec.model_copy(update={"head": spec.head.model_copy(update={"classes": 20})})
     assert count_costs(voc).params == pytest.approx(26.3e6, rel=0.001)
