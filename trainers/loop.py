@@ -16,6 +16,7 @@ from nasdet.errors import TrialFailure
 from nasdet.models import Targets
 from nasdet.models.sync_bn import set_statistics
 from nasdet.space.rules import statistic_problem
+from nasdet.trainers.memory import set_training_memory
 from nasdet.trainers.precision import autocast
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.schedule import lr_factor, scaled_lr
@@ -30,10 +31,12 @@ Losses = dict[str, Tensor]
 
 def parallel(training: Training, ranks: Ranks) -> nn.Module:
     """The detector as every worker trains it: itself alone, or in DistributedDataParallel, with the batch statistics
-    that the recipe asks for."""
+    that the recipe asks for, and with recomputation where it is needed."""
     if reason := statistic_problem(training.spec, training.recipe, ranks.world):
         raise TrialFailure(reason)
-    set_statistics(training.detector, training.recipe.images_per_statistic, batch=batch_per_rank(training, ranks))
+    images = batch_per_rank(training, ranks)
+    set_statistics(training.detector, training.recipe.images_per_statistic, batch=images)
+    set_training_memory(training, ranks, images)
     if ranks.world == 1:
         return training.detector
     devices = [training.device.index] if training.device.type == "cuda" else None
@@ -72,7 +75,7 @@ def train_epoch(
 
     Returns:
         Means over the epoch: `loss` and its parts, `positives` and `negatives` (assigned points per image) with their
-        `positive_ratio`, as MegDet reports it, `grad_norm`, `lr`.
+        `positive_ratio`, as MegDet reports it, `grad_norm`, `lr`; `recompute` 1 where activations are recomputed.
 
     Raises:
         TrialFailure: the loss is not finite, or a worker could not make its batch; on all workers alike.
@@ -109,6 +112,8 @@ def train_epoch(
         raise TrialFailure(_divergence(training, steps - 1))
     if "negatives" in means:
         means["positive_ratio"] = means["positives"] / max(means["negatives"], 1e-9)
+    if training.recompute:
+        means["recompute"] = 1.0
     return {**means, "lr": training.optimizer.param_groups[0]["lr"]}
 
 

@@ -34,6 +34,8 @@ class Training:
     average: ModelEmaV3 | None
     epoch: int = 0
     step: int = 0
+    recompute: bool | None = None
+    """Whether activations are computed again for the gradient; None: not decided yet (`trainers.memory`)."""
 
     @classmethod
     def start(

@@ -136,7 +136,10 @@ class _Board:
         if reply.kind != "epoch":
             return
         values, total = reply.values, int(reply.values["epochs"])
+        is_first = self._bar is None
         bar = self._bar = self._bar or self._begin(terminal, total)
+        if is_first and values.get("recompute"):
+            bar.console.print("activations are computed again for the gradient: a step takes longer and less memory")
         bar.update(bar.task_ids[0], completed=reply.epoch, total=total, description=f"loss {values['loss']:.3f}")
         if "ap" in values:
             figures = f"AP {values['ap']:.4f}  AP50 {values['ap50']:.4f}"

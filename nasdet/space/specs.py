@@ -155,6 +155,9 @@ class Recipe(Spec):
     splits it, more joins neighbouring workers; 0: one worker's (bn) or all workers' (syncbn)."""
     init: Annotated[str, Field(min_length=1)] = "random"
     """random; or where weights are loaded from before the training: a checkpoint file, a bundle, or timm:NAME."""
+    recompute: Literal["auto", "off", "on"] = "auto"
+    """Whether the backbone computes activations again for the gradient instead of keeping them; auto: where a step
+    would not fit into the memory that is free."""
     weight_init: Literal["auto", "kaiming", "xavier", "trunc_normal"] = "auto"
     """How convolutions and linear layers start; auto: each part's own way, else He et al."""
     ema: Annotated[float, Field(ge=0)] = 1.0
