@@ -3,9 +3,9 @@ that a choice keeps its meaning when stages are added at the front."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from nasdet.space.base import Positive, Spec, by_kind
 
@@ -36,14 +36,8 @@ class PyramidSpec(LevelsSpec):
     extra_levels: Annotated[int, Field(ge=0, le=3)] = 0
     """Further levels by 3x3 stride-2 convolutions on the last one (P6, P7)."""
     plain: bool = False
-    """fpn only: convolutions with a bias, without norm and activation, as published and in torchvision; the further
-    levels have a ReLU between them."""
-
-    @model_validator(mode="after")
-    def _plain_is_for_fpn(self) -> Self:
-        if self.plain and self.kind != "fpn":
-            raise ValueError(f"plain is for kind fpn, not {self.kind}")
-        return self
+    """Convolutions have a bias, neither norm nor activation, as published for fpn and in torchvision; the further
+    levels have a ReLU between them. The blocks of a pan are as ever."""
 
 
 class DsodNeckSpec(LevelsSpec):

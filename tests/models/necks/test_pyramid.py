@@ -6,12 +6,12 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from pydantic import ValidationError
+from torch import nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from nasdet.models.layers import Layers
-from nasdet.models.necks.pyramid import FPN
+from nasdet.models.necks.pyramid import FPN, PAN, Laterals
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import DetectorSpec
 
@@ -32,7 +32,11 @@ def test_plain_fpn_equals_torchvision() -> None:
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("kind", ["pan", "none"])
-def test_plain_is_for_fpn_alone(kind: str) -> None:
-    with pytest.raises(ValidationError, match="plain is for kind fpn"):
-        PyramidSpec(kind=kind, plain=True)
+@pytest.mark.parametrize(("kind", "module"), [("none", Laterals), ("fpn", FPN), ("pan", PAN)])
+def test_plain_convolutions_have_a_bias_and_no_norm(kind: str, module: type[Laterals]) -> None:
+    spec = PyramidSpec(kind=kind, width=8, extra_levels=2, plain=True)
+    neck = module((8, 16), (8, 16), spec, Layers.of(DetectorSpec()))
+    assert all(type(layer) is nn.Conv2d and layer.bias is not None for layer in (*neck.laterals, *neck.extra))
+    levels = neck([torch.randn(1, 8, 16, 16), torch.randn(1, 16, 8, 8)])
+    sum(x.sum() for x in levels).backward()
+    assert [x.shape[-1] for x in levels] == [16, 8, 4, 2] and all(p.grad is not None for p in neck.parameters())
