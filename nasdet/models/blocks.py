@@ -119,7 +119,7 @@ class Elan(nn.Module):
     def __init__(self, inputs: int, stage: StageSpec, spec: StagedSpec, layers: Layers) -> None:
         super().__init__()
         half = max(1, stage.width // 2)
-        ratio = max(spec.bottleneck_ratio, min(1.0, 8 / half))
+        ratio = max(stage.bottleneck_ratio or spec.bottleneck_ratio, min(1.0, 8 / half))
         groups = largest_groups(spec.groups, half, round(half * ratio))
         shrinks = stage.stride > 1
         self.down = layers.conv(inputs, stage.width, 3, stage.stride) if shrinks else nn.Identity()

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a specification, without allocating the network.
 
-One decision: the network is built and run on the meta device and counted by hooks on its convolutions and linear
-layers, which are all its multiply-adds of weight; norms, activations and decoding are not counted (as in the papers).
+One decision: the network is built and run on the meta device and counted by hooks on its convolutions, linear layers
+and attentions, which are all its multiply-adds; norms, activations and decoding are not counted (as in the papers).
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import dataclasses
 from collections.abc import Callable
 
 import torch
+from timm.layers import Attention
 from torch import Tensor, nn
 
 from nasdet.models.detector import build_detector
 from nasdet.space.presets import Counts
 from nasdet.space.specs import DetectorSpec
+
+COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, Attention)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Costs:
     params: int
     """Trainable parameters."""
     macs: int
-    """Multiply-adds of convolutions and linear layers."""
+    """Multiply-adds of convolutions, linear layers and attention."""
 
     @property
     def params_m(self) -> float:
@@ -49,8 +52,8 @@ def published_count(spec: DetectorSpec, counts: Counts) -> int:
     """Number of parameters as the source of a preset counts them (`space.presets.Counts`)."""
     with torch.device("meta"):
         detector = build_detector(spec)
-    if counts == "backbone":
-        return count_params(detector.backbone)
+    if counts in ("backbone", "trunk"):
+        return count_params(detector.backbone if counts == "backbone" else detector.backbone.get_submodule("trunk"))
     statistics = (b for name, b in detector.named_buffers() if name.endswith(("running_mean", "running_var")))
     return count_params(detector) + (sum(b.numel() for b in statistics) if counts == "with_statistics" else 0)
 
@@ -61,15 +64,14 @@ def count_params(module: nn.Module) -> int:
 
 
 def count_macs(module: nn.Module, run: Callable[[], object]) -> int:
-    """Multiply-adds of the convolutions and linear layers of `module` while `run()` runs it."""
+    """Multiply-adds of the convolutions, linear layers and attentions of `module` while `run()` runs it."""
     total = 0
 
-    def add(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        weight: Tensor = layer.weight  # type: ignore[assignment]
-        total += output.numel() * weight[0].numel()
+        total += _layer_macs(layer, inputs[0], output)
 
-    layers = [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers = [m for m in module.modules() if isinstance(m, COUNTED)]
     handles = [layer.register_forward_hook(add) for layer in layers]
     try:
         with torch.no_grad():
@@ -78,3 +80,10 @@ def count_macs(module: nn.Module, run: Callable[[], object]) -> int:
         for handle in handles:
             handle.remove()
     return total
+
+
+def _layer_macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
+    if isinstance(layer, Attention):  # tokens with tokens twice; its linear layers are counted apart
+        return int(2 * x.shape[0] * x.shape[1] ** 2 * layer.attn_dim)
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return (x if isinstance(layer, nn.ConvTranspose2d) else output).numel() * weight[0].numel()

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from nasdet.space.base import Positive, Spec, by_kind
-from nasdet.space.timm_backbones import TimmSpec
+from nasdet.space.timm_backbones import TimmSpec, VitSpec
 
 STEM_STRIDES = {"conv3x3": 2, "deep3x3": 4, "conv7x7_pool": 4, "root": 2}
 """Stride of each stem of a staged backbone."""
@@ -145,11 +145,11 @@ class PeleeSpec(Spec):
         return tuple(4 * 2**i for i in range(len(self.depths)))
 
 
-BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec, VggSpec, PeleeSpec, TimmSpec)
+BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec, VggSpec, PeleeSpec, TimmSpec, VitSpec)
 """All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
 
 BackboneSpec = Annotated[
-    StagedSpec | DsodSpec | VggSpec | PeleeSpec | TimmSpec,
+    StagedSpec | DsodSpec | VggSpec | PeleeSpec | TimmSpec | VitSpec,
     Field(discriminator="kind"),
     by_kind("backbone", BACKBONE_SPECS),
 ]

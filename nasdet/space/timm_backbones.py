@@ -1,14 +1,15 @@
-"""Backbones that timm provides: any of its networks by name. One decision: levels are published by the specification as
-strides 4 to 32 without asking timm, and a network that lacks a wanted one is an error of the build."""
+"""Backbones that timm provides: any of its networks by name, and plain vision transformers of its blocks. One decision:
+levels are published by the specification without asking timm, as strides 4 to 32; a network that lacks a wanted one is
+an error of the build."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
-from nasdet.space.base import Spec
+from nasdet.space.base import Positive, Spec
 
 
 class TimmSpec(Spec):
@@ -31,3 +32,43 @@ class TimmSpec(Spec):
     def strides(self) -> tuple[int, ...]:
         """Pixels per cell of the four levels."""
         return tuple(min(stride, self.output_stride) for stride in (4, 8, 16, 32))
+
+
+class VitSpec(Spec):
+    """A plain vision transformer with four maps for detection (Li et al. 2021, Benchmarking Detection Transfer Learning
+    with Vision Transformers). It has no class token and no norm after the last block."""
+
+    kind: Literal["vit"] = "vit"
+    embed_dim: Positive = 768
+    """Channels of a token and of every level: 192 (Ti), 384 (S), 768 (B), 1024 (L)."""
+    depth: Positive = 12
+    """Number of blocks."""
+    heads: Positive = 12
+    """Attention heads; they divide `embed_dim`."""
+    mlp_ratio: Annotated[float, Field(gt=0, le=16)] = 4.0
+    """Inner over outer channels of the perceptron of a block."""
+    patch: Literal[8, 16, 32] = 16
+    """Side of a patch in pixels; the levels have a quarter, half, once and twice this stride."""
+    window: Annotated[int, Field(ge=0)] = 14
+    """Side in patches of the windows that attention stays in, except in the global blocks; 0: all blocks are global."""
+    global_blocks: Annotated[int, Field(ge=0)] = 4
+    """Blocks that attend to the whole image: the last one of each of so many equal parts of the depth."""
+    position: Literal["absolute", "relative", "both", "none"] = "absolute"
+    """absolute: an embedding per patch; relative: a bias per offset, head and block in attention."""
+    grid: Positive = 14
+    """Side in patches of the images whose positions are learnt; those of other sizes are interpolated."""
+    taps: Literal["spread", "last"] = "spread"
+    """Where the levels are taken: after each quarter of the blocks, or all after the last (ViTDet)."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.embed_dim % self.heads:
+            raise ValueError(f"heads {self.heads} must divide embed_dim {self.embed_dim}")
+        if self.global_blocks > self.depth:
+            raise ValueError(f"global_blocks {self.global_blocks} is more than depth {self.depth}")
+        return self
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels per cell of the four levels."""
+        return self.patch // 4, self.patch // 2, self.patch, self.patch * 2

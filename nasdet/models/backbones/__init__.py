@@ -11,6 +11,7 @@ from nasdet.models.backbones.pelee import PeleeNet
 from nasdet.models.backbones.staged import StagedBackbone
 from nasdet.models.backbones.timm_net import TimmBackbone
 from nasdet.models.backbones.vgg import VggBackbone
+from nasdet.models.backbones.vit import VitBackbone
 from nasdet.models.layers import FeatureModule, Layers
 
 Backbone = Callable[[Any, int, Sequence[int], Layers], FeatureModule]
@@ -20,6 +21,7 @@ BACKBONES: dict[str, Backbone] = {
     "vgg": VggBackbone,
     "pelee": PeleeNet,
     "timm": TimmBackbone,
+    "vit": VitBackbone,
 }
 """Kind -> function (specification of that kind, image channels, wanted levels, layers) -> module.
 

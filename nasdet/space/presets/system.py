@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from nasdet.space.specs import DetectorSpec
 
-Counts = Literal["trainable", "with_statistics", "backbone"]
+Counts = Literal["trainable", "with_statistics", "backbone", "trunk"]
 """What a published number of parameters counts: trainable: of the whole detector, as torch does; with_statistics:
-and the running means and variances of batch norms (bytes of a Caffe model / 4); backbone: of the backbone alone."""
+and the running means and variances of batch norms (bytes of a Caffe model / 4); backbone: of the backbone alone;
+trunk: of a vision transformer without the maps made of it."""
 
 
 @dataclasses.dataclass(frozen=True)
