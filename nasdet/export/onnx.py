@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BOX_TOLERANCE = 0.5  # pixels
 SCORE_TOLERANCE = 1e-3
+NOT_EXPORTED = ("rcnn",)  # heads whose number of proposals depends on the image
 EXTRA = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -48,10 +49,15 @@ def export_onnx(detector: Detector, images: Tensor, path: Path) -> OnnxCheck:
         path: file to write; removed again if the check fails.
 
     Raises:
-        InputError: the onnx extra is not installed.
+        InputError: the onnx extra is not installed, or the detector has two stages.
         NasdetError: the file's boxes or scores differ by more than 0.5 pixels or 1e-3.
     """
     check_onnx_extra()
+    if detector.spec.head.kind in NOT_EXPORTED:
+        raise InputError(
+            f"a detector with the head {detector.spec.head.kind} is not exported to ONNX: it suppresses boxes inside",
+            remedy="leave --onnx out; the bundle itself predicts",
+        )
     images = images.float().contiguous()
     model = fold_norms(detector)
     part = path.with_suffix(".part.onnx")

@@ -123,10 +123,73 @@ class FcosSpec(TowersSpec):
     """Strides around the middle of a box within which points learn it (centre sampling); 0: all points inside."""
 
 
-HEAD_SPECS: tuple[type[Spec], ...] = (TaskAlignedSpec, SsdSpec, RetinaNetSpec, FcosSpec)
+class RcnnSpec(ClassesSpec):
+    """Two stages: Faster R-CNN (Ren et al. 2015), Cascade R-CNN (Cai and Vasconcelos 2018), Mask R-CNN (He et al.
+    2017)."""
+
+    kind: Literal["rcnn"] = "rcnn"
+    cascade: bool = False
+    """Three box stages, each on the boxes of the one before, for IoU 0.5, 0.6 and 0.7, with one box for all classes."""
+    mask: bool = False
+    """Whether masks are found as well; training then needs masks."""
+    rpn_convs: Literal[1, 2] = 1
+    """Hidden 3x3 convolutions of the proposal network."""
+    rpn_norm: bool = False
+    """Whether the detector's norm follows them."""
+    anchor_sizes: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Side of the anchors of each level in pixels; empty: 8 strides of the level."""
+    anchor_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)
+    """Factors on that side; several give several anchors."""
+    anchor_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    """Height over width of the anchors."""
+    roi_op: Literal["align", "pool"] = "align"
+    """How features of a region are taken: RoIAlign or RoI pooling."""
+    roi_size: Positive = 7
+    """Rows and columns of the features of a region, for boxes."""
+    roi_levels: Positive = 4
+    """Levels that regions are pooled from, counted from the one of highest resolution."""
+    canonical_size: Positive = 224
+    """Side in pixels of the regions that are pooled from the level of stride 16."""
+    box_head: Literal["2fc", "4conv1fc"] = "2fc"
+    """Two fully connected layers, or four 3x3 convolutions and one (Wu and He 2018)."""
+    box_norm: bool = True
+    """Of 4conv1fc: whether the detector's norm follows the convolutions."""
+    fc_width: Positive = 1024
+    """Outputs of a fully connected layer."""
+    conv_width: Positive = 256
+    """Of 4conv1fc: channels."""
+    mask_norm: bool = False
+    """Of masks: whether the detector's norm follows the four convolutions."""
+    mask_width: Positive = 256
+    """Of masks: channels."""
+    ohem: bool = False
+    """Box stages learn the regions of largest loss (online hard example mining) instead of drawn ones."""
+    rpn_batch: Positive = 256
+    """Anchors of an image that are drawn for the loss."""
+    rpn_positives: Probability = 0.5
+    """Largest share of positives among them."""
+    rpn_nms: Probability = 0.7
+    """IoU from which proposals of a level suppress each other."""
+    roi_batch: Positive = 512
+    """Regions of an image that are drawn for the loss."""
+    roi_positives: Probability = 0.25
+    """Largest share of positives among them."""
+    proposals_pre_train: Positive = 2000
+    """Proposals of a level before suppression, in training."""
+    proposals_train: Positive = 2000
+    """Proposals of an image after suppression, in training."""
+    proposals_pre_test: Positive = 1000
+    """Proposals of a level before suppression, in detection."""
+    proposals_test: Positive = 1000
+    """Proposals of an image after suppression, in detection; multiply-adds are counted with as many."""
+    score_threshold: Probability = 0.05
+    """Scores up to it count as none."""
+
+
+HEAD_SPECS: tuple[type[Spec], ...] = (TaskAlignedSpec, SsdSpec, RetinaNetSpec, FcosSpec, RcnnSpec)
 """All kinds of heads."""
 
 HeadSpec = Annotated[
-    TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec, Field(discriminator="kind"), by_kind("head", HEAD_SPECS)
+    TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec | RcnnSpec, Field(discriminator="kind"), by_kind("head", HEAD_SPECS)
 ]
 """A head of any kind; without `kind` a task-aligned one."""

@@ -34,10 +34,14 @@ class PyramidSpec(LevelsSpec):
     depth: Annotated[int, Field(ge=0, le=8)] = 1
     """Convolutions (fpn) or blocks (pan) per fusion."""
     extra_levels: Annotated[int, Field(ge=0, le=3)] = 0
-    """Further levels by 3x3 stride-2 convolutions on the last one (P6, P7)."""
+    """Further levels, each at half the resolution of the one before (P6, P7)."""
+    extra: Literal["conv", "pool"] = "conv"
+    """What makes further levels: 3x3 stride-2 convolutions, or every second cell (Faster R-CNN)."""
     plain: bool = False
     """Convolutions have a bias, neither norm nor activation, as published for fpn and in torchvision; the further
     levels have a ReLU between them. The blocks of a pan are as ever."""
+    plain_norm: bool = False
+    """Of plain convolutions: whether they have the detector's norm instead of a bias (Mask R-CNN from scratch)."""
 
 
 class DsodNeckSpec(LevelsSpec):

@@ -18,7 +18,7 @@ from nasdet.space.necks import PyramidSpec
 
 
 class Laterals(FeatureModule):
-    """1x1 convolutions to equal width, and further levels by 3x3/2 convolutions on the last one.
+    """1x1 convolutions to equal width, and further levels made of the last one.
 
     Plain ones have a bias, neither norm nor activation, and a ReLU before every further level but the first.
     """
@@ -26,7 +26,7 @@ class Laterals(FeatureModule):
     def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: PyramidSpec, layers: Layers) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(_conv(c, spec.width, 1, 1, spec, layers) for c in channels)
-        self.extra = nn.ModuleList(_conv(spec.width, spec.width, 3, 2, spec, layers) for _ in range(spec.extra_levels))
+        self.extra = nn.ModuleList(_halve(spec, layers) for _ in range(spec.extra_levels))
         self.plain = spec.plain
         self.strides = (*strides, *(strides[-1] * 2 ** (i + 1) for i in range(spec.extra_levels)))
         self.channels = (spec.width,) * len(self.strides)
@@ -87,9 +87,16 @@ def enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, spec: PyramidSpec, layers: Layers) -> nn.Module:
+    if spec.plain_norm:
+        return layers.conv(inputs, outputs, kernel, stride, apply_act=False)
     if spec.plain:
         return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
     return layers.conv(inputs, outputs, kernel, stride)
+
+
+def _halve(spec: PyramidSpec, layers: Layers) -> nn.Module:
+    """The next level at half the resolution, rounded up."""
+    return nn.MaxPool2d(1, 2) if spec.extra == "pool" else _conv(spec.width, spec.width, 3, 2, spec, layers)
 
 
 def _fusion(spec: PyramidSpec, layers: Layers) -> nn.Module:

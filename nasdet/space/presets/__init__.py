@@ -6,6 +6,7 @@ from __future__ import annotations
 from nasdet.space.presets.dense import SYSTEMS as DENSE
 from nasdet.space.presets.dsod import SYSTEMS as DSOD
 from nasdet.space.presets.pelee import SYSTEMS as PELEE
+from nasdet.space.presets.rcnn import SYSTEMS as RCNN
 from nasdet.space.presets.scratchdet import SYSTEMS as SCRATCHDET
 from nasdet.space.presets.ssd import SYSTEMS as SSD
 from nasdet.space.presets.system import Counts, System, deep_merge, tiny_spec
@@ -13,6 +14,7 @@ from nasdet.space.presets.tal import SYSTEMS as TAL
 
 _ALL = (
     *TAL,
+    *RCNN,
     *DSOD,
     *SSD,
     *PELEE,

@@ -1,0 +1,6 @@
+"""Two-stage heads. One decision: Faster, Mask and Cascade R-CNN are one head, whose specification says which parts it
+has."""
+
+from nasdet.models.heads.rcnn.head import RcnnHead
+
+__all__ = ["RcnnHead"]
