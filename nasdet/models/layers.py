@@ -32,10 +32,6 @@ class Layers:
         """The layers that `spec` names."""
         return cls(make_norm_act(spec.norm, spec.activation), spec.activation, bias=spec.norm.kind == "none")
 
-    def without_norm(self) -> Layers:
-        """The same activation after convolutions with a bias instead of a norm."""
-        return Layers(make_norm_act(NormSpec(kind="none"), self.act), self.act, bias=True)
-
     def conv(
         self,
         inputs: int,

@@ -138,9 +138,9 @@ class RcnnSpec(ClassesSpec):
     """Whether the detector's norm follows them."""
     anchor_sizes: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Side of the anchors of each level in pixels; empty: 8 strides of the level."""
-    anchor_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)
+    anchor_scales: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
     """Factors on that side; several give several anchors."""
-    anchor_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0, 2.0), min_length=1)
+    anchor_ratios: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
     """Height over width of the anchors."""
     roi_op: Literal["align", "pool"] = "align"
     """How features of a region are taken: RoIAlign or RoI pooling."""

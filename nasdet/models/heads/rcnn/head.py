@@ -17,7 +17,7 @@ from nasdet.models.heads.rcnn.mask import POOLED, MaskBranch, of_class
 from nasdet.models.heads.rcnn.matching import NEGATIVE, POSITIVE, UNUSED, Matches, draw, match, with_padding
 from nasdet.models.heads.rcnn.pooling import RoiPool
 from nasdet.models.heads.rcnn.rpn import ProposalNetwork, clip, pad
-from nasdet.models.heads.rcnn.stage import BoxStage, Regions
+from nasdet.models.heads.rcnn.stage import BoxStage, Regions, gather
 from nasdet.models.layers import Layers
 from nasdet.space.heads import RcnnSpec
 
@@ -127,7 +127,7 @@ class RcnnHead(HeadModule):
             boxes, real = _with_objects(boxes, real, targets)
             found = match(boxes, targets, positive=IOUS[number], negative=IOUS[number])
             found = Matches(found.objects, torch.where(real, found.state, UNUSED))
-            regions = self._choose(stage, features, boxes, found, targets)
+            regions = gather(self._choose(stage, features, boxes, found, targets), boxes, found, targets)
             firsts.append((regions, _counts(found.state)))
             logits, deltas = self._run(stage, features, regions)
             with exact(logits.device):
@@ -135,7 +135,7 @@ class RcnnHead(HeadModule):
                     own = STAGE_WEIGHTS[number] * values.mean()
                     parts[name] = parts[name] + own if name in parts else own
                 if number + 1 < len(self.stages):
-                    refined = clip(stage.decode(deltas.detach(), regions.boxes)[:, 0], size)
+                    refined = stage.best(deltas.detach(), regions, size)
                     boxes, real = pad([refined[regions.images == image] for image in range(len(boxes))])
         return firsts[0]
 
@@ -146,28 +146,41 @@ class RcnnHead(HeadModule):
 
     def _choose(
         self, stage: BoxStage, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
-    ) -> Regions:
-        """The regions among boxes (B, R, 4) that a stage learns from: drawn, or those that it does worst."""
-        if not self.spec.ohem:
-            return gather(draw(found.state, self.spec.roi_batch, self.spec.roi_positives), boxes, found, targets)
-        every = gather(found.state != UNUSED, boxes, found, targets)
-        with torch.no_grad():
-            logits, deltas = self._run(stage, features, every)
-            with exact(logits.device):
-                cls, box = stage.losses(logits, deltas, every)
-                return hardest(every, cls + box, self.spec.roi_batch)
+    ) -> Tensor:
+        """Which of boxes (B, N, 4) a stage learns from, drawn or those it does worst: (B, N) bool."""
+        if self.spec.ohem:
+            return self._hardest(stage, features, boxes, found, targets)
+        return draw(found.state, self.spec.roi_batch, self.spec.roi_positives)
 
+    @torch.no_grad()
+    def _hardest(
+        self, stage: BoxStage, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
+    ) -> Tensor:
+        """Of boxes (B, N, 4) those with the largest losses, `roi_batch` of each image and of near duplicates only the
+        hardest: (B, N) bool.
 
-def hardest(regions: Regions, losses: Tensor, count: int) -> Regions:
-    """The `count` regions of each image with the largest losses (S,), of near duplicates the harder one only."""
-    kept = batched_nms(regions.boxes, losses, regions.images, HARD_NMS)  # losses fall
-    chosen = [kept[regions.images[kept] == image][:count] for image in regions.images.unique()]
-    return Regions(*(column[torch.cat(chosen)] for column in regions))
+        Evaluation mode, so that batch norms see what is learnt and nothing else.
+        """
+        usable = found.state != UNUSED
+        every = gather(usable, boxes, found, targets)
+        chosen = torch.zeros_like(usable)
+        if not usable.any():
+            return chosen
+        training = stage.training
+        logits, deltas = self._run(stage.eval(), features, every)
+        stage.train(training)
+        with exact(logits.device):
+            cls, box = stage.losses(logits, deltas, every)
+            kept = batched_nms(every.boxes, cls + box, every.images, HARD_NMS)  # losses fall
+        images, places = (column[kept] for column in usable.nonzero(as_tuple=True))
+        for image, row in enumerate(chosen):
+            row[places[images == image][: self.spec.roi_batch]] = True
+        return chosen
 
 
 def _with_objects(boxes: Tensor, real: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """The objects' boxes in front of proposals (B, R, 4), and where both are no padding (B, R)."""
-    return torch.cat([targets.boxes, boxes], dim=1), torch.cat([targets.labels >= 0, real], dim=1)
+    """Proposals (B, R, 4) and the objects' boxes behind them, and where both are no padding (B, R)."""
+    return torch.cat([boxes, targets.boxes], dim=1), torch.cat([real, targets.labels >= 0], dim=1)
 
 
 def _counts(state: Tensor) -> dict[str, Tensor]:
