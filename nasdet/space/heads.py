@@ -190,6 +190,8 @@ HEAD_SPECS: tuple[type[Spec], ...] = (TaskAlignedSpec, SsdSpec, RetinaNetSpec, F
 """All kinds of heads."""
 
 HeadSpec = Annotated[
-    TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec | RcnnSpec, Field(discriminator="kind"), by_kind("head", HEAD_SPECS)
+    TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec | RcnnSpec,
+    Field(discriminator="kind"),
+    by_kind("head", HEAD_SPECS),
 ]
 """A head of any kind; without `kind` a task-aligned one."""

@@ -11,7 +11,8 @@ import torch
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import onnx
 from nasdet.export.onnx import EXTRA, compare, export_onnx
-from nasdet.models import Detector
+from nasdet.models import Detector, build_detector
+from nasdet.space.presets import SYSTEMS, tiny_spec
 
 needs_extra = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in EXTRA), reason="the onnx extra is not installed"
@@ -35,6 +36,14 @@ def test_export_agrees_and_a_wrong_file_is_not_kept(
     with pytest.raises(NasdetError, match=r"differs from PyTorch .* and was not kept"):
         export_onnx(detector, images, tmp_path / "other.onnx")
     assert not list(tmp_path.glob("other*"))
+
+
+def test_two_stages_are_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "EXTRA", ())
+    detector = build_detector(tiny_spec(SYSTEMS["faster_rcnn_r50_fpn"])).eval()
+    with pytest.raises(InputError, match=r"the head rcnn is not exported to ONNX"):
+        export_onnx(detector, torch.zeros(1, 3, 96, 96), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ class Laterals(FeatureModule):
         super().__init__()
         self.laterals = nn.ModuleList(_conv(c, spec.width, 1, 1, spec, layers) for c in channels)
         self.extra = nn.ModuleList(_halve(spec, layers) for _ in range(spec.extra_levels))
-        self.plain = spec.plain
+        self.relu_between = spec.plain and spec.extra == "conv"
         self.strides = (*strides, *(strides[-1] * 2 ** (i + 1) for i in range(spec.extra_levels)))
         self.channels = (spec.width,) * len(self.strides)
 
@@ -35,7 +35,7 @@ class Laterals(FeatureModule):
         """Backbone levels -> levels of `width` channels at `strides`."""
         levels = self.fuse([lateral(x) for lateral, x in zip(self.laterals, features, strict=True)])
         for number, extra in enumerate(self.extra):
-            levels.append(extra(levels[-1].relu() if self.plain and number else levels[-1]))
+            levels.append(extra(levels[-1].relu() if self.relu_between and number else levels[-1]))
         return levels
 
     def fuse(self, levels: list[Tensor]) -> list[Tensor]:

@@ -34,7 +34,23 @@ _TINY: dict[str, Any] = {
         "stages": [{"depth": 1, "width": 24, "stride": 1}, {"width": 32}, {"width": 48}],
     },
     "neck": {"levels": [-3, -2, -1], "width": 32},
-    "head": {"fc_width": 64, "conv_width": 32, "mask_width": 32, "canonical_size": 64, "roi_batch": 64},
+    "head": {
+        "fc_width": 64,
+        "conv_width": 32,
+        "mask_width": 32,
+        "head": {
+            "fc_width": 64,
+            "conv_width": 32,
+            "mask_width": 32,
+            "canonical_size": 64,
+            "roi_batch": 64,
+            "proposals_pre_train": 200,
+            "proposals_train": 200,
+        },
+        "roi_batch": 64,
+        "proposals_pre_train": 200,
+        "proposals_train": 200,
+    },
     "norm": {"kind": "gn"},
 }
 
