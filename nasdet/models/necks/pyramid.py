@@ -87,7 +87,7 @@ def enlarge(coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int, spec: PyramidSpec, layers: Layers) -> nn.Module:
-    if spec.plain_norm:
+    if spec.plain and spec.plain_norm:
         return layers.conv(inputs, outputs, kernel, stride, apply_act=False)
     if spec.plain:
         return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
