@@ -191,7 +191,7 @@ def _rectangles() -> tuple[Tensor, Targets]:
     return images, Targets(boxes, labels, masks)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n != "faster" else []) for n in KINDS])
 def test_learns_a_handful_of_images(name: str) -> None:
     torch.manual_seed(0)
     spec = _detector(KINDS[name])
