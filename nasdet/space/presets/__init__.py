@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from nasdet.space.presets.dense import SYSTEMS as DENSE
 from nasdet.space.presets.dsod import SYSTEMS as DSOD
+from nasdet.space.presets.lsj import SYSTEMS as LSJ
 from nasdet.space.presets.pelee import SYSTEMS as PELEE
 from nasdet.space.presets.rcnn import SYSTEMS as RCNN
 from nasdet.space.presets.scratchdet import SYSTEMS as SCRATCHDET
@@ -20,6 +21,7 @@ _ALL = (
     *PELEE,
     *SCRATCHDET,
     *DENSE,
+    *LSJ,
 )
 
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}
