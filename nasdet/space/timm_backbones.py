@@ -5,9 +5,9 @@ an error of the build."""
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from nasdet.space.base import Positive, Spec
 
@@ -44,7 +44,7 @@ class VitSpec(Spec):
     depth: Positive = 12
     """Number of blocks."""
     heads: Positive = 12
-    """Attention heads; they divide `embed_dim`."""
+    """Attention heads, reduced to the largest divisor of `embed_dim`."""
     mlp_ratio: Annotated[float, Field(gt=0, le=16)] = 4.0
     """Inner over outer channels of the perceptron of a block."""
     patch: Literal[8, 16, 32] = 16
@@ -52,21 +52,14 @@ class VitSpec(Spec):
     window: Annotated[int, Field(ge=0)] = 14
     """Side in patches of the windows that attention stays in, except in the global blocks; 0: all blocks are global."""
     global_blocks: Annotated[int, Field(ge=0)] = 4
-    """Blocks that attend to the whole image: the last one of each of so many equal parts of the depth."""
+    """Blocks that attend to the whole image: the last one of each of so many equal parts of the depth;
+    more than the depth: all."""
     position: Literal["absolute", "relative", "both", "none"] = "absolute"
     """absolute: an embedding per patch; relative: a bias per offset, head and block in attention."""
     grid: Positive = 14
     """Side in patches of the images whose positions are learnt; those of other sizes are interpolated."""
     taps: Literal["spread", "last"] = "spread"
     """Where the levels are taken: after each quarter of the blocks, or all after the last (ViTDet)."""
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.embed_dim % self.heads:
-            raise ValueError(f"heads {self.heads} must divide embed_dim {self.embed_dim}")
-        if self.global_blocks > self.depth:
-            raise ValueError(f"global_blocks {self.global_blocks} is more than depth {self.depth}")
-        return self
 
     @property
     def strides(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasdet.models.backbones.windows import WindowBlock, resized
+from nasdet.models.blocks import largest_groups
 from nasdet.models.init import DRAWS
 from nasdet.models.layers import FeatureModule, Layers
 from nasdet.models.recompute import run
@@ -87,10 +88,11 @@ class VitTrunk(nn.Module):
 
 
 def _block(spec: VitSpec, number: int) -> WindowBlock:
-    ends = {(part + 1) * spec.depth // spec.global_blocks - 1 for part in range(spec.global_blocks)}
+    parts = min(spec.global_blocks, spec.depth)
+    ends = {(part + 1) * spec.depth // parts - 1 for part in range(parts)}
     return WindowBlock(
         spec.embed_dim,
-        spec.heads,
+        largest_groups(spec.heads, spec.embed_dim),
         spec.mlp_ratio,
         window=0 if number in ends else spec.window,
         bias_grid=spec.grid if spec.position in ("relative", "both") else 0,
