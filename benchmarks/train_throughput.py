@@ -31,6 +31,7 @@ from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 from nasdet.data import CachedSplit, open_data, train_loader
 from nasdet.models import Detector, Targets, build_detector
 from nasdet.models.costs import count_macs
+from nasdet.models.norm import group_count
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import PyramidSpec
@@ -69,12 +70,13 @@ class Pyramid(nn.Module):
         return OrderedDict((str(i), x) for i, x in enumerate(self.neck(self.backbone(images))))
 
 
-def torchvision_model(kind: str, spec: DetectorSpec) -> nn.Module:
-    """torchvision's detector around the same pyramid; GN in its towers as in ours."""
+def torchvision_model(kind: str, spec: DetectorSpec, *, tower_norm: bool = True, **options: object) -> nn.Module:
+    """torchvision's detector around the same pyramid; GN in its towers as in ours (fcos always), `options` are its
+    own."""
     pyramid = Pyramid(build_detector(spec))
     classes, width, depth = spec.head.classes, spec.neck.width, spec.head.depth
-    norm = partial(nn.GroupNorm, 32)
-    images = {
+    norm = partial(nn.GroupNorm, group_count(width, spec.norm.groups))
+    images = options | {
         "min_size": spec.input.height,
         "max_size": spec.input.width,
         "image_mean": [v / 255 for v in spec.input.mean],
@@ -87,7 +89,7 @@ def torchvision_model(kind: str, spec: DetectorSpec) -> nn.Module:
         return FCOS(pyramid, classes, head=head, **images)
     sizes = tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (32, 64, 128, 256, 512))
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
-    head = RetinaNetHead(width, anchors.num_anchors_per_location()[0], classes, norm_layer=norm)
+    head = RetinaNetHead(width, anchors.num_anchors_per_location()[0], classes, norm_layer=norm if tower_norm else None)
     return RetinaNet(pyramid, classes, anchor_generator=anchors, head=head, **images)
 
 
@@ -132,9 +134,11 @@ def their_loss(model: nn.Module, images: Tensor, targets: Targets, bf16: bool) -
     return loss
 
 
-def timed_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], float]:
-    """A whole training step that returns its seconds."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
+def timed_step(
+    model: nn.Module, loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer | None = None
+) -> Callable[[], float]:
+    """A whole training step that returns its seconds; without `optimizer` of AdamW."""
+    optimizer = optimizer or torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
 
     def step() -> float:
         start = time.perf_counter()
@@ -149,14 +153,19 @@ def timed_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], flo
 
 
 def race(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, run in turn after two rounds to warm up."""
+    """Median seconds of each, run in turn."""
+    return {name: statistics.median(values) for name, values in interleaved(steps, rounds).items()}
+
+
+def interleaved(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in every round, run in turn after two rounds to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 2):
         for name, step in steps.items():
             value = step()
             if number >= 2:
                 seconds[name].append(value)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
 
 
 class Clock:
