@@ -24,7 +24,7 @@ from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
 from nasdet.models import build_detector
 from nasdet.models.pretrained import RANDOM, InitReport, load_weights
-from nasdet.space.paths import message_of
+from nasdet.space.paths import key_of, message_of
 from nasdet.space.presets import SYSTEMS
 from nasdet.space.recipes import NamedRecipe, load_recipe
 from nasdet.space.rules import statistic_problem
@@ -367,7 +367,7 @@ def _read(path: Path, kind: type[DetectorSpec] | type[Recipe]) -> Any:
         return kind.model_validate(json.loads(path.read_text()))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key = key_of(first)
         raise InputError(
             f"{key}: {message_of(first)}",
             where=str(path),

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from nasdet.errors import InputError
 from nasdet.export.card import model_card
 from nasdet.space.base import Spec
+from nasdet.space.paths import key_of
 from nasdet.space.specs import DetectorSpec, Recipe
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _read_spec(path: Path, kind: type[S]) -> S:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        key = key_of(first) or "the whole file"
         if first["type"] == "extra_forbidden":
             remedy = "it was written by a newer nasdet: upgrade, or remove the key"
             raise InputError(f"unknown key {key!r}", where=str(path), remedy=remedy) from None

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 
 from nasdet.errors import nearest
-from nasdet.space.base import Spec, kinds_of
+from nasdet.space.base import Spec, kinds_of, spec_of_kind
 from nasdet.space.domains import Json
 from nasdet.space.specs import PARTS, DetectorSpec, Recipe
 
@@ -133,6 +133,14 @@ def message_of(error: Any) -> str:
     """A pydantic error as one readable phrase."""
     text = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return text[0].lower() + text[1:]
+
+
+def key_of(error: Any) -> str:
+    """The dotted key of a pydantic error in a specification, without the kind that chose a part's fields."""
+    loc = [str(token) for token in error["loc"]]
+    if len(loc) > 1 and spec_of_kind(PARTS.get(loc[0], ()), loc[1]) is not None:
+        del loc[1]
+    return ".".join(loc)
 
 
 def _leaves(owner: type[BaseModel], prefix: str, stages: int) -> Iterator[str]:
