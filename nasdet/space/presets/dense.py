@@ -3,24 +3,12 @@ leaves out the scales and shifts of the backbone's frozen batch norms; here noth
 
 from __future__ import annotations
 
-from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import FcosSpec, RetinaNetSpec
 from nasdet.space.necks import PyramidSpec
+from nasdet.space.presets.parts import RESNET50
 from nasdet.space.presets.system import System
 from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec
 
-_RESNET50 = StagedSpec(
-    stem="conv7x7_pool",
-    stem_width=64,
-    block="bottleneck",
-    bottleneck_ratio=0.25,
-    stages=(
-        StageSpec(depth=3, width=256, stride=1),
-        StageSpec(depth=4, width=512),
-        StageSpec(depth=6, width=1024),
-        StageSpec(depth=3, width=2048),
-    ),
-)
 _FPN = PyramidSpec(kind="fpn", levels=(-3, -2, -1), width=256, depth=1, extra_levels=2, plain=True)
 _IMAGE = InputSpec(height=800, width=1344, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 _NORM = NormSpec(kind="gn", groups=32)
@@ -41,7 +29,7 @@ SYSTEMS = (
     System(
         name="retinanet_r50_fpn",
         spec=DetectorSpec(
-            input=_IMAGE, backbone=_RESNET50, neck=_FPN, head=RetinaNetSpec(classes=91), norm=_NORM, activation="relu"
+            input=_IMAGE, backbone=RESNET50, neck=_FPN, head=RetinaNetSpec(classes=91), norm=_NORM, activation="relu"
         ),
         recipe="rethinking_6x",
         source="Lin et al. 2017; torchvision retinanet_resnet50_fpn",
@@ -54,7 +42,7 @@ SYSTEMS = (
     System(
         name="fcos_r50_fpn",
         spec=DetectorSpec(
-            input=_IMAGE, backbone=_RESNET50, neck=_FPN, head=FcosSpec(classes=91), norm=_NORM, activation="relu"
+            input=_IMAGE, backbone=RESNET50, neck=_FPN, head=FcosSpec(classes=91), norm=_NORM, activation="relu"
         ),
         recipe="rethinking_6x",
         source="Tian et al. 2020; torchvision fcos_resnet50_fpn",

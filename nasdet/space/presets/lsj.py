@@ -9,6 +9,7 @@ from typing import Any
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import RcnnSpec
 from nasdet.space.necks import PyramidSpec
+from nasdet.space.presets.parts import TINY_TWO_STAGE_HEAD
 from nasdet.space.presets.system import System
 from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec
 from nasdet.space.timm_backbones import TimmSpec, VitSpec
@@ -23,15 +24,7 @@ _HEAD = RcnnSpec(classes=80, mask=True, rpn_convs=2, box_head="4conv1fc", mask_n
 _TINY: dict[str, Any] = {
     "input": {"height": 96, "width": 96},
     "neck": {"width": 32},
-    "head": {
-        "fc_width": 64,
-        "conv_width": 32,
-        "mask_width": 32,
-        "canonical_size": 64,
-        "roi_batch": 64,
-        "proposals_pre_train": 200,
-        "proposals_train": 200,
-    },
+    "head": TINY_TWO_STAGE_HEAD,
     "norm": {"kind": "gn"},
 }
 _TINY_VIT = {"embed_dim": 48, "depth": 4, "heads": 3, "window": 4, "grid": 6}

@@ -5,26 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import RcnnSpec
 from nasdet.space.necks import PyramidSpec
+from nasdet.space.presets.parts import RESNET50, TINY_TWO_STAGE_HEAD
 from nasdet.space.presets.system import System
 from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec
 
 # Mean and deviation of ImageNet in 0..255.
 _INPUT = InputSpec(height=800, width=800, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-_RESNET50 = StagedSpec(
-    stem="conv7x7_pool",
-    stem_width=64,
-    block="bottleneck",
-    bottleneck_ratio=0.25,
-    stages=(
-        StageSpec(depth=3, width=256, stride=1),
-        StageSpec(depth=4, width=512),
-        StageSpec(depth=6, width=1024),
-        StageSpec(depth=3, width=2048),
-    ),
-)
 _TINY: dict[str, Any] = {
     "input": {"height": 96, "width": 96},
     "backbone": {
@@ -34,15 +22,7 @@ _TINY: dict[str, Any] = {
         "stages": [{"depth": 1, "width": 24, "stride": 1}, {"width": 32}, {"width": 48}],
     },
     "neck": {"levels": [-3, -2, -1], "width": 32},
-    "head": {
-        "fc_width": 64,
-        "conv_width": 32,
-        "mask_width": 32,
-        "canonical_size": 64,
-        "roi_batch": 64,
-        "proposals_pre_train": 200,
-        "proposals_train": 200,
-    },
+    "head": TINY_TWO_STAGE_HEAD,
     "norm": {"kind": "gn"},
 }
 
@@ -55,7 +35,7 @@ def _fpn(norm: bool) -> PyramidSpec:
 def _system(name: str, head: RcnnSpec, *, norm: Literal["bn", "gn"], fpn_norm: bool = False, **figures: Any) -> System:
     spec = DetectorSpec(
         input=_INPUT,
-        backbone=_RESNET50,
+        backbone=RESNET50,
         neck=_fpn(fpn_norm),
         head=head,
         norm=NormSpec(kind=norm, groups=32),
