@@ -23,6 +23,8 @@ LABELS = {
 }
 FRONT, OTHER, GREY, INK, QUIET, GRID = "#d1495b", "#30638e", "#b8bcc2", "#222831", "#555b66", "#e6e8eb"
 """Colours: the front, full budget, low budget, text, less important text, grid lines."""
+SHOWN_VALUES = 5
+"""Values of a part of a detector that its line names."""
 UNITS = {"latency_ms": " ms", "params_m": " M", "gflops": " GFLOPs"}
 
 
@@ -126,13 +128,22 @@ def architecture(record: TrialRecord) -> list[str]:
     if not spec:
         return [f"{k} = {v}" for k, v in record.params.items()]
     image, body, neck, head = spec["input"], spec["backbone"], spec["neck"], spec["head"]
-    stages = ", ".join(_stage(s) for s in body["stages"])
-    return [
+    lines = [
         f"input {image['height']}x{image['width']}x{image['channels']}, {spec['norm']['kind']}, {spec['activation']}",
-        f"backbone {body['stem']} {body['stem_width']}, {body['block']} blocks {stages}",
-        f"neck {neck['kind']} of levels {neck['levels']}, {neck['width']} wide, depth {neck['depth']}",
-        f"head {head['kind']}, {head['width']} wide, depth {head['depth']}, {head['bins']} bins",
+        f"backbone {_part(body)}",
+        f"neck {_part(neck)}",
+        f"head {_part(head)}",
     ]
+    if body["kind"] == "staged":
+        stages = ", ".join(_stage(s) for s in body["stages"])
+        lines[1] = f"backbone {body['stem']} {body['stem_width']}, {body['block']} blocks {stages}"
+    return lines
+
+
+def _part(values: dict[str, Any]) -> str:
+    """A part of any kind: its kind and the first of its plain values."""
+    plain = [f"{k} {v}" for k, v in values.items() if k not in ("kind", "classes") and not isinstance(v, list | dict)]
+    return f"{values['kind']} {', '.join(plain[:SHOWN_VALUES])}".rstrip()
 
 
 def training(record: TrialRecord) -> list[str]:

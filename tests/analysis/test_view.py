@@ -8,6 +8,7 @@ import pytest
 
 from nasdet.analysis.view import Axis, FrontView, architecture, staircase, training
 from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.presets import SYSTEMS
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.space.trial import TrialRecord
 
@@ -58,3 +59,16 @@ def test_card_texts() -> None:
     text = "\n".join(architecture(record) + training(record))
     assert "basic blocks 2x32/2, 1x64/1 dilation 2" in text and "batch 16" in text and "input 96x96x3, gn" in text
     assert architecture(record.replace(spec=None)) == ["a = 1"] and training(record.replace(recipe=None)) == []
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_has_a_card(name: str) -> None:
+    spec = SYSTEMS[name].spec
+    lines = architecture(TrialRecord("t", 0, "complete", {}, spec=spec.to_json()))
+    kinds = (
+        spec.backbone.kind if spec.backbone.kind != "staged" else spec.backbone.stem,
+        spec.neck.kind,
+        spec.head.kind,
+    )
+    assert [line.split()[1] for line in lines[1:]] == list(kinds)
+    assert all(len(line) < 200 for line in lines)
