@@ -50,7 +50,7 @@ class TaskAlignedAssigner:
             points: (A, 2) xy pixels.
             targets: ground truth; M may be 0.
         """
-        truth, labels = at_least_one(targets, boxes.dtype)
+        truth, labels = at_least_one(targets, boxes.dtype)[:2]
         inside = inside_boxes(points, truth)  # (B, M, A)
         wanted = labels >= 0
         candidates = _with_nearest(inside, points, truth) & wanted[..., None]

@@ -85,9 +85,11 @@ def at_least_float(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-def at_least_one(targets: Targets, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Boxes in `dtype` and labels, with one padding box where the whole batch has none (M = 0)."""
-    boxes, labels = targets.boxes.to(dtype), targets.labels
-    if boxes.shape[1] == 0:
-        return boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
-    return boxes, labels
+def at_least_one(targets: Targets, dtype: torch.dtype) -> Targets:
+    """Targets with boxes in `dtype` and, where the whole batch has none (M = 0), one of padding in each image."""
+    boxes, labels, masks = targets
+    boxes = boxes.to(dtype)
+    if boxes.shape[1]:
+        return Targets(boxes, labels, masks)
+    boxes, labels = boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
+    return Targets(boxes, labels, None if masks is None else masks.new_zeros(len(masks), 1, *masks.shape[2:]))

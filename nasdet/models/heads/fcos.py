@@ -65,7 +65,7 @@ class FcosHead(HeadModule):
         self, logits: Tensor, box: Tensor, points: Tensor, strides: Tensor, targets: Targets
     ) -> dict[str, Tensor]:
         """`loss` from what `forward` gives, without autocast."""
-        images, truth, labels = len(logits), *at_least_one(targets, logits.dtype)
+        images, truth, labels = len(logits), *at_least_one(targets, logits.dtype)[:2]
         with torch.no_grad():
             matched = match_points(points, strides, truth, labels, self.spec.center_radius)
             image, point = (matched >= 0).nonzero(as_tuple=True)

@@ -59,7 +59,7 @@ class RetinaNetHead(HeadModule):
 
     def dense_loss(self, logits: Tensor, shifts: Tensor, anchors: Tensor, targets: Targets) -> dict[str, Tensor]:
         """`loss` from what `forward` gives, without autocast."""
-        boxes, labels = at_least_one(targets, logits.dtype)
+        boxes, labels = at_least_one(targets, logits.dtype)[:2]
         with torch.no_grad():
             limits = self.spec.positive_iou, self.spec.negative_iou
             pairs = zip(boxes, labels, strict=True)  # image by image: overlaps of the whole batch would not fit

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder
 
-from nasdet.models.heads.base import PADDING, Candidates, HeadModule, Targets, at_least_float, exact
+from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
 from nasdet.models.heads.default_boxes import (
     Match,
     hardest_negatives,
@@ -91,7 +91,7 @@ class SsdHead(HeadModule):
 
     def dense_loss(self, logits: Tensor, codes: Tensor, defaults: Tensor, targets: Targets) -> dict[str, Tensor]:
         """`loss` from predictions and default boxes (A, 4), without autocast."""
-        targets = _at_least_one(targets)
+        targets = at_least_one(targets, targets.boxes.dtype)
         match = match_default_boxes(defaults, targets, self.spec.match_iou)
         number = match.positive.sum().to(logits.dtype)
         norm = worker_mean(number).clamp(min=1.0)
@@ -128,11 +128,3 @@ def _predictor(spec: SsdSpec, layers: Layers) -> Callable[[int, int], nn.Module]
 def _flat(x: Tensor, outputs: int) -> Tensor:
     """A level (B, n * outputs, H, W) -> (B, H * W * n, outputs); `len` would fix the batch of an export."""
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, outputs)
-
-
-def _at_least_one(targets: Targets) -> Targets:
-    """The targets, with one padding box where the whole batch has none (M = 0)."""
-    boxes, labels = targets.boxes, targets.labels
-    if boxes.shape[1]:
-        return targets
-    return Targets(boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING))

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets, at_least_float, exact
+from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets, at_least_float, at_least_one, exact
 from nasdet.models.heads.rcnn.mask import POOLED, MaskBranch, of_class
-from nasdet.models.heads.rcnn.matching import NEGATIVE, POSITIVE, UNUSED, Matches, draw, match, with_padding
+from nasdet.models.heads.rcnn.matching import NEGATIVE, POSITIVE, UNUSED, Matches, draw, match
 from nasdet.models.heads.rcnn.pooling import RoiPool
 from nasdet.models.heads.rcnn.rpn import ProposalNetwork, clip, pad
 from nasdet.models.heads.rcnn.stage import BoxStage, Regions, gather
@@ -58,7 +58,7 @@ class RcnnHead(HeadModule):
         """
         raw = self.rpn(features)
         device = raw.logits.device
-        targets = with_padding(targets, raw.logits.dtype)
+        targets = at_least_one(targets, raw.logits.dtype)
         with exact(device):
             parts = self.rpn.loss(raw, targets)
             before, after = self.spec.proposals_pre_train, self.spec.proposals_train

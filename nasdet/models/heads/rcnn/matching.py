@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nasdet.models.boxes import area, iou
-from nasdet.models.heads.base import IGNORE, PADDING, Targets
+from nasdet.models.heads.base import IGNORE, Targets
 
 POSITIVE, NEGATIVE, UNUSED = 1, 0, -1
 IGNORED_SHARE = 0.5  # of a box's area inside a region to ignore, above which it is no negative
@@ -25,16 +25,6 @@ class Matches(NamedTuple):
     """(B, N) number of the object it overlaps most."""
     state: Tensor
     """(B, N) 1 positive, 0 negative, -1 neither."""
-
-
-def with_padding(targets: Targets, dtype: torch.dtype) -> Targets:
-    """Targets with boxes in `dtype` and, where the whole batch has no object, one of padding in each image."""
-    boxes, labels, masks = targets
-    boxes = boxes.to(dtype)
-    if boxes.shape[1]:
-        return Targets(boxes, labels, masks)
-    boxes, labels = boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
-    return Targets(boxes, labels, None if masks is None else masks.new_zeros(len(masks), 1, *masks.shape[2:]))
 
 
 @torch.no_grad()
