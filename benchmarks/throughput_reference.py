@@ -1,13 +1,13 @@
-"""Training speed of our RetinaNet and FCOS against torchvision's own, the same network on both sides.
+"""Training speed of our RetinaNet, FCOS, Faster and Mask R-CNN against torchvision's own, on the same networks.
 
-    python benchmarks/throughput_reference.py --json          5 minutes on 2 cores
+    python benchmarks/throughput_reference.py --json          10 minutes on 2 cores
 
-One decision: both sides are built around the same backbone and neck modules with the same first weights, the same tower
-widths, norms, anchors and class count, in float32 and channels-last, with the same SGD on the same images and boxes;
-what differs is the head with its assignment and losses, and the way an image gets to the network (torchvision's
-resizing is switched off: the images have their size). Steps run in turn, and the figure is the median over the rounds
-of torchvision's time over ours. The network is a narrow ResNet-18 with P3-P7 at a small size, where what surrounds the
-convolutions weighs most.
+One decision: both sides are built around the same backbone and neck modules with the same first weights, the same head
+widths, norms, anchors, numbers of proposals and regions and class count, in float32 and channels-last, with the same
+SGD on the same images, boxes and masks; what differs is the head with its assignment and losses, and the way an image
+gets to the network (torchvision's resizing is switched off: the images have their size). Steps run in turn, and the
+figure is the median over the rounds of torchvision's time over ours. The network is a narrow ResNet-18 at a small size,
+where what surrounds the convolutions weighs most, with P3-P7 (one stage) or P2-P6 (two).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN, MaskRCNN
 from train_throughput import (
     CLASSES,
+    Pyramid,
     detector_spec,
     interleaved,
     make_batch,
@@ -31,16 +34,51 @@ from train_throughput import (
 
 from nasdet.models import Targets, build_detector
 from nasdet.models.costs import count_macs
-from nasdet.space.heads import FcosSpec, RetinaNetSpec
+from nasdet.space.heads import FcosSpec, RcnnSpec, RetinaNetSpec
 from nasdet.space.specs import DetectorSpec
 
-HEADS = {"retinanet": RetinaNetSpec, "fcos": FcosSpec}
+ONE_STAGE = {"retinanet": RetinaNetSpec, "fcos": FcosSpec}
+TWO_STAGE = {"faster_rcnn": FasterRCNN, "mask_rcnn": MaskRCNN}
 
 
 def our_spec(kind: str, size: int, width: int) -> DetectorSpec:
     """The detector of `train_throughput` under a head of `kind`."""
     spec = detector_spec(size, width)
-    return spec.model_copy(update={"head": HEADS[kind](classes=CLASSES, width=spec.neck.width, depth=4)})
+    if kind in ONE_STAGE:
+        return spec.model_copy(update={"head": ONE_STAGE[kind](classes=CLASSES, width=spec.neck.width, depth=4)})
+    neck = spec.neck.model_copy(update={"levels": (-4, -3, -2, -1), "extra_levels": 1, "extra": "pool"})
+    head = RcnnSpec(classes=CLASSES, mask=kind == "mask_rcnn")
+    return spec.model_copy(update={"neck": neck, "head": head})
+
+
+def reference(kind: str, spec: DetectorSpec) -> nn.Module:
+    """torchvision's detector around the same pyramid; its two-stage defaults are those of `RcnnSpec`."""
+    if kind in ONE_STAGE:
+        return torchvision_model(kind, spec, tower_norm=spec.head.tower_norm, _skip_resize=True)
+    image = {"image_mean": [v / 255 for v in spec.input.mean], "image_std": [v / 255 for v in spec.input.std]}
+    return TWO_STAGE[kind](Pyramid(build_detector(spec)), CLASSES + 1, **image, _skip_resize=True)
+
+
+def discs(targets: Targets, size: int) -> Targets:
+    """The targets with masks (B, M, size, size): the ellipse inside each box."""
+    x1, y1, x2, y2 = (side[..., None, None] for side in targets.boxes.unbind(-1))
+    rows = torch.arange(size, device=targets.boxes.device) + 0.5
+    across, down = (2 * rows - x1 - x2) / (x2 - x1), (2 * rows[:, None] - y1 - y2) / (y2 - y1)
+    return targets._replace(masks=across**2 + down**2 <= 1)
+
+
+def their_two_stage_loss(model: nn.Module, images: Tensor, targets: Targets, bf16: bool) -> Callable[[], Tensor]:
+    """One forward pass to the loss; class 0 is the background there."""
+
+    def loss() -> Tensor:
+        inputs = [image.float() / 255 for image in images]
+        columns = [targets.boxes, targets.labels + 1, *([] if targets.masks is None else [targets.masks])]
+        truth = [dict(zip(("boxes", "labels", "masks"), row, strict=False)) for row in zip(*columns, strict=True)]
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+            losses = model(inputs, truth)
+        return sum(losses.values())
+
+    return loss
 
 
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
@@ -53,12 +91,15 @@ def compare(kind: str, size: int, width: int, batch: int, rounds: int, device: t
     spec = our_spec(kind, size, width)
     images, targets = make_batch(spec, batch)
     images, targets = images.to(device), Targets(targets.boxes.to(device), targets.labels.to(device))
+    if kind == "mask_rcnn":
+        targets = discs(targets, size)
     torch.manual_seed(0)
     ours = build_detector(spec)
     torch.manual_seed(0)
-    theirs = torchvision_model(kind, spec, tower_norm=spec.head.tower_norm, _skip_resize=True)
+    theirs = reference(kind, spec)
     losses = {}
-    for name, model, loss in (("nasdet", ours, our_loss), ("torchvision", theirs, their_loss)):
+    their = their_loss if kind in ONE_STAGE else their_two_stage_loss
+    for name, model, loss in (("nasdet", ours, our_loss), ("torchvision", theirs, their)):
         model.to(device, memory_format=torch.channels_last).train()
         losses[name] = model, loss(model, images, targets, False)
     macs = {name: count_macs(model, loss) for name, (model, loss) in losses.items()}
@@ -82,12 +123,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21, help="timed steps of each side")
     parser.add_argument("--threads", type=int, default=0, help="threads of an operator; 0: torch's own choice")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--only", choices=tuple(HEADS), help="one kind of head")
+    parser.add_argument("--only", choices=(*ONE_STAGE, *TWO_STAGE), help="one kind of head")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    kinds = [args.only] if args.only else list(HEADS)
+    kinds = [args.only] if args.only else [*ONE_STAGE, *TWO_STAGE]
     result: dict[str, object] = {
         kind: compare(kind, args.size, args.width, args.batch, args.rounds, device) for kind in kinds
     }

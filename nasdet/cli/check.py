@@ -28,9 +28,10 @@ def command(space: str, samples: int, data: str | None, seed: int, overrides: tu
     Example: nasdet check search_spaces/detnet.yaml --samples 100
     """
     from nasdet.driver.check import check_space
+    from nasdet.driver.start import with_start
     from nasdet.space import load_space
 
-    loaded = load_space(space, overrides=overrides)
+    loaded = with_start(load_space(space, overrides=overrides))
     source = data or loaded.data.source
     info = None
     if source is not None:

@@ -50,9 +50,10 @@ def command(
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json, print_study
     from nasdet.driver.search import Options, check_search, start_search
+    from nasdet.driver.start import with_start
     from nasdet.space import load_space
 
-    loaded = load_space(space, overrides=[*overrides, *_as_overrides(resources)])
+    loaded = with_start(load_space(space, overrides=[*overrides, *_as_overrides(resources)]))
     seconds = parse_duration(time_limit, "--time-limit")
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
     options = Options(data, study, address, tracking_uri, storage)

@@ -97,7 +97,7 @@ def build_specs(space: SearchSpace, params: Mapping[str, Json], info: DataInfo, 
     assert not problems, f"parameters of {space.name}: {'; '.join(problems)}"
     tree = copy.deepcopy(space.fixed)
     for path, value in params.items():
-        _put(tree, path, copy.deepcopy(value))
+        put(tree, path, copy.deepcopy(value))
     recipe_tree = {**tree.pop("recipe", {}), "epochs": space.budget.epochs}
     _resolve_input(tree, info)
     tree.setdefault("head", {})["classes"] = len(info.classes)
@@ -122,7 +122,8 @@ def build_specs(space: SearchSpace, params: Mapping[str, Json], info: DataInfo, 
     return Built(spec, recipe, applied, "; ".join(forbidden))
 
 
-def _put(tree: dict[str, Any], path: str, value: Json) -> None:
+def put(tree: dict[str, Any], path: str, value: Json) -> None:
+    """Set the value at a dotted path of nested values such as a space's `fixed`, in place."""
     *middle, last = path.split(".")
     node: Any = tree
     for i, token in enumerate(middle):

@@ -12,7 +12,7 @@ from typing import Any
 from nasdet.errors import InputError
 from nasdet.space.bundled import find_space
 from nasdet.space.document import Document, raise_problems, read_document
-from nasdet.space.merge import apply_override, merge
+from nasdet.space.merge import apply_override, merge, without
 from nasdet.space.messages import read_schema
 from nasdet.space.paths import known_paths
 from nasdet.space.presets.under import resolve_system
@@ -57,6 +57,9 @@ def _with_ancestors(file: Path, below: tuple[Path, ...]) -> Document:
         raise InputError(f"the files extend each other: {names}", where=place)
     ancestor = _with_ancestors(base, chain)
     own = {k: v for k, v in ancestor.data.items() if k not in ("name", "description")}
+    searched = document.data.get("space")
+    if isinstance(own.get("fixed"), dict) and isinstance(searched, dict):
+        own["fixed"] = without(own["fixed"], searched)
     return merge(Document(own, ancestor.places), document)
 
 
@@ -93,6 +96,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         latency=file.latency,
         rules=file.rules,
         points=file.points,
+        start=file.start,
         function=function,
         raw=raw,
     )

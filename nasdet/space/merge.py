@@ -8,7 +8,7 @@ and line, or the option, that a value really came from.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from nasdet.errors import InputError, nearest
@@ -23,6 +23,12 @@ def merge(base: Document, over: Document) -> Document:
     _merge_into(data, over.data, (), places, over.places)
     places[()] = over.places.get((), places.get((), ""))
     return Document(data, places)
+
+
+def without(nested: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
+    """`nested` without the values at dotted paths; `*` stands for any place in a list."""
+    kept: dict[str, Any] = _without(nested, paths, "")
+    return kept
 
 
 def apply_override(document: Document, option: str, known_paths: Sequence[str]) -> Document:
@@ -55,6 +61,19 @@ def apply_override(document: Document, option: str, known_paths: Sequence[str]) 
             places.setdefault(path[:end], label)
         places[path] = label
     return Document(data, places)
+
+
+def _without(value: Any, leave: Collection[str], path: str) -> Any:
+    if isinstance(value, dict):
+        kept = ((k, v, f"{path}{k}") for k, v in value.items())
+        return {k: _without(v, leave, f"{p}.") for k, v, p in kept if p not in leave and _any_place(p) not in leave}
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return [_without(item, leave, f"{path}{i}.") for i, item in enumerate(value)]
+    return value
+
+
+def _any_place(path: str) -> str:
+    return ".".join("*" if token.isdigit() else token for token in path.split("."))
 
 
 def _child(parent: Any, token: str | int) -> Any:

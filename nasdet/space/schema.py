@@ -145,6 +145,15 @@ class RulesConfig(Section):
     """Names of rules that are switched off."""
 
 
+class StartConfig(Section):
+    """An earlier study to go on from."""
+
+    study: str | None = None
+    """Folder or name of the study: what its front has in common with this space is tried first."""
+    pick: str | None = None
+    """One of its trials, by the rules of `nasdet export --pick`: what this space doesn't search is fixed as there."""
+
+
 class _Entry(Section):
     when: dict[str, Any] = {}
     """The parameter exists only where each named parameter has this value, or one of these values."""
@@ -242,6 +251,7 @@ class SpaceFile(Section):
     rules: RulesConfig = RulesConfig()
     points: tuple[dict[str, Any], ...] = ()
     """Values to try first, one mapping of path to value each; what is left out is sampled."""
+    start: StartConfig = StartConfig()
 
 
 def json_schema() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from nasdet.space.schema import (
     RulesConfig,
     SamplerConfig,
     SchedulerConfig,
+    StartConfig,
 )
 
 Params = dict[str, Json]
@@ -95,6 +96,7 @@ class SearchSpace:
     latency: LatencyConfig
     rules: RulesConfig
     points: tuple[Params, ...]
+    start: StartConfig
     function: bool
     raw: dict[str, Any]
 

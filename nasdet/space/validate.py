@@ -19,7 +19,7 @@ from nasdet.space.schema import COSTS, OBJECTIVES, ChoiceEntry, FloatEntry, IntE
 from nasdet.space.space import Constraint
 from nasdet.space.specs import PARTS
 
-FUNCTION_KEYS = ("name", "description", "space", "objectives", "budget", "sampler", "scheduler", "points")
+FUNCTION_KEYS = ("name", "description", "space", "objectives", "budget", "sampler", "scheduler", "points", "start")
 """Keys of a space for a user's own function."""
 
 

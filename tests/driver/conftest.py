@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nasdet.data import DatasetInfo, open_data
 from nasdet.driver.search import Options, start_search
 from nasdet.search import StudyStore
 from nasdet.space import SearchSpace, load_space
@@ -31,3 +32,9 @@ def study(tmp_path_factory: pytest.TempPathFactory, ray_instance: None) -> tuple
     folder: Path = tmp_path_factory.mktemp("studies") / "tiny"
     summary = start_search(tiny_space(), Options(study=folder))
     return StudyStore.open(folder), summary
+
+
+@pytest.fixture(scope="session")
+def info() -> DatasetInfo:
+    """What the built-in digits decide of a detector."""
+    return open_data("digits").info

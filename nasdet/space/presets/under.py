@@ -3,11 +3,9 @@ that it stands for, so that a study's own space never depends on a later version
 
 from __future__ import annotations
 
-from typing import Any
-
 from nasdet.errors import InputError, nearest
 from nasdet.space.document import Document
-from nasdet.space.merge import merge
+from nasdet.space.merge import merge, without
 from nasdet.space.presets import SYSTEMS
 from nasdet.space.validate import flat
 
@@ -35,24 +33,10 @@ def resolve_system(document: Document) -> Document:
     searched = document.data.get("space")
     given = {*(searched if isinstance(searched, dict) else ()), *(".".join(map(str, path)) for path in flat(own))}
     leave = {*_FROM_DATA, *(p for path in given for p in (path, *_DECIDED.get(path, ())))}
-    base = _without(SYSTEMS[name].spec.to_json(), leave, "")
+    base = without(SYSTEMS[name].spec.to_json(), leave)
     for part, values in own.items():
         kind = values.get("kind") if isinstance(values, dict) else None
         if kind is not None and isinstance(base.get(part), dict) and base[part].get("kind") != kind:
             del base[part]
     data = {**document.data, "fixed": own}
     return merge(Document({"fixed": base}, {}), Document(data, document.places))
-
-
-def _without(value: Any, leave: set[str], path: str) -> Any:
-    """Nested values without those at dotted paths; `*` stands for any place of a list."""
-    if isinstance(value, dict):
-        kept = ((k, v, f"{path}{k}") for k, v in value.items())
-        return {k: _without(v, leave, f"{p}.") for k, v, p in kept if p not in leave and _any_place(p) not in leave}
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return [_without(item, leave, f"{path}{i}.") for i, item in enumerate(value)]
-    return value
-
-
-def _any_place(path: str) -> str:
-    return ".".join("*" if token.isdigit() else token for token in path.split("."))

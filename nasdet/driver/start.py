@@ -1,0 +1,59 @@
+"""A search that goes on from an earlier study: SM-NAS's second stage, a protocol's next step, or other images. One
+decision: what the study found becomes plain `points` and `fixed` values of the space, so that the new study's own file
+is complete and the earlier one may be deleted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from nasdet.errors import InputError
+from nasdet.export.pick import pick
+from nasdet.search import open_study
+from nasdet.space import Json, SearchSpace, parse_space
+from nasdet.space.build import put
+from nasdet.space.domains import canonical
+from nasdet.space.pareto import front
+
+
+def with_start(space: SearchSpace) -> SearchSpace:
+    """The space with what `start:` names in place; the space itself if that names no study.
+
+    Every member of the study's front becomes a point with the values that this space searches too. With `start.pick`,
+    what the picked trial has and this space does not search is fixed, and only members of the front that agree with it
+    become points, the picked one first.
+
+    Raises:
+        InputError: there is no such study or trial, or it has nothing in common with this space.
+    """
+    if space.start.study is None:
+        return space
+    try:
+        store = open_study(space.start.study)
+        members = [r.params for r in front(store.records(), store.objectives)]
+        picked = pick(store.records(), store.objectives, space.start.pick).params if space.start.pick else {}
+    except InputError as error:
+        raise InputError(error.what, where=f"{space.name}: start", remedy=error.remedy) from None
+    fixed = {path: value for path, value in picked.items() if path not in space.parameters}
+    alike = [m for m in members if all(canonical(m.get(p)) == canonical(v) for p, v in fixed.items())]
+    points = _distinct([_shared(space, params) for params in ([picked] if picked else []) + alike])
+    if not points and not fixed:
+        what = f"study {store.name!r} has no complete trial with a parameter of this space"
+        raise InputError(what, where=f"{space.name}: start", remedy="start from another study, or leave start out")
+    raw = copy.deepcopy(space.raw)
+    for path, value in fixed.items():
+        put(raw.setdefault("fixed", {}), path, value)
+    raw["points"] = [*points, *raw.get("points", [])]
+    raw["start"] = {}
+    origin = f"Started from study {store.name}" + (f", trial picked by {space.start.pick!r}." if picked else ".")
+    raw["description"] = f"{space.description.rstrip()} {origin}".lstrip()
+    return parse_space(raw, name=space.name, function=space.function)
+
+
+def _shared(space: SearchSpace, params: Mapping[str, Json]) -> dict[str, Any]:
+    return {p: v for p, v in params.items() if p in space.parameters and space.parameters[p].contains(v)}
+
+
+def _distinct(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({canonical(point): point for point in points if point}.values())

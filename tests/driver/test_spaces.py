@@ -1,0 +1,62 @@
+"""Every bundled space as a user meets it: what it samples runs, and a short search of it on the digits has a front."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from nasdet.driver.search import Options, start_search
+from nasdet.models import build_detector, count_costs
+from nasdet.space import build_specs, bundled_spaces, load_space
+from nasdet.space.specs import DetectorSpec
+
+SPACES = sorted(bundled_spaces())
+PAPER_SIZE = [name for name in SPACES if name.endswith(("_coco", "_voc"))]
+SMALL = [name for name in SPACES if name not in PAPER_SIZE]
+
+
+def architectures(name: str, samples: int, info) -> list[DetectorSpec]:
+    """The distinct networks among so many feasible samples."""
+    space, rng = load_space(name), random.Random(3)
+    found = []
+    while len(found) < samples:
+        built = build_specs(space, space.sample(rng), info)
+        if not built.infeasible:
+            found.append(built.candidate[0])
+    return list(dict.fromkeys(found))
+
+
+def assert_run(name: str, samples: int, info) -> None:
+    """Networks of paper size run forward without data (on the meta device), small ones on an image."""
+    for spec in architectures(name, samples, info):
+        if name in PAPER_SIZE:
+            assert count_costs(spec).gflops > 0
+            continue
+        image = torch.rand(1, spec.input.channels, spec.input.height, spec.input.width) * 255
+        with torch.inference_mode():
+            found = build_detector(spec).eval()(image)
+        tensors = [t for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+        assert tensors and all(torch.isfinite(t).all() for t in tensors)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_samples_run_forward(name, info):
+    assert_run(name, 6, info)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+def test_two_hundred_samples_run_forward(name, info):
+    assert_run(name, 200, info)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "quick"])
+def test_a_short_search_ends_in_a_front(name, tmp_path, ray_instance):
+    overrides = ["budget.trials=3", "budget.rungs=[]", "budget.epochs=2", "scheduler.kind=full", "resources.workers=1"]
+    summary = start_search(load_space(name, overrides=overrides), Options(study=tmp_path / name))
+    assert summary["trials"]["complete"] == 3
+    assert summary["front"]
+    assert max(member["values"]["ap"] for member in summary["front"]) > 0
