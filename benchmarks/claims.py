@@ -56,7 +56,8 @@ DSOD: dict[str, Any] = {
 }
 TWO_STAGE: dict[str, Any] = {
     **RESIDUAL,
-    "head": {"kind": "rcnn", "fc_width": 128, "rpn_convs": 1, "roi_batch": 64, "rpn_batch": 64},
+    "head": {"kind": "rcnn", "fc_width": 128, "rpn_convs": 1, "roi_batch": 64, "rpn_batch": 64}
+    | {"proposals_pre_train": 300, "proposals_train": 300},
 }
 
 

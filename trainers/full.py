@@ -98,12 +98,12 @@ class FullTraining:
         self.job, self.data, self.ranks, self.reply = job, data, ranks, reply
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
         self.history = History()
-        resumed = (job.folder / LAST).exists()
-        self.training = Training.start(spec, recipe, seed=job.seed, device=device, resumed=resumed)
-        if resumed:
-            self._load(job.folder / LAST)
-        size = self.training.spec.input
-        self._split = data.cached("train", size.height, size.width)
+        with ranks.alike():
+            resumed = (job.folder / LAST).exists()
+            self.training = Training.start(spec, recipe, seed=job.seed, device=device, resumed=resumed)
+            if resumed:
+                self._load(job.folder / LAST)
+            self._split = data.cached("train", spec.input.height, spec.input.width)
 
     def run(self) -> dict[str, float]:
         """Train to the end; returns the figures of the best weights on the validation split."""

@@ -57,7 +57,8 @@ def serve(config: dict[str, Any]) -> None:
                 runner.run(job)
         runner.ranks.agree()  # none leaves while another one still waits
     except Exception as error:
-        from nasdet.trainers.runner import explain, is_lost_peer
+        from nasdet.trainers.ranks import explain
+        from nasdet.trainers.runner import is_lost_peer
 
         if not (started and is_lost_peer(error)):  # else that one has said why, or was killed and the trial is resumed
             (connection or connect()).send(Reply("failed", trial, reason=f"worker {rank}: {explain(error)}"))

@@ -3,13 +3,14 @@ boundaries by a small all-reduce, because a rank that raises alone leaves the ot
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from nasdet.errors import TrialFailure
+from nasdet.errors import NasdetError, TrialFailure
 
 T = TypeVar("T")
 
@@ -43,6 +44,15 @@ class Ranks:
             reasons = self.gather(reasons[0])
         if any(reasons):
             raise TrialFailure("; ".join(dict.fromkeys(r for r in reasons if r)))
+
+    @contextlib.contextmanager
+    def alike(self) -> Iterator[None]:
+        """Raise `TrialFailure` on every rank if the block, which must not communicate, fails on any."""
+        try:
+            yield
+        except Exception as error:
+            self.note(explain(error))
+        self.agree()
 
     def together(self, items: Iterable[T]) -> Iterator[T]:
         """Iterate over `items` of this rank; if making one fails on any rank, all ranks raise `TrialFailure`."""
@@ -86,3 +96,13 @@ class Ranks:
         flat /= self.world
         for tensor, part in zip(floats, flat.split([t.numel() for t in floats]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def explain(error: Exception) -> str:
+    """One line of what went wrong, for a person."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, NasdetError):
+        return text
+    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower() or isinstance(error, MemoryError):
+        return "out of memory; a smaller batch, input or width would fit"
+    return f"{type(error).__name__}: {text[:300]}"

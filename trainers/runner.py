@@ -19,7 +19,7 @@ from nasdet.trainers.full import FullJob, FullTraining
 from nasdet.trainers.job import GroupConfig, Reply, TrainJob
 from nasdet.trainers.latency_cache import cached_latency
 from nasdet.trainers.loop import parallel, train_epoch
-from nasdet.trainers.ranks import Ranks
+from nasdet.trainers.ranks import Ranks, explain
 from nasdet.trainers.training import Training
 
 SAVE_EVERY = 20.0
@@ -107,15 +107,10 @@ class Runner:
 
     def _prepared(self, job: TrainJob) -> tuple[Training, CachedSplit]:
         """The trial's state on every worker; a worker that cannot prepare fails the trial on all of them."""
-        training = split = None
-        try:
+        with self.ranks.alike():
             training = self._training(job)
             size = training.spec.input
             split = self.data.cached("train", size.height, size.width)
-        except Exception as error:
-            self.ranks.note(explain(error))
-        self.ranks.agree()
-        assert training is not None and split is not None
         return training, split
 
     def _training(self, job: TrainJob) -> Training:
@@ -182,16 +177,6 @@ class Runner:
             for name, spec in specs.items()
             if spec is not None
         }
-
-
-def explain(error: Exception) -> str:
-    """One line of what went wrong, for a person."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, NasdetError):
-        return text
-    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower() or isinstance(error, MemoryError):
-        return "out of memory; a smaller batch, input or width would fit"
-    return f"{type(error).__name__}: {text[:300]}"
 
 
 def is_lost_peer(error: Exception) -> bool:

@@ -15,11 +15,10 @@ from torchvision.ops import batched_nms
 
 from nasdet.errors import InputError
 from nasdet.models import Detections, Detector
+from nasdet.models.detector import LIMIT
 
 STEP = 32
 """Pixels that the sides of a rescaled canvas are multiples of."""
-IOU, LIMIT = 0.6, 100
-"""Overlap and number of boxes of the merged detections, those of a plain one."""
 LARGEST = 8.0
 
 
@@ -49,17 +48,12 @@ class Views:
 
 
 def detect_views(detector: Detector, images: Tensor, views: Views) -> list[Detections]:
-    """Detections of each image of (B, C, H, W), merged over the views; boxes in pixels of that canvas.
-
-    Raises:
-        InputError: the detector finds masks, which are not merged.
-    """
+    """Detections of each image of (B, C, H, W), merged over the views; boxes in pixels of that canvas. A box keeps the
+    mask of the view that it was found in."""
     if views.is_plain:
         return detector.detect(images)
     found = [_unseen(detector.detect(view), view, images, mirrored) for view, mirrored in _views(images, views)]
-    if any(one.masks is not None for one in found[0]):
-        raise InputError("masks are not merged over scales", remedy="leave --scales and --flip out")
-    return [_merged(list(of_image)) for of_image in zip(*found, strict=True)]
+    return [_merged(list(of_image), detector.spec.head.nms_iou) for of_image in zip(*found, strict=True)]
 
 
 def _views(images: Tensor, views: Views) -> Iterator[tuple[Tensor, bool]]:
@@ -83,11 +77,13 @@ def _unseen(found: list[Detections], view: Tensor, images: Tensor, mirrored: boo
     for one in found:
         x0, y0, x1, y1 = one.boxes.unbind(-1)
         boxes = torch.stack([width - x1, y0, width - x0, y1], -1) if mirrored else one.boxes
-        result.append(one._replace(boxes=boxes * scale))
+        masks = one.masks.flip(-1) if mirrored and one.masks is not None else one.masks
+        result.append(one._replace(boxes=boxes * scale, masks=masks))
     return result
 
 
-def _merged(views: list[Detections]) -> Detections:
+def _merged(views: list[Detections], iou: float) -> Detections:
     boxes, scores, labels = (torch.cat([getattr(v, name) for v in views]) for name in ("boxes", "scores", "labels"))
-    keep = batched_nms(boxes, scores, labels, IOU)[:LIMIT]
-    return Detections(boxes[keep], scores[keep], labels[keep])
+    keep = batched_nms(boxes, scores, labels, iou)[:LIMIT]
+    masks = [v.masks for v in views if v.masks is not None]
+    return Detections(boxes[keep], scores[keep], labels[keep], torch.cat(masks)[keep] if masks else None)

@@ -14,15 +14,17 @@ from nasdet.search import open_study
 from nasdet.space import Json, SearchSpace, parse_space
 from nasdet.space.build import put
 from nasdet.space.domains import canonical
+from nasdet.space.merge import without
 from nasdet.space.pareto import front
+from nasdet.space.presets import deep_merge
 
 
 def with_start(space: SearchSpace) -> SearchSpace:
     """The space with what `start:` names in place; the space itself if that names no study.
 
     Every member of the study's front becomes a point with the values that this space searches too. With `start.pick`,
-    what the picked trial has and this space does not search is fixed, and only members of the front that agree with it
-    become points, the picked one first.
+    what that study searched and this space does not is fixed as in the picked trial, and what that study fixed stays fixed
+    unless this space states it; only members of the front that agree with the picked one become points, it first.
 
     Raises:
         InputError: there is no such study or trial, or it has nothing in common with this space.
@@ -42,8 +44,10 @@ def with_start(space: SearchSpace) -> SearchSpace:
         what = f"study {store.name!r} has no complete trial with a parameter of this space"
         raise InputError(what, where=f"{space.name}: start", remedy="start from another study, or leave start out")
     raw = copy.deepcopy(space.raw)
+    if picked:
+        raw["fixed"] = deep_merge(without(store.space.fixed, space.parameters), raw.get("fixed", {}))
     for path, value in fixed.items():
-        put(raw.setdefault("fixed", {}), path, value)
+        put(raw["fixed"], path, value)
     raw["points"] = [*points, *raw.get("points", [])]
     raw["start"] = {}
     origin = f"Started from study {store.name}" + (f", trial picked by {space.start.pick!r}." if picked else ".")

@@ -24,6 +24,8 @@ from nasdet.models.standardization import standardize_weights
 from nasdet.space.specs import DetectorSpec
 
 CANDIDATES = 1000  # scores per image that go into suppression
+LIMIT = 100
+"""Most boxes of an image, as COCO counts them."""
 
 
 class Detector(nn.Module):
@@ -71,22 +73,18 @@ class Detector(nn.Module):
         return levels
 
     @torch.no_grad()
-    def detect(
-        self, images: Tensor, *, score_threshold: float = 0.001, iou_threshold: float = 0.6, limit: int = 100
-    ) -> list[Detections]:
-        """Boxes of each image after suppression within classes.
+    def detect(self, images: Tensor, *, score_threshold: float = 0.001, limit: int = LIMIT) -> list[Detections]:
+        """Boxes of each image after suppression within classes, at the IoU that the head's specification states.
 
         Args:
             images: (B, C, H, W) in stored units.
             score_threshold: lower scores are dropped.
-            iou_threshold: boxes of one class that overlap a better one more than this are dropped.
             limit: most boxes per image.
         """
         features, size = self.features(images), (images.shape[-2], images.shape[-1])
         candidates = self.head.predict(features, size)
-        found = [
-            _suppress(*one, score_threshold, iou_threshold, limit) for one in zip(*_best(candidates, size), strict=True)
-        ]
+        iou = self.spec.head.nms_iou
+        found = [_suppress(*one, score_threshold, iou, limit) for one in zip(*_best(candidates, size), strict=True)]
         return self.head.refine(features, found, size)
 
     @property

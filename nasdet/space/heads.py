@@ -1,5 +1,5 @@
-"""What a head is, kind by kind. One decision: the number of classes is the only field that all heads share, because the
-data set decides it; everything else belongs to one kind."""
+"""What a head is, kind by kind. One decision: all heads share only what is asked of every detector, the classes and how
+far boxes may overlap; everything else belongs to one kind."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from nasdet.space.base import Positive, Probability, Spec, by_kind
 
 
-class ClassesSpec(Spec):
+class AnyHeadSpec(Spec):
     """Base of all heads."""
 
     classes: Positive = 10
     """Number of classes."""
+    nms_iou: Probability = 0.6
+    """IoU with a better box of the class above which a box is dropped."""
 
 
-class TaskAlignedSpec(ClassesSpec):
+class TaskAlignedSpec(AnyHeadSpec):
     """The project's one-stage head: classification and box towers over every level, task-aligned assignment."""
 
     kind: Literal["tal"] = "tal"
@@ -31,13 +33,15 @@ class TaskAlignedSpec(ClassesSpec):
     """Bins per box side of distribution focal loss, each one stride wide; 1: the distance is regressed directly."""
 
 
-class SsdSpec(ClassesSpec):
+class SsdSpec(AnyHeadSpec):
     """SSD's multibox (Liu et al. 2016): a softmax and a box for every default box of every level.
 
     The default boxes of a level have one scale, except a second square between this scale and the next one.
     """
 
     kind: Literal["ssd"] = "ssd"
+    nms_iou: Probability = 0.45
+    """IoU with a better box of the class above which a box is dropped, as published."""
     first_scale: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Scale of the first level's default boxes, a share of the canvas."""
     min_scale: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -69,7 +73,7 @@ class SsdSpec(ClassesSpec):
         return ratios
 
 
-class TowersSpec(ClassesSpec):
+class TowersSpec(AnyHeadSpec):
     """Base of the heads of RetinaNet and FCOS: two towers that all levels share, focal loss."""
 
     width: Positive = 256
@@ -88,6 +92,8 @@ class RetinaNetSpec(TowersSpec):
     """RetinaNet (Lin et al. 2017)."""
 
     kind: Literal["retinanet"] = "retinanet"
+    nms_iou: Probability = 0.5
+    """IoU with a better box of the class above which a box is dropped, as published."""
     tower_norm: bool = False
     """Whether the detector's norm follows the towers' convolutions; without, they have a bias, as published."""
     anchor_scale: Annotated[float, Field(ge=0.5, le=16)] = 4.0
@@ -123,11 +129,13 @@ class FcosSpec(TowersSpec):
     """Strides around the middle of a box within which points learn it (centre sampling); 0: all points inside."""
 
 
-class RcnnSpec(ClassesSpec):
+class RcnnSpec(AnyHeadSpec):
     """Two stages: Faster R-CNN (Ren et al. 2015), Cascade R-CNN (Cai and Vasconcelos 2018), Mask R-CNN (He et al.
     2017)."""
 
     kind: Literal["rcnn"] = "rcnn"
+    nms_iou: Probability = 0.5
+    """IoU with a better box of the class above which a box is dropped, as published."""
     cascade: bool = False
     """Three box stages, each on the boxes of the one before, for IoU 0.5, 0.6 and 0.7, with one box for all classes."""
     mask: bool = False

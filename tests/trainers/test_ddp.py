@@ -12,25 +12,48 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from nasdet.data import open_data, train_loader
+from nasdet.data import Batch, open_data, train_loader
 from nasdet.errors import TrialFailure
+from nasdet.space.specs import DetectorSpec
+from nasdet.trainers.full import FullJob, FullTraining
 from nasdet.trainers.loop import backward, optimizer_step, parallel
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training import Training
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 STEPS = 20
+HEADS: dict[str, dict[str, Any]] = {
+    "tal": {},
+    "ssd": {"kind": "ssd", "first_scale": 0.25, "min_scale": 0.5, "classes": 10},
+    "retinanet": {"kind": "retinanet", "width": 16, "depth": 1, "tower_norm": True, "classes": 10},
+    "fcos": {"kind": "fcos", "width": 16, "depth": 1, "classes": 10},
+    "rcnn": {
+        "kind": "rcnn",
+        "fc_width": 32,
+        "mask_width": 16,
+        "roi_batch": 16,
+        "mask": True,
+        "cascade": True,
+        "classes": 10,
+    },
+}
 CPU = torch.device("cpu")
 
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def train_steps(precision: str, device: torch.device, path: Path) -> None:
+def spec_of(head: str) -> DetectorSpec:
+    """The tiny detector under a head of this kind."""
+    spec = tiny_spec(kind="syncbn").to_json()
+    return DetectorSpec.model_validate({**spec, "head": HEADS[head] or spec["head"]})
+
+
+def train_steps(precision: str, device: torch.device, path: Path, head: str = "tal") -> None:
     """20 SGD steps of this process's share; rank 0 writes the weights."""
     ranks = Ranks(device)
     recipe = tiny_recipe(optimizer="sgd", base_lr=0.01, batch_size=8, drop_path=0.0, precision=precision, ema=0.0)
-    training = Training.start(tiny_spec(kind="syncbn"), recipe, seed=1, device=device)
+    training = Training.start(spec_of(head), recipe, seed=1, device=device)
     model = parallel(training, ranks)
     batches = train_loader(
         open_data("digits").cached("train", 64, 64),
@@ -87,6 +110,44 @@ def test_two_workers_equal_one(tmp_path: Path, precision: str, device: str, tole
     assert moved > 1e-3
 
 
+@pytest.mark.parametrize("head", ["ssd", "retinanet", "fcos"])
+def test_two_workers_equal_one_under_every_dense_head(tmp_path: Path, head: str) -> None:
+    open_data("digits")
+    run(2, "train_steps", "fp64", CPU, tmp_path / "two.pt", head)
+    train_steps("fp64", CPU, tmp_path / "one.pt", head)
+    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("one", "two"))
+    assert max((one[name].double() - two[name].double()).abs().max().item() for name in one) <= 1e-9
+
+
+def train_two_stages(path: Path) -> None:
+    """Three steps with masks, of which worker 1 sees no object in the second; every worker writes its weights."""
+    ranks = Ranks(CPU)
+    recipe = tiny_recipe(optimizer="sgd", base_lr=0.01, batch_size=4, ema=0.0)
+    training = Training.start(spec_of("rcnn"), recipe, seed=1, device=CPU)
+    model = parallel(training, ranks)
+    training.detector.train()
+    for step in range(3):
+        torch.manual_seed(10 * step + ranks.rank)
+        boxes, labels = torch.tensor([[[8.0, 8, 40, 40]], [[20.0, 16, 60, 50]]]), torch.tensor([[3], [5]])
+        masks = torch.zeros(2, 1, 64, 64, dtype=torch.bool)
+        masks[:, :, 10:40, 22:38] = True
+        if step == 1 and ranks.rank == 1:
+            boxes, labels, masks = 0 * boxes, torch.full_like(labels, -1), masks & False
+        image = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+        backward(training, model, Batch(image, boxes, labels, torch.arange(2), masks))
+        optimizer_step(training)
+    torch.save(training.detector.state_dict(), path / f"{ranks.rank}.pt")
+
+
+def test_workers_stay_equal_under_a_two_stage_head_and_without_objects(tmp_path: Path) -> None:
+    run(2, "train_two_stages", tmp_path)
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(one[name], two[name]) for name in one if not name.startswith("running"))
+    start = Training.start(spec_of("rcnn"), tiny_recipe(), seed=1, device=CPU).detector.state_dict()
+    assert all(torch.isfinite(value).all() for value in one.values())
+    assert sum(not torch.equal(one[name], start[name]) for name in one) > len(one) / 2
+
+
 def fail_alone(path: Path) -> None:
     """Rank 1's third batch cannot be made: both ranks must raise, and the group must still work."""
     ranks = Ranks(CPU)
@@ -108,6 +169,25 @@ def fail_alone(path: Path) -> None:
 def test_a_rank_failing_alone_fails_all_and_the_group_lives(tmp_path: Path) -> None:
     run(2, "fail_alone", tmp_path)
     assert [(tmp_path / f"rank{r}").read_text() for r in (0, 1)] == ["2.0", "2.0"]
+
+
+def prepare_alone(path: Path) -> None:
+    """The weights to start from lie where rank 0 sees them and rank 1 does not."""
+    ranks = Ranks(CPU)
+    here = path / "weights.pth" if ranks.rank == 0 else path / "elsewhere.pth"
+    if ranks.rank == 0:
+        torch.save(Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU).detector.state_dict(), here)
+    recipe = tiny_recipe(init=str(here)).to_json()
+    job = FullJob(tiny_spec().to_json(), recipe, 0, str(path / "out"), {})
+    with pytest.raises(TrialFailure, match=r"elsewhere\.pth"):
+        FullTraining(job, open_data("digits"), ranks, CPU, print)
+    ranks.agree()
+    (path / f"rank{ranks.rank}").touch()
+
+
+def test_a_rank_that_cannot_load_the_start_fails_all(tmp_path: Path) -> None:
+    run(2, "prepare_alone", tmp_path)
+    assert (tmp_path / "rank0").exists() and (tmp_path / "rank1").exists()
 
 
 def mean_buffers(path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nasdet.data import Dataset
 from nasdet.errors import InputError
@@ -30,11 +32,13 @@ def picture() -> Tensor:
 
 
 class Bright:
-    """Finds the bounding box of what is bright, as surely as the view is large."""
+    """Finds the bounding box of what is bright, as surely as the view is large or, if asked, as it is mirrored; its
+    mask is what is brightest there."""
 
-    def __init__(self, masks: bool = False) -> None:
+    def __init__(self, masks: bool = False, prefers_mirrored: bool = False) -> None:
         self.sizes: list[tuple[int, int]] = []
-        self._masks = masks
+        self.spec = SimpleNamespace(head=SimpleNamespace(nms_iou=0.6))
+        self._masks, self._prefers_mirrored = masks, prefers_mirrored
 
     def detect(self, images: Tensor) -> list[Detections]:
         self.sizes.append(tuple(images.shape[-2:]))  # type: ignore[arg-type]
@@ -44,7 +48,13 @@ class Bright:
             box = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
             score = torch.tensor([image.shape[-1] / 1000])
             one = Detections(box[None], score, torch.zeros(1, dtype=torch.long))
-            found.append(one._replace(masks=torch.zeros(1, 28, 28)) if self._masks else one)
+            if self._masks:
+                x0, y0, x1, y1 = box.int().tolist()
+                inside = (image[:, y0:y1, x0:x1] > 230).float()
+                one = one._replace(masks=F.interpolate(inside[None], (28, 28))[0])
+            if self._prefers_mirrored and len(self.sizes) % 2 == 0:
+                one = one._replace(scores=one.scores + 0.1)
+            found.append(one)
         return found
 
 
@@ -100,10 +110,13 @@ def test_at_most_100_boxes_and_the_best() -> None:
     assert (one.boxes >= 0).all() and (one.boxes <= 64).all()
 
 
-def test_masks_are_refused() -> None:
-    with pytest.raises(InputError, match="masks are not merged over scales; leave --scales and --flip out"):
-        detect(Bright(masks=True), picture(), flip=True)
-    assert detect(Bright(masks=True), picture())[0].masks is not None
+@pytest.mark.parametrize("prefers_mirrored", [True, False])
+def test_masks_are_those_of_the_view_that_stays(prefers_mirrored: bool) -> None:
+    images = picture()
+    images[:, :, :, 20:] = images[:, :, :, 20:].clamp(max=200)  # the right half of the object is darker
+    for one in detect(Bright(masks=True, prefers_mirrored=prefers_mirrored), images, flip=True):
+        assert one.masks is not None and one.masks.shape == (1, 28, 28)
+        assert one.masks[0, :, :14].min() == 1 and one.masks[0, :, 14:].max() == 0
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, 1.0), (-1.0,), (float("nan"),), (9.0,)])

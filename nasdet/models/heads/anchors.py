@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from nasdet.models.heads.base import IGNORE
+from nasdet.models.heads.base import IGNORE, IGNORED_SHARE
 
 BACKGROUND, BETWEEN = -1, -2
-IGNORED_SHARE = 0.5  # of an anchor's area inside a region to ignore, from which on it is no negative
 
 
 def cell_anchors(strides: Sequence[int], scale: float, octave: int, ratios: Sequence[float]) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 PADDING = -1
 IGNORE = -2
+IGNORED_SHARE = 0.5
+"""Of a proposed box's area, inside a region to ignore, from which on it is no negative."""
 
 
 class Targets(NamedTuple):

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from nasdet.models.boxes import EPS, area, iou
-from nasdet.models.heads.base import IGNORE, Targets
+from nasdet.models.heads.base import IGNORE, IGNORED_SHARE, Targets
 from nasdet.space.heads import SsdSpec
-
-IGNORED_SHARE = 0.5  # a default box of which more lies in a region to ignore is no negative
 
 
 def level_shapes(spec: SsdSpec, levels: int) -> list[list[tuple[float, float]]]:

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from nasdet.models.boxes import area, iou
-from nasdet.models.heads.base import IGNORE, Targets
+from nasdet.models.heads.base import IGNORE, IGNORED_SHARE, Targets
 
 POSITIVE, NEGATIVE, UNUSED = 1, 0, -1
-IGNORED_SHARE = 0.5  # of a box's area inside a region to ignore, above which it is no negative
 
 
 class Matches(NamedTuple):
