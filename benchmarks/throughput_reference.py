@@ -39,6 +39,9 @@ from nasdet.space.specs import DetectorSpec
 
 ONE_STAGE = {"retinanet": RetinaNetSpec, "fcos": FcosSpec}
 TWO_STAGE = {"faster_rcnn": FasterRCNN, "mask_rcnn": MaskRCNN}
+POSITIVES = {"faster_rcnn": 0.25, "mask_rcnn": 1 / 32}
+"""Largest share of objects' regions among the 512 of an image. Masks are learnt in those alone: at 1/32 that is 14 (the
+objects themselves) to 16 on either side, at 0.25 any number up to 128, by which single steps differ two-fold."""
 
 
 def our_spec(kind: str, size: int, width: int) -> DetectorSpec:
@@ -47,7 +50,7 @@ def our_spec(kind: str, size: int, width: int) -> DetectorSpec:
     if kind in ONE_STAGE:
         return spec.model_copy(update={"head": ONE_STAGE[kind](classes=CLASSES, width=spec.neck.width, depth=4)})
     neck = spec.neck.model_copy(update={"levels": (-4, -3, -2, -1), "extra_levels": 1, "extra": "pool"})
-    head = RcnnSpec(classes=CLASSES, mask=kind == "mask_rcnn")
+    head = RcnnSpec(classes=CLASSES, mask=kind == "mask_rcnn", roi_positives=POSITIVES[kind])
     return spec.model_copy(update={"neck": neck, "head": head})
 
 
@@ -56,7 +59,8 @@ def reference(kind: str, spec: DetectorSpec) -> nn.Module:
     if kind in ONE_STAGE:
         return torchvision_model(kind, spec, tower_norm=spec.head.tower_norm, _skip_resize=True)
     image = {"image_mean": [v / 255 for v in spec.input.mean], "image_std": [v / 255 for v in spec.input.std]}
-    return TWO_STAGE[kind](Pyramid(build_detector(spec)), CLASSES + 1, **image, _skip_resize=True)
+    share = {"box_positive_fraction": POSITIVES[kind]}
+    return TWO_STAGE[kind](Pyramid(build_detector(spec)), CLASSES + 1, **share, **image, _skip_resize=True)
 
 
 def discs(targets: Targets, size: int) -> Targets:

@@ -23,8 +23,8 @@ def with_start(space: SearchSpace) -> SearchSpace:
     """The space with what `start:` names in place; the space itself if that names no study.
 
     Every member of the study's front becomes a point with the values that this space searches too. With `start.pick`,
-    what that study searched and this space does not is fixed as in the picked trial, and what that study fixed stays fixed
-    unless this space states it; only members of the front that agree with the picked one become points, it first.
+    what that study searched and this space does not is fixed as in the picked trial, and what that study fixed stays
+    fixed unless this space states it; only members of the front that agree with the picked one become points, it first.
 
     Raises:
         InputError: there is no such study or trial, or it has nothing in common with this space.
