@@ -256,7 +256,7 @@ def measure(size: int, width: int, batch: int, rounds: int, source: str, device:
     """All figures of one configuration."""
     spec = detector_spec(size, width)
     images, targets = make_batch(spec, batch)
-    images, targets = images.to(device), Targets(*(t.to(device) for t in targets))
+    images, targets = images.to(device), Targets(targets.boxes.to(device), targets.labels.to(device))
     ours = build_detector(spec).to(device, memory_format=torch.channels_last).train()
     theirs = {kind: torchvision_model(kind, spec).to(device).train() for kind in ("fcos", "retinanet")}
     macs = {"nasdet": count_macs(ours, our_loss(ours, images, targets, False))}
