@@ -42,6 +42,7 @@ from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training import Training
 
 CLASSES = 3
+LOOP_ROUNDS, LOOP_STEPS = 16, 9
 
 
 def detector_spec(size: int, width: int) -> DetectorSpec:
@@ -207,10 +208,11 @@ def step_parts(detector: Detector, images: Tensor, targets: Targets, bf16: bool,
 
 
 def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of a step of the real loop on real data, of making its batch, and of the bare step.
+    """Median seconds of a step of the real loop on real data, of making its batch, of the bare step; and as "overhead"
+    what the loop adds to a bare step and its data, as a share of the bare one.
 
     The bare step is forward, backward, clipping, optimiser and averaging on a batch made before. All three are taken in
-    turn, `rounds` epochs of at most 20 steps.
+    turn, `rounds` times a few steps; the overhead is the median over the rounds, so that the machine's drift cancels.
     """
     data = open_data(source)
     info = data.info
@@ -220,13 +222,14 @@ def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int, device:
     split = data.cached("train", image.height, image.width)
     ranks = Ranks(device)
     training = Training.start(spec, Recipe(epochs=1000, batch_size=batch), seed=0, device=ranks.device)
-    seconds: dict[str, list[float]] = {"loop": [], "data": [], "bare": []}
+    rows: list[dict[str, float]] = []
     for epoch in range(rounds):
+        seconds: dict[str, list[float]] = {"loop": [], "data": [], "bare": []}
         loader = train_loader(
             split, augment=training.recipe.augment, batch_size=batch, epoch=epoch, seed=0, fill=image.mean
         )
         clock, batches = Clock(device), []
-        for batch_of_step in itertools.islice(loader, 20):
+        for batch_of_step in itertools.islice(loader, LOOP_STEPS):
             batches.append(batch_of_step)
             seconds["data"].append(clock())
         for one in batches:
@@ -235,16 +238,21 @@ def loop_parts(spec: DetectorSpec, batch: int, source: str, rounds: int, device:
             optimizer_step(training)
             seconds["bare"].append(clock())
         seconds["loop"] += _loop_steps(training, split, ranks)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+        rows.append({name: statistics.median(values) for name, values in seconds.items()})
+    overheads = [(row["loop"] - row["data"]) / row["bare"] - 1 for row in rows[1:]]
+    return {
+        **{name: statistics.median(row[name] for row in rows[1:]) for name in rows[0]},
+        "overhead": statistics.median(overheads),
+    }
 
 
 def _loop_steps(training: Training, split: CachedSplit, ranks: Ranks) -> list[float]:
-    """Seconds of the first 20 steps of an epoch of the real loop, but for the first."""
+    """Seconds of the first steps of an epoch of the real loop, but for the first."""
     clock, steps = Clock(ranks.device), list[float]()
 
     def on_step(step: int, _steps: int) -> None:
         steps.append(clock())
-        if step == 20:
+        if step == LOOP_STEPS:
             raise StopIteration
 
     with contextlib.suppress(StopIteration):
@@ -275,13 +283,13 @@ def measure(size: int, width: int, batch: int, rounds: int, source: str, device:
     bf16 = native_bf16(device.type)
     shipped = run(bf16, False, torch.contiguous_format)
     parts = step_parts(ours, images, targets, bf16, rounds)
-    loop = loop_parts(spec, batch, source, 3, device)
+    loop = loop_parts(spec, batch, source, LOOP_ROUNDS, device)
     parts["data"] = loop["data"]
     return {
         **ratios(shipped),
         "flops_ratio": max(macs.values()) / min(macs.values()),
         "non_conv_share": 1 - parts["network"] / sum(parts.values()),
-        "loop_overhead": (loop["loop"] - loop["data"]) / loop["bare"] - 1,
+        "loop_overhead": loop.pop("overhead"),
         "loop_seconds": loop,
         "images_per_second": {name: batch / seconds for name, seconds in shipped.items()},
         "step_seconds": parts,

@@ -10,6 +10,7 @@ from nasdet.errors import TrialFailure
 from nasdet.models import Targets, build_detector
 from nasdet.space import load_recipe, recipe_names
 from nasdet.space.specs import Recipe
+from nasdet.space.timm_backbones import VitSpec
 from nasdet.trainers.optim import make_optimizer
 from nasdet.trainers.schedule import lr_factor, scaled_lr
 from tests.trainers.conftest import tiny_spec
@@ -35,8 +36,21 @@ def test_frozen_parameters_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
 def test_norms_decay_where_the_recipe_says_so(name: str) -> None:
-    groups = make_optimizer(build_detector(tiny_spec()), Recipe(optimizer=name, decay_norms=True)).param_groups
-    assert [group["weight_decay"] for group in groups] == [Recipe().weight_decay] * 2
+    model = build_detector(tiny_spec())
+    decayed, free = make_optimizer(model, Recipe(optimizer=name, decay_norms=True)).param_groups
+    assert decayed["weight_decay"] == Recipe().weight_decay
+    assert len(decayed["params"]) == len(list(model.parameters())) and not free["params"]
+
+
+@pytest.mark.parametrize("decay_norms", [True, False])
+def test_tables_of_positions_never_decay(decay_norms: bool) -> None:
+    spec = tiny_spec().model_copy(
+        update={"backbone": VitSpec(embed_dim=24, depth=2, heads=3, patch=8, position="both")}
+    )
+    model = build_detector(spec)
+    free = make_optimizer(model, Recipe(decay_norms=decay_norms)).param_groups[1]["params"]
+    names = {name for name, p in model.named_parameters() if any(p is other for other in free) and p.ndim > 1}
+    assert {name.rpartition(".")[2] for name in names} == {"pos_embed", "table"}
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,9 @@ class RcnnHead(HeadModule):
         self.mask = MaskBranch(width, pooled, spec, layers) if spec.mask else None
 
     def init_weights(self) -> None:
-        """The predicting layers of each part."""
-        for part in (self.rpn, *self._stages(), self.mask):
-            if part is not None:
-                part.init_weights()
+        """The predicting layers of proposals and boxes; that of masks starts like any other."""
+        for part in (self.rpn, *self._stages()):
+            part.init_weights()
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
         """Scalars "loss", its parts "rpn_cls", "rpn_box", "cls", "box" ("mask"), and of the proposals per image, before

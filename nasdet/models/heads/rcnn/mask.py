@@ -37,10 +37,6 @@ class MaskBranch(nn.Module):
         self.body.append(activation(layers.act))
         self.predict = nn.Conv2d(spec.mask_width, spec.classes + 1, 1)
 
-    def init_weights(self) -> None:
-        """Masks start near one half."""
-        nn.init.normal_(self.predict.weight, std=0.001)
-
     def forward(self, features: Sequence[Tensor], boxes: Tensor, images: Tensor) -> Tensor:
         """Logits (S, classes + 1, 28, 28) of regions (S, 4) in `images` (S,)."""
         logits: Tensor = self.predict(self.body(self.pool(features, boxes, images)))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
+from nasdet.models.heads.base import at_least_float, exact
+
 CANONICAL_LEVEL = 4  # log2 of the stride of the level from which regions of the canonical size are pooled
 SAMPLING_RATIO = 2
 
@@ -61,11 +63,8 @@ class RoiPool(nn.Module):
         return wanted.clamp(0, len(self.strides) - 1).long()
 
     def _pool(self, x: Tensor, rois: Tensor, stride: int) -> Tensor:
-        """Autocast casts both arguments itself; without it both have the same type."""
-        size = (self.size, self.size)
-        pooled: Tensor = (
-            roi_align(x, rois, size, 1 / stride, SAMPLING_RATIO)
-            if self.op == "align"
-            else roi_pool(x, rois, size, 1 / stride)
-        )
+        """At least in float32: RoI pooling has no kernel for halves on the CPU, and boxes need their digits."""
+        operation, more = (roi_align, (SAMPLING_RATIO,)) if self.op == "align" else (roi_pool, ())
+        with exact(x.device):
+            pooled: Tensor = operation(at_least_float(x), at_least_float(rois), self.size, 1 / stride, *more)
         return pooled.to(x.dtype)

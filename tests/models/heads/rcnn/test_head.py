@@ -194,9 +194,7 @@ def _rectangles() -> tuple[Tensor, Targets]:
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n != "faster" else []) for n in KINDS])
 def test_learns_a_handful_of_images(name: str) -> None:
     torch.manual_seed(0)
-    # A cascade learns its boxes here; its masks take more steps than a test has.
-    kind = KINDS[name].model_copy(update={"mask": KINDS[name].mask and not KINDS[name].cascade})
-    spec = _detector(kind)
+    spec = _detector(KINDS[name])
     images, targets = _rectangles()
     detector = build_detector(spec)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=4e-3)
@@ -309,9 +307,10 @@ def test_costs_and_latency_are_told() -> None:
     assert measure_latency(small, threads=1, pairs=(2, 3)).ms > 0
 
 
-def test_bfloat16_is_close_to_float32() -> None:
+@pytest.mark.parametrize("roi_op", ["align", "pool"])
+def test_bfloat16_is_close_to_float32(roi_op: str) -> None:
     torch.manual_seed(0)
-    detector = build_detector(_detector(RcnnSpec(mask=True, rpn_batch=EVERYTHING)))
+    detector = build_detector(_detector(RcnnSpec(mask=True, rpn_batch=EVERYTHING, roi_op=roi_op)))
     images, targets = _rectangles()
     exact = detector(images, targets)
     with torch.autocast("cpu", torch.bfloat16):
