@@ -1,4 +1,4 @@
-"""The optimiser. One decision: only kernels and matrices decay, norms and biases too where the recipe says so, tables of
+"""The optimiser. One decision: kernels and matrices decay, norms and biases only where the recipe says so, tables of
 positions never (timm's and TorchVision's recipes); and nothing is frozen (a wrong freeze cost a published training from
 scratch 3 AP)."""
 

@@ -46,8 +46,9 @@ class RcnnHead(HeadModule):
 
     def init_weights(self) -> None:
         """The predicting layers of proposals and boxes; that of masks starts like any other."""
-        for part in (self.rpn, *self._stages()):
-            part.init_weights()
+        self.rpn.init_weights()
+        for stage in self._stages():
+            stage.init_weights()
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
         """Scalars "loss", its parts "rpn_cls", "rpn_box", "cls", "box" ("mask"), and of the proposals per image, before

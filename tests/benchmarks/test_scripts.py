@@ -1,0 +1,42 @@
+"""Every benchmark runs, small, and prints the keys that its users read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUNS = {
+    "train_throughput --size 128 --rounds 2": (
+        "vs_fcos",
+        "vs_retinanet",
+        "flops_ratio",
+        "non_conv_share",
+        "loop_overhead",
+    ),
+    "throughput_reference --size 128 --rounds 2 --batch 2": ("retinanet", "fcos", "faster_rcnn", "mask_rcnn"),
+    "recompute --system dsod300_small --rounds 2": ("ratio", "saved_share"),
+    "eval_speed --rounds 1": ("pycocotools_seconds", "nasdet_seconds", "ratio", "max_abs_diff"),
+    "accuracy_at_time --minutes 0.05 --size 128": ("nasdet", "fcos", "retinanet"),
+    "claims stem --seeds 1 --epochs 1": ("stem",),
+    "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("run", RUNS)
+def test_runs_and_prints_its_keys(run: str, repository: Path) -> None:
+    script, *options = run.split()
+    command = [sys.executable, str(repository / "benchmarks" / f"{script}.py"), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = json.loads(done.stdout)
+    assert set(RUNS[run]) <= set(printed)
+
+
+def test_every_script_is_run(repository: Path) -> None:
+    assert {run.split()[0] for run in RUNS} == {path.stem for path in (repository / "benchmarks").glob("[a-z]*.py")}
