@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train a bundle or specification in full."),
     "eval": ("eval", "COCO metrics of a bundle on a data set."),
     "predict": ("predict", "Draw a bundle's boxes on images."),
+    "calibrate": ("calibrate", "See how early the order of candidates is known."),
     "check": ("check", "Check a search space without training."),
     "data": ("data", "Check a data set and draw a contact sheet."),
     "systems": ("systems", "Detectors of the literature that can be trained by name."),

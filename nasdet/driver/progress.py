@@ -15,7 +15,9 @@ from nasdet.data import Dataset
 from nasdet.driver.plan import Plan
 from nasdet.search import Engine, StudyStore
 from nasdet.search.summary import front_hypervolume
+from nasdet.space import SearchSpace
 from nasdet.space.pareto import front
+from nasdet.space.schema import ENOUGH_TAU
 from nasdet.space.trial import TrialRecord
 
 
@@ -51,6 +53,8 @@ class Progress:
         self._console.print(f"{name}: {escape(counts)} images, {len(info.classes)} classes")
         self._console.print(f"objectives: {escape(goals)}")
         self._console.print(f"budget: {trials} of {budget.epochs} epochs (compared at {rungs}){limit}")
+        if doubt := ranking_doubt(space):
+            self.warn(doubt)
         folder = escape(str(store.dir))
         self._console.print(f"{plan.describe()}; study folder {folder}")
         self._console.print(f"[dim]watch in MLflow: nasdet ui {folder}   stop: Ctrl-C[/dim]")
@@ -142,3 +146,17 @@ def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+def ranking_doubt(space: SearchSpace) -> str:
+    """Why ranks after a short training may mislead a search that stops candidates by them; empty if nothing says so."""
+    rungs, known = space.rungs(), space.calibration
+    if len(rungs) == 1 or space.scheduler.eta == 1:
+        return ""
+    short = f"{rungs[0]} of {rungs[-1]} epochs"
+    if known is None or known.epochs > rungs[0]:
+        return f"never calibrated: whether {short} rank candidates is unknown; nasdet calibrate tells"
+    if known.tau < ENOUGH_TAU:
+        tau = f"(Kendall's tau {known.tau:.2f})"
+        return f"{short} rank candidates badly here {tau}; nasdet calibrate tells what would do"
+    return ""

@@ -56,7 +56,7 @@ def _with_ancestors(file: Path, below: tuple[Path, ...]) -> Document:
         names = " -> ".join(p.name for p in (*chain, base))
         raise InputError(f"the files extend each other: {names}", where=place)
     ancestor = _with_ancestors(base, chain)
-    own = {k: v for k, v in ancestor.data.items() if k not in ("name", "description")}
+    own = {k: v for k, v in ancestor.data.items() if k not in ("name", "description", "calibration")}
     searched = document.data.get("space")
     if isinstance(own.get("fixed"), dict) and isinstance(searched, dict):
         own["fixed"] = without(own["fixed"], searched)
@@ -97,6 +97,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         rules=file.rules,
         points=file.points,
         start=file.start,
+        calibration=file.calibration,
         function=function,
         raw=raw,
     )

@@ -108,8 +108,8 @@ class SchedulerConfig(Section):
 
     kind: Literal["halving", "full"] = "halving"
     """halving: only the best share of each rung goes on to the next; full: all are trained in full."""
-    eta: Annotated[int, Field(ge=2)] = 3
-    """One of `eta` candidates is promoted from rung to rung."""
+    eta: Annotated[int, Field(ge=1)] = 3
+    """One of `eta` candidates is promoted from rung to rung; 1: all of them, compared at `budget.rungs`."""
 
 
 class Resources(Section):
@@ -152,6 +152,25 @@ class StartConfig(Section):
     """Folder or name of the study: what its front has in common with this space is tried first."""
     pick: str | None = None
     """One of its trials, by the rules of `nasdet export --pick`: what this space doesn't search is fixed as there."""
+
+
+ENOUGH_TAU = 0.7
+"""Kendall's tau from which on a short training is taken to rank candidates as a full one does."""
+
+
+class CalibrationConfig(Section):
+    """What `nasdet calibrate --write` found: how well a short training ranks candidates."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    """Length of the short training."""
+    tau: Annotated[float, Field(ge=-1, le=1)]
+    """Kendall's tau with the order after a full training."""
+    low: Annotated[float, Field(ge=-1, le=1)]
+    """Lower end of its 95% interval."""
+    high: Annotated[float, Field(ge=-1, le=1)]
+    """Upper end."""
+    models: Annotated[int, Field(ge=1)]
+    """Candidates behind it."""
 
 
 class _Entry(Section):
@@ -252,6 +271,7 @@ class SpaceFile(Section):
     points: tuple[dict[str, Any], ...] = ()
     """Values to try first, one mapping of path to value each; what is left out is sampled."""
     start: StartConfig = StartConfig()
+    calibration: CalibrationConfig | None = None
 
 
 def json_schema() -> dict[str, Any]:

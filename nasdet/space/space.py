@@ -16,6 +16,7 @@ from nasdet.space.document import dump_yaml
 from nasdet.space.domains import Domain, Json, Random, canonical
 from nasdet.space.schema import (
     Budget,
+    CalibrationConfig,
     DataConfig,
     LatencyConfig,
     Resources,
@@ -97,6 +98,7 @@ class SearchSpace:
     rules: RulesConfig
     points: tuple[Params, ...]
     start: StartConfig
+    calibration: CalibrationConfig | None
     function: bool
     raw: dict[str, Any]
 
@@ -152,6 +154,8 @@ class SearchSpace:
         if self.budget.rungs:
             return self.budget.rungs
         eta, top = self.scheduler.eta, self.budget.epochs
+        if eta == 1:
+            return (top,)
         return tuple(sorted({max(1, round(top / eta**k)) for k in range(4) if top / eta**k >= 0.75}))
 
     def with_budget(

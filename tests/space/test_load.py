@@ -27,7 +27,7 @@ WRONG = {
     "merge of a list": (HEAD + "fixed: {<<: [1]}\n", ":4: << takes one alias of a mapping"),
     "list as key": ("? [a]\n: 1\n", ":1: a key that is no plain text"),
     "unknown key": (HEAD + "budgett: {trials: 3}\n", ":4: budgett: unknown key; did you mean 'budget'?"),
-    "unknown key far off": (HEAD + "zzz: 1\n", ":4: zzz: unknown key; known: budget, constraints, data"),
+    "unknown key far off": (HEAD + "zzz: 1\n", ":4: zzz: unknown key; known: budget, calibration, constraints"),
     "unknown key inside": (
         HEAD + "budget:\n  trials: 3\n  epoch: 4\n",
         ":6: budget.epoch: unknown key; did you mean 'epochs'?",
@@ -56,7 +56,7 @@ WRONG = {
         ":4: budget.time_limit: 'soon' is no duration; write for example '90s', '10m', '1h30m'",
     ),
     "no time": (HEAD + "budget: {time_limit: 0s}\n", ":4: budget.time_limit: input should be greater than 0"),
-    "eta": (HEAD + "scheduler: {eta: 1}\n", ":4: scheduler.eta: input should be greater than or equal to 2"),
+    "eta": (HEAD + "scheduler: {eta: 0}\n", ":4: scheduler.eta: input should be greater than or equal to 1"),
     "scheduler": (HEAD + "scheduler: {kind: asha}\n", ":4: scheduler.kind: input should be 'halving' or 'full'"),
     "sampler": (HEAD + "sampler: {kind: bo}\n", ":4: sampler.kind: input should be 'auto', 'tpe', 'nsga2' or 'random'"),
     "workers": (HEAD + "resources: {workers: all}\n", ":4: resources.workers: "),
