@@ -17,14 +17,16 @@ from nasdet.space.domains import canonical
 from nasdet.space.merge import without
 from nasdet.space.pareto import front
 from nasdet.space.presets import deep_merge
+from nasdet.space.validate import flat
 
 
 def with_start(space: SearchSpace) -> SearchSpace:
     """The space with what `start:` names in place; the space itself if that names no study.
 
-    Every member of the study's front becomes a point with the values that this space searches too. With `start.pick`,
-    what that study searched and this space does not is fixed as in the picked trial, and what that study fixed stays
-    fixed unless this space states it; only members of the front that agree with the picked one become points, it first.
+    Every member of the study's front becomes a point: what this space searches, as it was found or fixed there. With
+    `start.pick`, what that study searched and this space does not is fixed as in the picked trial, and what that study
+    fixed stays fixed unless this space states it; only members of the front that agree with the picked one become
+    points, it first.
 
     Raises:
         InputError: there is no such study or trial, or it has nothing in common with this space.
@@ -34,12 +36,13 @@ def with_start(space: SearchSpace) -> SearchSpace:
     try:
         store = open_study(space.start.study)
         members = [r.params for r in front(store.records(), store.objectives)]
+        settled = {".".join(map(str, path)): value for path, value in flat(store.space.fixed).items()}
         picked = pick(store.records(), store.objectives, space.start.pick).params if space.start.pick else {}
     except InputError as error:
         raise InputError(error.what, where=f"{space.name}: start", remedy=error.remedy) from None
     fixed = {path: value for path, value in picked.items() if path not in space.parameters}
     alike = [m for m in members if all(canonical(m.get(p)) == canonical(v) for p, v in fixed.items())]
-    points = _distinct([_shared(space, params) for params in ([picked] if picked else []) + alike])
+    points = _distinct([_shared(space, settled | params) for params in ([picked] if picked else []) + alike])
     if not points and not fixed:
         what = f"study {store.name!r} has no complete trial with a parameter of this space"
         raise InputError(what, where=f"{space.name}: start", remedy="start from another study, or leave start out")

@@ -47,6 +47,18 @@ def test_a_picked_trial_is_kept_where_nothing_is_searched(study, info):
     assert built.head.to_json() == there["head"]
 
 
+def test_what_the_study_fixed_and_this_space_searches_is_tried_first(study):
+    data = {
+        "space": {
+            "recipe.optimizer": {"kind": "choice", "values": ["adamw", "sgd"]},
+            "input.size": {"kind": "choice", "values": [64, 96]},
+        },
+        "objectives": [{"name": "ap"}],
+        "start": {"study": str(study[0].dir), "pick": "best"},
+    }
+    assert with_start(parse_space(data)).points == ({"recipe.optimizer": "adamw", "input.size": 96},)
+
+
 def test_the_space_is_complete_without_the_study(study, tmp_path):
     space = with_start(modular(study[0], pick="best"))
     assert space.start.study is None
