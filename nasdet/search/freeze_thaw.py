@@ -1,0 +1,402 @@
+"""Which candidate trains next, and which paused one goes on: freeze-thaw by expected hypervolume improvement per
+remaining epoch. One decision: a decision is a pure function of (records, seed, number); what is kept between decisions
+only saves time.
+
+A Gaussian process over (parameters, log budget) predicts the full-budget value of thousands of new candidates and of
+every paused one; costs known before training enter exactly, or are learnt from those of earlier proposals where
+computing them takes long. The one with the largest expected improvement per epoch that it still needs goes on by one
+rung; now and then a random candidate is started instead, so that a wrong model cannot rule for good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
+
+from nasdet.search.encoding import Encoder
+from nasdet.search.improvement import Boxes, boxes, expected_improvement
+from nasdet.search.observations import Observations, is_static, observe
+from nasdet.search.process import Inputs, Kernel, Process, fit
+from nasdet.space import Objective, Params, SearchSpace
+from nasdet.space.domains import canonical
+from nasdet.space.pareto import non_dominated
+from nasdet.space.trial import TrialRecord
+
+Floats = NDArray[np.float64]
+
+DESIGN = 16
+"""Candidates of the initial design, at most; a quarter of `budget.trials` where that is less, at least 4."""
+PER_PLACE = 20
+"""Random candidates for each place of the design; they are sorted by cost and one of each slice is taken."""
+RANDOM_SHARE = 0.25
+"""Share of decisions that start a random candidate."""
+DRAWN = 800
+"""Random candidates that are looked at."""
+NEIGHBOURS = 400
+"""Changed members of the best known ones that are looked at."""
+ROUNDS, ROUND, BEST = 2, 120, 6
+"""Rounds in which neighbours of the best candidates found so far are looked at, how many, of how many."""
+EXACT = 3
+"""The best new candidates, whose learnt costs are replaced by computed ones before the choice."""
+CLIP = 3.0
+"""Values worse than the median by more than so many times the distance from it to the best are cut off there."""
+FIT_MOST = 200
+"""Observations from which the kernel's parameters are fitted."""
+
+
+class Buildable(Protocol):
+    """What the engine's builder returns, as far as it matters here."""
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Values known before training."""
+
+    @property
+    def infeasible(self) -> str:
+        """Why it must not be trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """Train on the paused `trial`, or start a candidate with `params`; neither: nothing is worth it."""
+
+    trial: str | None = None
+    params: Params | None = None
+    gain: float = math.inf
+    """Expected gain in hypervolume once it is trained in full."""
+
+
+class FreezeThaw:
+    """Decides for one space.
+
+    Args:
+        space: what is searched.
+        build: flat parameters -> costs known before training.
+        exact: whether `build` is fast enough for thousands of calls a second.
+    """
+
+    def __init__(self, space: SearchSpace, build: Callable[[Params], Buildable], *, exact: bool) -> None:
+        self.space, self.exact = space, exact
+        self.encoder, self.rungs = Encoder(space), space.rungs()
+        self._build = build
+        self._built: dict[str, Buildable] = {}
+        self._fitted: dict[bytes, Floats] = {}
+        self._signs = np.array([-1.0 if o.direction == "max" else 1.0 for o in space.objectives])
+
+    def decide(
+        self,
+        records: Sequence[TrialRecord],
+        *,
+        seed: int,
+        number: int,
+        reference: Sequence[float],
+        new: bool = True,
+        allowed: Callable[[TrialRecord], bool] = lambda record: True,
+    ) -> Decision:
+        """What to do next.
+
+        Args:
+            records: everything known.
+            seed: of the study.
+            number: of the proposal, should a candidate be started.
+            reference: the study's reference point in the objectives' own directions; empty before it is fixed.
+            new: whether a candidate may be started.
+            allowed: which paused trials may go on.
+        """
+        with _threads().limit(limits=1):  # matrices are small: more threads only get in each other's way
+            return self._decide(records, seed, number, reference, new, allowed)
+
+    def _decide(
+        self,
+        records: Sequence[TrialRecord],
+        seed: int,
+        number: int,
+        reference: Sequence[float],
+        new: bool,
+        allowed: Callable[[TrialRecord], bool],
+    ) -> Decision:
+        told = sum(len(r.rungs) for r in records)
+        rng = np.random.default_rng([seed, number, told])
+        paused = [i for i, r in enumerate(records) if r.state == "paused" and allowed(r)]
+        if new:
+            place = number - len(self.space.points)
+            if place < self._design_size():
+                return Decision(params=self._design(seed)[place])
+            if not reference or told < self._design_size() // 2:
+                return Decision(params=self._random(rng))
+        if not paused and not new:
+            return Decision()
+        return self._best(records, paused, np.asarray(reference, dtype=np.float64) * self._signs, rng, new)
+
+    def _design_size(self) -> int:
+        trials = self.space.budget.trials
+        return DESIGN if trials is None else min(DESIGN, max(4, trials // 4))
+
+    def _design(self, seed: int) -> list[Params]:
+        """Random candidates spread over the first known cost, in random order."""
+        size = self._design_size()
+        rng = np.random.default_rng([seed, size])
+        drawn = [self._random(rng) for _ in range(size * (PER_PLACE if self.exact else 1))]
+        if not self.exact:
+            return drawn
+        good = [p for p in drawn if not self._built_of(p).infeasible] or drawn
+        name = next((o.name for o in self.space.objectives if o.name in self._built_of(good[0]).costs), None)
+        if name is not None:
+            good.sort(key=lambda p: self._built_of(p).costs.get(name, 0.0))
+        edges = np.linspace(0, len(good), size + 1)
+        chosen = [good[min(int(rng.uniform(a, b)), len(good) - 1)] for a, b in itertools.pairwise(edges)]
+        return [chosen[i] for i in rng.permutation(size)]
+
+    def _random(self, rng: np.random.Generator) -> Params:
+        return self.space.sample(rng)
+
+    def _built_of(self, params: Params) -> Buildable:
+        key = canonical(params)
+        if key not in self._built:
+            if len(self._built) > 20_000:
+                self._built.clear()
+            self._built[key] = self._build(params)
+        return self._built[key]
+
+    def _best(
+        self, records: Sequence[TrialRecord], paused: list[int], corner: Floats, rng: np.random.Generator, new: bool
+    ) -> Decision:
+        view = _View(self, records, corner, rng)
+        if new and rng.random() < RANDOM_SHARE:
+            return Decision(params=self._worth_trying(view, rng))
+        scores, choices = view.of_paused(paused), [Decision(trial=records[i].trial) for i in paused]
+        left = [self.rungs[-1] - records[i].epochs for i in paused]
+        if new:
+            rows = self._candidates(view, rng)
+            found = view.of_new(rows)
+            for _ in range(ROUNDS):
+                top = rows[np.argsort(-found)[:BEST]]
+                more = view.fresh(self.encoder.changed(np.repeat(top, ROUND // BEST, axis=0), rng))
+                rows, found = np.concatenate([rows, more]), np.concatenate([found, view.of_new(more)])
+            order = np.argsort(-found)[: 1 if self.exact else EXACT]
+            options = [self.encoder.params(rows[k]) for k in order]
+            exact = found[order] if self.exact else view.exactly(rows[order], options)
+            scores = np.concatenate([scores, exact])
+            choices += [Decision(params=p) for p in options]
+            left += [self.rungs[-1]] * len(options)
+        best = int(scores.argmax())
+        return dataclasses.replace(choices[best], gain=float(scores[best] * left[best]))
+
+    def _candidates(self, view: _View, rng: np.random.Generator) -> Floats:
+        rows = self.encoder.snap(rng.random((DRAWN, len(self.encoder.names))))
+        base = view.base()
+        picked = base[rng.integers(len(base), size=NEIGHBOURS)]
+        return view.fresh(np.concatenate([rows, self.encoder.changed(picked, rng)]))
+
+    def _worth_trying(self, view: _View, rng: np.random.Generator) -> Params:
+        """A random candidate that would improve the front if it were as good as can be hoped."""
+        rows = self.encoder.snap(rng.random((64, len(self.encoder.names))))
+        hopeful = view.of_new(rows, optimism=2.0) > 0
+        return self.encoder.params(rows[int(hopeful.argmax())])
+
+    def kernel_parameters(self, kernel: Kernel, at: Inputs, values: Floats) -> Floats:
+        """Fitted to the first observations, so many that they are refitted at every fifteenth part more."""
+        count = 1
+        while count < 8 or count + max(1, math.ceil(count / 15)) <= len(values):
+            count += max(1, math.ceil(count / 15)) if count >= 8 else 1
+        if len(values) < 4:
+            return kernel.mean
+        at, values = at[: min(count, len(values))], values[:count]
+        at, values = at[max(0, len(at) - FIT_MOST) :], values[-FIT_MOST:]
+        key = hashlib.sha1(at.features.tobytes() + at.budget.tobytes() + values.tobytes()).digest()
+        if key not in self._fitted:
+            if len(self._fitted) > 64:
+                self._fitted.clear()
+            centre, spread = _standard(values)
+            self._fitted[key] = fit(kernel, at, (_clipped(values) - centre) / spread)
+        return self._fitted[key]
+
+
+class _View:
+    """What one decision knows: models, front, what is running."""
+
+    def __init__(
+        self, owner: FreezeThaw, records: Sequence[TrialRecord], corner: Floats, rng: np.random.Generator
+    ) -> None:
+        self.owner, self.records, self.corner = owner, records, corner
+        self.space, self.encoder, self.rungs = owner.space, owner.encoder, owner.rungs
+        self.rows = self.encoder.rows([r.params for r in records], rng)
+        self.features = self.encoder.features(self.rows)
+        self._known = {k.tobytes() for k in self._keys(self.rows)}
+        costs = self._cost_names()
+        self.learnt = [o for o in self.space.objectives if o.name not in costs]
+        self.curves = {o.name: self._curve(o) for o in self.learnt}
+        wanted = [*(o.name for o in self.space.objectives), *(c.name for c in self.space.constraints)]
+        built = owner._built_of(records[0].params).costs if owner.exact else {}
+        self.costs = {n: self._cost_model(n) for n in dict.fromkeys(wanted) if n in costs and n not in built}
+        self.cut = self._cut()
+
+    def base(self) -> Floats:
+        """Rows of the non-dominated ones at the highest rung that has some, and of the front."""
+        seen = [(i, r) for i, r in enumerate(self.records) if r.rungs and r.state != "failed"]
+        if not seen:
+            return self.rows[:1]
+        top = max(r.epochs for _, r in seen)
+        best = [i for i, r in seen if r.epochs == top]
+        values = np.array([self._row(self.records[i].values) for i in best])
+        return np.asarray(self.rows[np.array(best)[non_dominated(values, ["min"] * values.shape[1])]])
+
+    def fresh(self, rows: Floats) -> Floats:
+        """Rows without those of known candidates; all of them if none were left."""
+        kept = [i for i, k in enumerate(self._keys(rows)) if k.tobytes() not in self._known]
+        return rows[kept] if kept else rows
+
+    def of_new(self, rows: Floats, *, optimism: float | None = None) -> Floats:
+        """Expected improvement per epoch of new candidates; with `optimism`, that of the value so many deviations
+        better than expected."""
+        mean, deviation, feasible = self._predict(rows)
+        if optimism is not None:
+            mean, deviation = mean - optimism * deviation, np.zeros_like(deviation)
+        return expected_improvement(self.cut, mean, deviation) * feasible / self.rungs[-1]
+
+    def of_paused(self, which: list[int]) -> Floats:
+        """Expected improvement per remaining epoch of paused records."""
+        if not which:
+            return np.zeros(0)
+        mean = np.empty((len(which), len(self.corner)))
+        deviation = np.zeros_like(mean)
+        at = self._final(self.features[which], np.array(which))
+        for d, objective in enumerate(self.space.objectives):
+            if objective.name in self.curves:
+                mean[:, d], deviation[:, d] = self.curves[objective.name].predict(at)
+            else:
+                mean[:, d] = [self._row(self.records[i].values)[d] for i in which]
+        left = np.array([self.rungs[-1] - self.records[i].epochs for i in which])
+        return np.asarray(expected_improvement(self.cut, mean, deviation) / left)
+
+    def exactly(self, rows: Floats, options: list[Params]) -> Floats:
+        """As `of_new`, with costs computed instead of learnt; -1 for what cannot be built."""
+        mean, deviation, feasible = self._predict(rows)
+        for k, params in enumerate(options):
+            built = self.owner._built_of(params)
+            values = self._row(built.costs)
+            known = np.isfinite(values)
+            mean[k, known], deviation[k, known] = values[known], 0.0
+            kept = all(c.holds(built.costs) for c in self.space.constraints if c.name in built.costs)
+            feasible[k] = -1.0 if built.infeasible or not kept else feasible[k]
+        score = expected_improvement(self.cut, mean, deviation)
+        return np.asarray(np.where(feasible < 0, -1.0, score * feasible / self.rungs[-1]))
+
+    def _predict(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
+        """Means and deviations `(N, D)` in full, smaller is better, and probability `(N,)` of being feasible."""
+        features = self.encoder.features(rows)
+        mean, deviation = np.empty((len(rows), len(self.corner))), np.zeros((len(rows), len(self.corner)))
+        feasible = np.ones(len(rows))
+        at = self._final(features, np.full(len(rows), -1))
+        for d, objective in enumerate(self.space.objectives):
+            if objective.name in self.curves:
+                mean[:, d], deviation[:, d] = self.curves[objective.name].predict(at)
+            elif objective.name in self.costs:
+                value, wide = self.costs[objective.name](features)
+                mean[:, d], deviation[:, d] = self.owner._signs[d] * value, wide
+        if self.owner.exact:
+            built = [self.owner._build(self.encoder.params(row)) for row in rows]
+            values = np.array([self._row(b.costs) for b in built])
+            mean = np.where(np.isfinite(values), values, mean)
+            feasible = np.array([self._feasible(b) for b in built])
+        for c in self.space.constraints:
+            if c.name in self.costs:
+                value, wide = self.costs[c.name](features)
+                z = (c.bound - value) / np.maximum(wide, 1e-12)
+                feasible = feasible * ndtr(z if c.op.startswith("<") else -z)
+        return mean, deviation, feasible
+
+    def _feasible(self, built: Buildable) -> float:
+        kept = all(c.holds(built.costs) for c in self.space.constraints if c.name in built.costs)
+        return float(kept and not built.infeasible)
+
+    def _cost_names(self) -> set[str]:
+        """Objectives and constraints that do not depend on training."""
+        names = {*(o.name for o in self.space.objectives), *(c.name for c in self.space.constraints)}
+        before = {n for r in self.records for n in r.values if not r.rungs}
+        return {n for n in names if n in before or is_static(self.records, n)}
+
+    def _curve(self, objective: Objective) -> Process:
+        seen = observe(self.records, objective)
+        at = self._inputs(seen)
+        kernel = Kernel(self.encoder.groups, curves=len(self.rungs) > 1)
+        theta = self.owner.kernel_parameters(kernel, at, seen.values)
+        centre, spread = _standard(seen.values)
+        model = Process(kernel, theta, at, _clipped(seen.values), centre=centre, spread=spread)
+        running = np.array([i for i, r in enumerate(self.records) if r.state == "running"], dtype=np.int64)
+        return model.believe(self._final(self.features[running], running)) if len(running) else model
+
+    def _inputs(self, seen: Observations) -> Inputs:
+        span = math.log(self.rungs[-1] / self.rungs[0]) or 1.0
+        return Inputs(self.features[seen.who], np.log(seen.epochs / self.rungs[0]) / span, seen.who)
+
+    def _final(self, features: Floats, who: NDArray[np.int64]) -> Inputs:
+        return Inputs(features, np.full(len(features), 1.0 if len(self.rungs) > 1 else 0.0), who)
+
+    def _cost_model(self, name: str) -> Callable[[Floats], tuple[Floats, Floats]]:
+        """Features -> mean and deviation of a cost, in its own unit; learnt on its logarithm where it is positive."""
+        which = np.array([i for i, r in enumerate(self.records) if np.isfinite(r.values.get(name, np.nan))][-400:])
+        values = np.array([self.records[i].values[name] for i in which])
+        positive = bool((values > 0).all())
+        shown = np.log(values) if positive else values
+        at = Inputs(self.features[which], np.zeros(len(which)), which)
+        kernel = Kernel(self.encoder.groups, curves=False)
+        centre, spread = float(shown.mean()), float(shown.std()) or 1.0
+        theta = self.owner.kernel_parameters(kernel, at, shown)
+        model = Process(kernel, theta, at, shown, centre=centre, spread=spread)
+
+        def predict(features: Floats) -> tuple[Floats, Floats]:
+            mean, deviation = model.predict(Inputs(features, np.zeros(len(features)), np.full(len(features), -1)))
+            return (np.exp(mean), np.exp(mean) * deviation) if positive else (mean, deviation)
+
+        return predict
+
+    def _cut(self) -> Boxes:
+        """What the complete ones leave to gain, and the running ones by what is expected of them."""
+        points = [self._row(r.values) for r in self.records if r.state == "complete"]
+        running = [i for i, r in enumerate(self.records) if r.state == "running"]
+        if running:
+            mean, _, _ = self._predict(self.rows[running])
+            for k, i in enumerate(running):
+                at = self._final(self.features[[i]], np.array([i]))
+                own = self._row(self.records[i].values)
+                for d, objective in enumerate(self.space.objectives):
+                    if objective.name in self.curves:
+                        own[d] = self.curves[objective.name].predict(at)[0][0]
+                points.append(np.where(np.isfinite(own), own, mean[k]))
+        table = np.array(points).reshape(-1, len(self.corner))
+        return boxes(table[np.isfinite(table).all(axis=1)], self.corner)
+
+    def _row(self, values: Mapping[str, Any]) -> Floats:
+        """Objective values, smaller is better; NaN for those that are not there."""
+        row = [float(values.get(o.name, np.nan)) for o in self.space.objectives]
+        return np.asarray(np.array(row) * self.owner._signs)
+
+    def _keys(self, rows: Floats) -> Floats:
+        return np.asarray(np.where(self.encoder.active(rows), rows.round(9), -1.0))
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _clipped(values: Floats) -> Floats:
+    """Values, smaller is better, with hopeless ones cut off."""
+    middle = float(np.median(values))
+    return np.asarray(np.minimum(values, middle + CLIP * (middle - float(values.min()))))
+
+
+def _standard(values: Floats) -> tuple[float, float]:
+    clipped = _clipped(values)
+    return float(clipped.mean()), float(clipped.std()) or 1.0
