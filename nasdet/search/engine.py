@@ -34,7 +34,8 @@ LEFT_OVER_FRONT = 4
 AP = ("ap", "ap50")
 """Values that are 0 at worst."""
 REFERENCE_SAMPLES = 16
-"""Random architectures that fix the reference point."""
+"""Random architectures that fix the reference point; so many times as many where building them takes no time."""
+MANY = 64
 REFERENCE_RESULTS = 8
 """First results of one's own function that fix the reference point."""
 WORTH = 1e-3
@@ -90,7 +91,7 @@ class Engine(Generic[S]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.space = store, store.space
-        self._build, self._clock = build, clock
+        self._build, self._clock, self._fast = build, clock, fast
         self.rungs = self.space.rungs()
         self._start = clock() - float(store.config.get("wall_seconds", 0.0))
         self._running: set[str] = set()
@@ -130,8 +131,8 @@ class Engine(Generic[S]):
 
     def fix_reference(self, measured: dict[str, float] | None = None) -> dict[str, Any] | None:
         """Fix the reference point once: 0 for ap; for a cost the bound of its constraint, else the largest value among
-        16 random architectures of the space, drawn by the study's seed; for any other value of one's own function the
-        tenth worst of a hundred, as the first 8 results tell it.
+        16 random architectures of the space, drawn by the study's seed; for any other value of one's own function
+        a little worse than the worst of the first 8 results, outliers cut off.
 
         Args:
             measured: costs of the returned architecture that only training hardware can tell (latency_ms).
@@ -159,7 +160,7 @@ class Engine(Generic[S]):
                 seen = [r.rungs[0].values[objective.name] for r in self.store.records() if r.rungs]
                 if len(seen) < min(REFERENCE_RESULTS, self.space.budget.trials or REFERENCE_RESULTS):
                     return None
-                point.append(float(np.quantile(seen, 0.1 if objective.direction == "max" else 0.9)))
+                point.append(_beyond(seen, objective.direction))
             else:
                 return largest.spec
         self.store.save_config(reference_point=point)
@@ -412,12 +413,13 @@ class Engine(Generic[S]):
     @functools.cached_property
     def _reference_samples(self) -> list[Candidate]:
         rng = random.Random(self.space.budget.seed)
-        made = [self._build(self.space.sample(rng)) for _ in range(REFERENCE_SAMPLES)]
+        count = REFERENCE_SAMPLES * (MANY if self._fast else 1)
+        made = [self._build(self.space.sample(rng)) for _ in range(count)]
         good = [c for c in made if not c.infeasible and (c.costs or c.spec is None)]
         if not good:
             reason = made[0].infeasible
             raise InputError(
-                f"none of {REFERENCE_SAMPLES} random candidates can be built: {reason}",
+                f"none of {count} random candidates can be built: {reason}",
                 where=self.space.name,
                 remedy="see nasdet check",
             )
@@ -427,3 +429,12 @@ class Engine(Generic[S]):
 def _key(spec: dict[str, Any] | None, recipe: dict[str, Any] | None, params: dict[str, Any]) -> str:
     """Equal for candidates that would train the same: equal architecture and recipe; else equal parameters."""
     return json.dumps([spec, recipe] if spec else params, sort_keys=True)
+
+
+def _beyond(values: list[float], direction: str) -> float:
+    """The worst value, at most three times as far from the median as the best, and a tenth of the range on top."""
+    costs = np.array(values) * (-1.0 if direction == "max" else 1.0)
+    best, middle = float(costs.min()), float(np.median(costs))
+    worst = min(float(costs.max()), middle + 3 * (middle - best)) if middle > best else float(costs.max())
+    cost = worst + 0.1 * (worst - best)
+    return -cost if direction == "max" else cost

@@ -28,7 +28,7 @@ COSTS = ("params_m", "gflops", "latency_ms")
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
 """Values of `sampler.kind`."""
 
-SCHEDULERS = ("halving", "full", "freeze_thaw")
+SCHEDULERS = ("auto", "halving", "full", "freeze_thaw")
 """Values of `scheduler.kind`."""
 
 Sampler = Literal["auto", "tpe", "nsga2", "random"]
@@ -111,9 +111,10 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """What stops candidates early."""
 
-    kind: Literal["halving", "full", "freeze_thaw"] = "halving"
-    """halving: only the best share of each rung goes on to the next; full: all are trained in full; freeze_thaw: a
-    model of learning curves decides at every step which new or paused candidate trains next, sampler.kind is unused."""
+    kind: Literal["auto", "halving", "full", "freeze_thaw"] = "auto"
+    """auto: freeze_thaw for one's own function unless sampler.kind names a sampler, else halving. halving: only the
+    best share of each rung goes on to the next. full: all are trained in full. freeze_thaw: a model of learning curves
+    decides at every step which new or paused candidate trains next; sampler.kind is not used."""
     eta: Annotated[int, Field(ge=2)] = 3
     """One of `eta` candidates is promoted from rung to rung."""
 
