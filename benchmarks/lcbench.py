@@ -1,6 +1,6 @@
 """LCBench's surrogate as a search problem (34 tasks, 7 hyperparameters, learning curves of 52 epochs).
 
-    from benchmarks.lcbench import Task
+    from lcbench import Task
 
 One decision: the model file is not part of the project; it is looked up in `$NASDET_TEST_DATA/lcbench`, then in
 `../shared/data/lcbench`. LCBench: Zimmer et al. 2021; surrogate: Pfisterer et al. 2022 (YAHPO Gym), Apache-2.0.

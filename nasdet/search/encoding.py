@@ -88,7 +88,7 @@ class Encoder:
 
     def changed(self, rows: Floats, rng: np.random.Generator, share: float = 0.3) -> Floats:
         """Neighbours: a `share` of the active parameters, at least one, moved by 0.01 to 0.3 of its range; an
-        unordered choice drawn anew."""
+        unordered choice replaced by another value."""
         count, active = len(rows), self.active(rows)
         chosen = (rng.random(rows.shape) < share) & active
         lucky = np.where(active, rng.random(rows.shape), -1.0).argmax(axis=1)
@@ -99,10 +99,12 @@ class Encoder:
                 step[:, i] = np.sign(step[:, i]) * np.maximum(np.abs(step[:, i]), 1.0 / _levels(domain))
         moved = rows + step
         moved = np.where(moved < 0, -moved, np.where(moved > 1, 2 - moved, moved)).clip(0, 1)
-        fresh = rng.random(rows.shape)
+        drawn = rng.random(rows.shape)
         for i, domain in enumerate(self._domains):
-            if _unordered(domain):
-                moved[:, i] = fresh[:, i]
+            if _unordered(domain):  # another value, all equally likely
+                count = len(domain)
+                other = (rows[:, i] * count).astype(int) + 1 + (drawn[:, i] * (count - 1)).astype(int)
+                moved[:, i] = (other % count + 0.5) / count
         return self.snap(np.where(chosen, moved, rows))
 
 

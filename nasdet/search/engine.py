@@ -275,7 +275,7 @@ class Engine(Generic[S]):
         """What freeze-thaw chooses."""
         for _ in range(MAX_REJECTED):
             records = self.store.records()
-            number, new = len(records), self._may_start(records)
+            number, new = len(records), self._may_start(records) and self._time_for_new(records)
             if new and number < len(self.space.points):
                 params = self._point(number, records)
             else:
@@ -292,12 +292,19 @@ class Engine(Generic[S]):
                 if decision.params is None:
                     return None
                 params = decision.params
+                if decision.skipped:
+                    self.store.save_config(skipped=int(self.store.config.get("skipped", 0)) + decision.skipped)
             record = self._register(params)
             if record is not None:
                 return Job(record, self.rungs[0])
         self._check_any_trained()
         self._exhausted = True
         return None
+
+    def _time_for_new(self, records: list[TrialRecord]) -> bool:
+        """Whether a full training of usual length still fits into the time."""
+        seconds = sum(r.train_seconds for r in records) / max(sum(r.epochs for r in records), 1)
+        return seconds * self.rungs[-1] <= self.time_left
 
     def _worth(self, gain: float) -> bool:
         """Whether a paused trial should go on when no other may start."""

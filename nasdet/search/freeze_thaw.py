@@ -25,14 +25,16 @@ from threadpoolctl import ThreadpoolController
 
 from nasdet.search.encoding import Encoder
 from nasdet.search.improvement import Boxes, boxes, expected_improvement
-from nasdet.search.observations import Observations, is_static, observe
+from nasdet.search.observations import MOST, Observations, is_static, observe
 from nasdet.search.process import Inputs, Kernel, Process, fit
 from nasdet.space import Objective, Params, SearchSpace
 from nasdet.space.domains import canonical
 from nasdet.space.pareto import non_dominated
+from nasdet.space.schema import COSTS
 from nasdet.space.trial import TrialRecord
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 DESIGN = 16
 """Candidates of the initial design, at most; a quarter of `budget.trials` where that is less, at least 4."""
@@ -40,6 +42,10 @@ PER_PLACE = 20
 """Random candidates for each place of the design; they are sorted by cost and one of each slice is taken."""
 RANDOM_SHARE = 0.25
 """Share of decisions that start a random candidate."""
+OPTIMISM = 2.0
+"""Deviations by which a random candidate may beat what is expected of it."""
+STEP_WEIGHT = 0.0
+"""Between the remaining epochs (0) and those of the next step (1) as what a candidate costs, geometrically."""
 DRAWN = 800
 """Random candidates that are looked at."""
 NEIGHBOURS = 400
@@ -73,7 +79,9 @@ class Decision:
     trial: str | None = None
     params: Params | None = None
     gain: float = math.inf
-    """Expected gain in hypervolume once it is trained in full."""
+    """Expected gain in hypervolume once the paused trial is trained in full."""
+    skipped: int = 0
+    """Random candidates passed over because they could not improve the front even if better than can be expected."""
 
 
 class FreezeThaw:
@@ -173,9 +181,9 @@ class FreezeThaw:
     ) -> Decision:
         view = _View(self, records, corner, rng)
         if new and rng.random() < RANDOM_SHARE:
-            return Decision(params=self._worth_trying(view, rng))
+            return self._worth_trying(view, rng)
         scores, choices = view.of_paused(paused), [Decision(trial=records[i].trial) for i in paused]
-        left = [self.rungs[-1] - records[i].epochs for i in paused]
+        gains = view.of_paused(paused, priced=False)
         if new:
             rows = self._candidates(view, rng)
             found = view.of_new(rows)
@@ -188,9 +196,8 @@ class FreezeThaw:
             exact = found[order] if self.exact else view.exactly(rows[order], options)
             scores = np.concatenate([scores, exact])
             choices += [Decision(params=p) for p in options]
-            left += [self.rungs[-1]] * len(options)
         best = int(scores.argmax())
-        return dataclasses.replace(choices[best], gain=float(scores[best] * left[best]))
+        return choices[best] if choices[best].params else dataclasses.replace(choices[best], gain=float(gains[best]))
 
     def _candidates(self, view: _View, rng: np.random.Generator) -> Floats:
         rows = self.encoder.snap(rng.random((DRAWN, len(self.encoder.names))))
@@ -198,11 +205,11 @@ class FreezeThaw:
         picked = base[rng.integers(len(base), size=NEIGHBOURS)]
         return view.fresh(np.concatenate([rows, self.encoder.changed(picked, rng)]))
 
-    def _worth_trying(self, view: _View, rng: np.random.Generator) -> Params:
-        """A random candidate that would improve the front if it were as good as can be hoped."""
+    def _worth_trying(self, view: _View, rng: np.random.Generator) -> Decision:
+        """The first random candidate that would improve the front if it were as good as can be hoped."""
         rows = self.encoder.snap(rng.random((64, len(self.encoder.names))))
-        hopeful = view.of_new(rows, optimism=2.0) > 0
-        return self.encoder.params(rows[int(hopeful.argmax())])
+        first = int((view.of_new(rows, optimism=OPTIMISM) > 0).argmax())
+        return Decision(params=self.encoder.params(rows[first]), skipped=first)
 
     def kernel_parameters(self, kernel: Kernel, at: Inputs, values: Floats) -> Floats:
         """Fitted to the first observations, so many that they are refitted at every fifteenth part more."""
@@ -222,6 +229,10 @@ class FreezeThaw:
         return self._fitted[key]
 
 
+CostModel = Callable[[Floats], tuple[Floats, Floats]]
+"""Features -> mean and deviation of a cost, in its own unit."""
+
+
 class _View:
     """What one decision knows: models, front, what is running."""
 
@@ -233,12 +244,14 @@ class _View:
         self.rows = self.encoder.rows([r.params for r in records], rng)
         self.features = self.encoder.features(self.rows)
         self._known = {k.tobytes() for k in self._keys(self.rows)}
-        costs = self._cost_names()
+        built = owner._built_of(records[0].params).costs if owner.exact else {}
+        costs = self._cost_names(built)
         self.learnt = [o for o in self.space.objectives if o.name not in costs]
         self.curves = {o.name: self._curve(o) for o in self.learnt}
         wanted = [*(o.name for o in self.space.objectives), *(c.name for c in self.space.constraints)]
-        built = owner._built_of(records[0].params).costs if owner.exact else {}
-        self.costs = {n: self._cost_model(n) for n in dict.fromkeys(wanted) if n in costs and n not in built}
+        learnt = [n for n in dict.fromkeys(wanted) if n in costs and n not in built]
+        self.costs = {n: self._cost_model([r.values.get(n, np.nan) for r in records]) for n in learnt}
+        self._pace = self._pace_model() if self.space.budget.time_limit else None
         self.cut = self._cut()
 
     def base(self) -> Floats:
@@ -262,10 +275,10 @@ class _View:
         mean, deviation, feasible = self._predict(rows)
         if optimism is not None:
             mean, deviation = mean - optimism * deviation, np.zeros_like(deviation)
-        return expected_improvement(self.cut, mean, deviation) * feasible / self.rungs[-1]
+        return expected_improvement(self.cut, mean, deviation) * feasible / self._price(self.encoder.features(rows))
 
-    def of_paused(self, which: list[int]) -> Floats:
-        """Expected improvement per remaining epoch of paused records."""
+    def of_paused(self, which: list[int], *, priced: bool = True) -> Floats:
+        """Expected improvement of paused records, per epoch that is left unless not `priced`."""
         if not which:
             return np.zeros(0)
         mean = np.empty((len(which), len(self.corner)))
@@ -276,8 +289,19 @@ class _View:
                 mean[:, d], deviation[:, d] = self.curves[objective.name].predict(at)
             else:
                 mean[:, d] = [self._row(self.records[i].values)[d] for i in which]
-        left = np.array([self.rungs[-1] - self.records[i].epochs for i in which])
-        return np.asarray(expected_improvement(self.cut, mean, deviation) / left)
+        gain = expected_improvement(self.cut, mean, deviation)
+        if not priced:
+            return gain
+        price = self._price(self.features[which], np.array([self.records[i].epochs for i in which]))
+        return np.asarray(gain / price)
+
+    def _price(self, features: Floats, epochs: Ints | None = None) -> Floats:
+        """What candidates are taken to cost from here on: epochs, or seconds where time is limited."""
+        trained = np.zeros(len(features), dtype=np.int64) if epochs is None else epochs
+        rungs = np.array(self.rungs)
+        step = rungs[np.searchsorted(rungs, trained, side="right")] - trained
+        price = step**STEP_WEIGHT * (rungs[-1] - trained) ** (1 - STEP_WEIGHT)
+        return np.asarray(price * self._pace(features)[0] if self._pace is not None else price, dtype=np.float64)
 
     def exactly(self, rows: Floats, options: list[Params]) -> Floats:
         """As `of_new`, with costs computed instead of learnt; -1 for what cannot be built."""
@@ -290,7 +314,7 @@ class _View:
             kept = all(c.holds(built.costs) for c in self.space.constraints if c.name in built.costs)
             feasible[k] = -1.0 if built.infeasible or not kept else feasible[k]
         score = expected_improvement(self.cut, mean, deviation)
-        return np.asarray(np.where(feasible < 0, -1.0, score * feasible / self.rungs[-1]))
+        return np.asarray(np.where(feasible < 0, -1.0, score * feasible / self._price(self.encoder.features(rows))))
 
     def _predict(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Means and deviations `(N, D)` in full, smaller is better, and probability `(N,)` of being feasible."""
@@ -320,11 +344,11 @@ class _View:
         kept = all(c.holds(built.costs) for c in self.space.constraints if c.name in built.costs)
         return float(kept and not built.infeasible)
 
-    def _cost_names(self) -> set[str]:
+    def _cost_names(self, built: Mapping[str, float]) -> set[str]:
         """Objectives and constraints that do not depend on training."""
         names = {*(o.name for o in self.space.objectives), *(c.name for c in self.space.constraints)}
-        before = {n for r in self.records for n in r.values if not r.rungs}
-        return {n for n in names if n in before or is_static(self.records, n)}
+        known = {*built, *(() if self.space.function else COSTS)}
+        return {n for n in names if n in known or is_static(self.records, n)}
 
     def _curve(self, objective: Objective) -> Process:
         seen = observe(self.records, objective)
@@ -340,13 +364,18 @@ class _View:
         span = math.log(self.rungs[-1] / self.rungs[0]) or 1.0
         return Inputs(self.features[seen.who], np.log(seen.epochs / self.rungs[0]) / span, seen.who)
 
-    def _final(self, features: Floats, who: NDArray[np.int64]) -> Inputs:
+    def _final(self, features: Floats, who: Ints) -> Inputs:
         return Inputs(features, np.full(len(features), 1.0 if len(self.rungs) > 1 else 0.0), who)
 
-    def _cost_model(self, name: str) -> Callable[[Floats], tuple[Floats, Floats]]:
-        """Features -> mean and deviation of a cost, in its own unit; learnt on its logarithm where it is positive."""
-        which = np.array([i for i, r in enumerate(self.records) if np.isfinite(r.values.get(name, np.nan))][-400:])
-        values = np.array([self.records[i].values[name] for i in which])
+    def _pace_model(self) -> CostModel | None:
+        """Features -> seconds per epoch."""
+        pace = [r.train_seconds / r.epochs if r.epochs and r.train_seconds > 0 else np.nan for r in self.records]
+        return self._cost_model(pace) if np.isfinite(pace).sum() >= 4 else None
+
+    def _cost_model(self, known: Sequence[float]) -> CostModel:
+        """Learnt from the value of each record, NaN where there is none; on the logarithm where all are positive."""
+        which = np.flatnonzero(np.isfinite(known))[-MOST:]
+        values = np.asarray(known, dtype=np.float64)[which]
         positive = bool((values > 0).all())
         shown = np.log(values) if positive else values
         at = Inputs(self.features[which], np.zeros(len(which)), which)

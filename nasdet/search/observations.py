@@ -70,7 +70,8 @@ def observe(records: Sequence[TrialRecord], objective: Objective, *, most: int =
 
 
 def is_static(records: Sequence[TrialRecord], name: str) -> bool:
-    """Whether a value does not depend on the budget, as far as two or more trials seen at several rungs tell."""
+    """Whether a value does not depend on the budget, as far as three or more trials seen at several rungs tell."""
     curves = [[r.values[name] for r in record.rungs if name in r.values] for record in records]
     longer = [c for c in curves if len(c) > 1]
-    return len(longer) >= 2 and all(v == c[0] for c in longer for v in c)
+    constant = all(v == c[0] for c in longer for v in c)
+    return len(longer) >= 3 and constant and len({c[0] for c in longer}) > 1

@@ -44,6 +44,7 @@ def figures(records: list[TrialRecord], space: SearchSpace, config: dict[str, An
         "hypervolume": _hypervolume(members, space, config),
         "front": [_member(r) for r in members],
         "overhead_seconds_per_trial": _overhead(records),
+        "skipped": config.get("skipped", 0),
     }
 
 
