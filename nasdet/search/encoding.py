@@ -3,14 +3,12 @@ parameter with inactive ones kept, so that thousands are drawn, changed and comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasdet.space import Choice, Domain, Integer, Json, Params, Real, SearchSpace
-from nasdet.space.domains import Random
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -69,14 +67,16 @@ class Encoder:
         columns += [active[:, i, None].astype(float) for i in self._flags]
         return np.concatenate(columns, axis=1)
 
-    def rows(self, many: Sequence[Params], rng: Random) -> Floats:
-        """Rows of parameters; those that do not exist get a random place, for when a change makes them exist."""
-        table = np.empty((len(many), len(self.names)))
-        for k, params in enumerate(many):
-            for i, (name, domain) in enumerate(zip(self.names, self._domains, strict=True)):
-                known = name in params and domain.contains(params[name])
-                table[k, i] = domain.to_unit(params[name]) if known else rng.random()
-        return self.snap(table)
+    def row(self, params: Params) -> Floats:
+        """The row `(P,)` of parameters, NaN for those that do not exist."""
+        known = [n in params and d.contains(params[n]) for n, d in zip(self.names, self._domains, strict=True)]
+        return np.array(
+            [d.to_unit(params[n]) if k else np.nan for k, n, d in zip(known, self.names, self._domains, strict=True)]
+        )
+
+    def filled(self, rows: Floats, rng: np.random.Generator) -> Floats:
+        """Rows with a random place for what does not exist, for when a change makes it exist."""
+        return self.snap(np.where(np.isnan(rows), rng.random(rows.shape), rows))
 
     def params(self, row: Floats) -> Params:
         """Flat parameters of one row, inactive ones left out."""

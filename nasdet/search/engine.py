@@ -284,6 +284,7 @@ class Engine(Generic[S]):
                     seed=self.space.budget.seed,
                     number=number,
                     reference=self.reference,
+                    given=not self.space.function or bool(self.store.config.get("reference_given")),
                     new=new,
                     allowed=self._fits,
                 )

@@ -55,7 +55,7 @@ ROUNDS, ROUND, BEST = 2, 120, 6
 EXACT = 3
 """The best new candidates, whose learnt costs are replaced by computed ones before the choice."""
 CLIP = 3.0
-"""Values worse than the median by more than so many times the distance from it to the best are cut off there."""
+"""Values worse than their rung's median by more than so many times its distance from the best are cut off there."""
 FIT_MOST = 200
 """Observations from which the kernel's parameters are fitted."""
 
@@ -99,6 +99,7 @@ class FreezeThaw:
         self._build = build
         self._built: dict[str, Buildable] = {}
         self._fitted: dict[bytes, Floats] = {}
+        self._rows: list[tuple[Params, Floats]] = []
         self._signs = np.array([-1.0 if o.direction == "max" else 1.0 for o in space.objectives])
 
     def decide(
@@ -108,6 +109,7 @@ class FreezeThaw:
         seed: int,
         number: int,
         reference: Sequence[float],
+        given: bool = True,
         new: bool = True,
         allowed: Callable[[TrialRecord], bool] = lambda record: True,
     ) -> Decision:
@@ -118,11 +120,13 @@ class FreezeThaw:
             seed: of the study.
             number: of the proposal, should a candidate be started.
             reference: the study's reference point in the objectives' own directions; empty before it is fixed.
+            given: whether the reference point is what counts; else the model may bring it closer: what first results
+                are worth in full is only known to the model.
             new: whether a candidate may be started.
             allowed: which paused trials may go on.
         """
         with _threads().limit(limits=1):  # matrices are small: more threads only get in each other's way
-            return self._decide(records, seed, number, reference, new, allowed)
+            return self._decide(records, seed, number, reference, given, new, allowed)
 
     def _decide(
         self,
@@ -130,6 +134,7 @@ class FreezeThaw:
         seed: int,
         number: int,
         reference: Sequence[float],
+        given: bool,
         new: bool,
         allowed: Callable[[TrialRecord], bool],
     ) -> Decision:
@@ -144,7 +149,8 @@ class FreezeThaw:
                 return Decision(params=self._random(rng))
         if not paused and not new:
             return Decision()
-        return self._best(records, paused, np.asarray(reference, dtype=np.float64) * self._signs, rng, new)
+        view = _View(self, records, np.asarray(reference, dtype=np.float64) * self._signs, given, rng)
+        return self._best(view, records, paused, rng, new)
 
     def _design_size(self) -> int:
         trials = self.space.budget.trials
@@ -168,6 +174,15 @@ class FreezeThaw:
     def _random(self, rng: np.random.Generator) -> Params:
         return self.space.sample(rng)
 
+    def _rows_of(self, records: Sequence[TrialRecord], rng: np.random.Generator) -> Floats:
+        """The row of each record; computed once as long as its parameters are the same object."""
+        for i, record in enumerate(records):
+            if i >= len(self._rows):
+                self._rows.append((record.params, self.encoder.row(record.params)))
+            elif self._rows[i][0] is not record.params:
+                self._rows[i] = (record.params, self.encoder.row(record.params))
+        return self.encoder.filled(np.array([row for _, row in self._rows[: len(records)]]), rng)
+
     def _built_of(self, params: Params) -> Buildable:
         key = canonical(params)
         if key not in self._built:
@@ -177,9 +192,8 @@ class FreezeThaw:
         return self._built[key]
 
     def _best(
-        self, records: Sequence[TrialRecord], paused: list[int], corner: Floats, rng: np.random.Generator, new: bool
+        self, view: _View, records: Sequence[TrialRecord], paused: list[int], rng: np.random.Generator, new: bool
     ) -> Decision:
-        view = _View(self, records, corner, rng)
         if new and rng.random() < RANDOM_SHARE:
             return self._worth_trying(view, rng)
         scores, choices = view.of_paused(paused), [Decision(trial=records[i].trial) for i in paused]
@@ -225,7 +239,7 @@ class FreezeThaw:
             if len(self._fitted) > 64:
                 self._fitted.clear()
             centre, spread = _standard(values)
-            self._fitted[key] = fit(kernel, at, (_clipped(values) - centre) / spread)
+            self._fitted[key] = fit(kernel, at, (values - centre) / spread)
         return self._fitted[key]
 
 
@@ -237,11 +251,16 @@ class _View:
     """What one decision knows: models, front, what is running."""
 
     def __init__(
-        self, owner: FreezeThaw, records: Sequence[TrialRecord], corner: Floats, rng: np.random.Generator
+        self,
+        owner: FreezeThaw,
+        records: Sequence[TrialRecord],
+        corner: Floats,
+        given: bool,
+        rng: np.random.Generator,
     ) -> None:
-        self.owner, self.records, self.corner = owner, records, corner
+        self.owner, self.records = owner, records
         self.space, self.encoder, self.rungs = owner.space, owner.encoder, owner.rungs
-        self.rows = self.encoder.rows([r.params for r in records], rng)
+        self.rows = owner._rows_of(records, rng)
         self.features = self.encoder.features(self.rows)
         self._known = {k.tobytes() for k in self._keys(self.rows)}
         built = owner._built_of(records[0].params).costs if owner.exact else {}
@@ -252,6 +271,7 @@ class _View:
         learnt = [n for n in dict.fromkeys(wanted) if n in costs and n not in built]
         self.costs = {n: self._cost_model([r.values.get(n, np.nan) for r in records]) for n in learnt}
         self._pace = self._pace_model() if self.space.budget.time_limit else None
+        self.corner = corner if given else self._closer(corner)
         self.cut = self._cut()
 
     def base(self) -> Floats:
@@ -319,7 +339,10 @@ class _View:
     def _predict(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Means and deviations `(N, D)` in full, smaller is better, and probability `(N,)` of being feasible."""
         features = self.encoder.features(rows)
-        mean, deviation = np.empty((len(rows), len(self.corner))), np.zeros((len(rows), len(self.corner)))
+        mean, deviation = (
+            np.empty((len(rows), len(self.space.objectives))),
+            np.zeros((len(rows), len(self.space.objectives))),
+        )
         feasible = np.ones(len(rows))
         at = self._final(features, np.full(len(rows), -1))
         for d, objective in enumerate(self.space.objectives):
@@ -354,9 +377,10 @@ class _View:
         seen = observe(self.records, objective)
         at = self._inputs(seen)
         kernel = Kernel(self.encoder.groups, curves=len(self.rungs) > 1)
-        theta = self.owner.kernel_parameters(kernel, at, seen.values)
-        centre, spread = _standard(seen.values)
-        model = Process(kernel, theta, at, _clipped(seen.values), centre=centre, spread=spread)
+        values = _clipped(seen)
+        theta = self.owner.kernel_parameters(kernel, at, values)
+        centre, spread = _standard(values)
+        model = Process(kernel, theta, at, values, centre=centre, spread=spread)
         running = np.array([i for i, r in enumerate(self.records) if r.state == "running"], dtype=np.int64)
         return model.believe(self._final(self.features[running], running)) if len(running) else model
 
@@ -380,7 +404,7 @@ class _View:
         shown = np.log(values) if positive else values
         at = Inputs(self.features[which], np.zeros(len(which)), which)
         kernel = Kernel(self.encoder.groups, curves=False)
-        centre, spread = float(shown.mean()), float(shown.std()) or 1.0
+        centre, spread = _standard(shown)
         theta = self.owner.kernel_parameters(kernel, at, shown)
         model = Process(kernel, theta, at, shown, centre=centre, spread=spread)
 
@@ -389,6 +413,16 @@ class _View:
             return (np.exp(mean), np.exp(mean) * deviation) if positive else (mean, deviation)
 
         return predict
+
+    def _closer(self, corner: Floats) -> Floats:
+        """The reference point, where the model expects the first candidates in full to be better than it."""
+        first = np.array([i for i, r in enumerate(self.records) if r.rungs][:DESIGN])
+        corner = corner.copy()
+        for d, objective in enumerate(self.space.objectives):
+            if objective.name in self.curves:
+                expected, _ = self.curves[objective.name].predict(self._final(self.features[first], first))
+                corner[d] = min(corner[d], float(expected.max()))
+        return corner
 
     def _cut(self) -> Boxes:
         """What the complete ones leave to gain, and the running ones by what is expected of them."""
@@ -420,12 +454,16 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _clipped(values: Floats) -> Floats:
-    """Values, smaller is better, with hopeless ones cut off."""
-    middle = float(np.median(values))
-    return np.asarray(np.minimum(values, middle + CLIP * (middle - float(values.min()))))
+def _clipped(seen: Observations) -> Floats:
+    """Values, smaller is better, with those cut off that are hopeless for their rung."""
+    values = seen.values.copy()
+    for epochs in np.unique(seen.epochs):
+        on = seen.epochs == epochs
+        middle, best = float(np.median(values[on])), float(values[on].min())
+        if on.sum() >= 4:
+            values[on] = np.minimum(values[on], middle + CLIP * (middle - best))
+    return values
 
 
 def _standard(values: Floats) -> tuple[float, float]:
-    clipped = _clipped(values)
-    return float(clipped.mean()), float(clipped.std()) or 1.0
+    return float(values.mean()), float(values.std()) or 1.0

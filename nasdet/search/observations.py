@@ -15,7 +15,7 @@ from nasdet.space.trial import TrialRecord
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MOST = 400
+MOST = 300
 """Observations a model sees."""
 
 

@@ -53,8 +53,8 @@ class Kernel:
     """Matern-5/2(x) + Matern-5/2(x) RBF(t) + same candidate RBF(t) + RBF(t), noise apart.
 
     The parameters are logarithms: a length scale per group of features; then of the noise and of the Matern term the
-    variance; then, where budgets differ, the variances of the other three terms and the length scales of their RBFs.
-    Each has a normal prior.
+    variance; then, where budgets differ, the variances of the other three terms, the length scales of their RBFs, and
+    the variance of further noise at the first rung, which falls linearly to none at the last. Each has a normal prior.
 
     Args:
         groups: `(C,)` length scale of each feature.
@@ -68,8 +68,8 @@ class Kernel:
         means = [-0.7 + wide] * self.scales + [-7.0, 0.0]
         deviations = [1.0] * self.scales + [1.5, 1.0]
         if curves:
-            means += [-1.5, -3.0, -0.5, -0.5, -0.5, -0.5]
-            deviations += [1.0, 1.0, 1.0, 0.7, 0.7, 0.7]
+            means += [-1.5, -3.0, -0.5, -0.5, -0.5, -0.5, -7.0]
+            deviations += [1.0, 1.0, 1.0, 0.7, 0.7, 0.7, 1.5]
         self.mean, self.deviation = np.array(means), np.array(deviations)
 
     def between(self, theta: Floats, a: Inputs, b: Inputs) -> Floats:
@@ -78,9 +78,22 @@ class Kernel:
         s = np.exp(theta[self.scales :])
         if not self.curves:
             return np.asarray(s[1] * matern)
-        r1, r2, r3 = (np.exp(-0.5 * d) for d in self._budgets(s, a, b))
-        same = (a.who[:, None] == b.who[None, :]) & (a.who[:, None] >= 0)
-        return np.asarray(matern * (s[1] + s[2] * r1) + s[3] * same * r2 + s[4] * r3)
+        alike = a[:1] if len(a) and (a.budget == a.budget[0]).all() else a  # one row serves all
+        r1, r2, r3 = (np.exp(-0.5 * d) for d in self._budgets(s, alike, b))
+        matern *= s[1] + s[2] * r1
+        matern += s[4] * r3
+        if (a.who >= 0).any():
+            same = (a.who[:, None] == b.who[None, :]) & (a.who[:, None] >= 0)
+            matern += s[3] * same * r2
+        return matern
+
+    def noise(self, theta: Floats, at: Inputs) -> Floats:
+        """Variance `(N,)` of the noise."""
+        level = np.exp(theta[self.scales]) + JITTER
+        return np.asarray(level + np.exp(theta[-1]) * self._early(at) if self.curves else np.full(len(at), level))
+
+    def _early(self, at: Inputs) -> Floats:
+        return np.asarray(np.maximum(1.0 - at.budget, 0.0))
 
     def prior(self, theta: Floats) -> float:
         """Variance of one value without noise."""
@@ -110,13 +123,14 @@ class Kernel:
             for i, (term, squared) in enumerate(zip(terms, budgets, strict=True)):
                 found[k + 2 + i] = np.sum(weights * term)
                 found[k + 5 + i] = np.sum(weights * term * squared)
+            found[-1] = s[8] * np.sum(np.diag(weights) * self._early(at))
         return found
 
     def _squared(self, theta: Floats, a: Inputs, b: Inputs) -> Floats:
         scale = np.exp(theta[self.groups])
         left, right = a.features / scale, b.features / scale
         squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :] - 2 * left @ right.T
-        return np.asarray(np.maximum(squared, 0.0))
+        return np.asarray(np.maximum(squared, 0.0, out=squared))
 
     def _budgets(self, s: Floats, a: Inputs, b: Inputs) -> list[Floats]:
         squared = (a.budget[:, None] - b.budget[None, :]) ** 2
@@ -127,7 +141,8 @@ def _matern(squared: Floats) -> tuple[Floats, Floats]:
     """Matern-5/2 at squared scaled distances, and its derivative by them."""
     r = np.sqrt(5 * squared)
     decay = np.exp(-r)
-    return (1 + r + r * r / 3) * decay, -5 / 6 * (1 + r) * decay
+    slope = (1 + r) * decay
+    return slope + 5 / 3 * squared * decay, -5 / 6 * slope
 
 
 def fit(kernel: Kernel, at: Inputs, values: Floats, start: Floats | None = None) -> Floats:
@@ -135,7 +150,7 @@ def fit(kernel: Kernel, at: Inputs, values: Floats, start: Floats | None = None)
 
     def loss(theta: Floats) -> tuple[float, Floats]:
         covariance = kernel.between(theta, at, at)
-        covariance[np.diag_indices(len(at))] += np.exp(theta[kernel.scales]) + JITTER
+        covariance[np.diag_indices(len(at))] += kernel.noise(theta, at)
         try:
             lower = cholesky(covariance, lower=True, check_finite=False)
         except np.linalg.LinAlgError:
@@ -171,7 +186,7 @@ class Process:
         self.kernel, self.theta, self.at, self.values = kernel, theta, at, values
         self.centre, self.spread = centre, spread
         covariance = kernel.between(theta, at, at)
-        covariance[np.diag_indices(len(at))] += np.exp(theta[kernel.scales]) + JITTER
+        covariance[np.diag_indices(len(at))] += kernel.noise(theta, at)
         self._lower = cholesky(covariance, lower=True, check_finite=False)
         self._alpha = cho_solve((self._lower, True), (values - centre) / spread, check_finite=False)
 

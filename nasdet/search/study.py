@@ -44,7 +44,7 @@ class Study:
         space = space.with_budget(seed=seed)
         self.store = MemoryStore(space) if store is None else store
         if reference is not None:
-            self.store.save_config(reference_point=[float(v) for v in reference])
+            self.store.save_config(reference_point=[float(v) for v in reference], reference_given=True)
         self.engine = Engine(self.store, candidates(costs), fast=costs is not None, clock=clock)
 
     @property

@@ -88,10 +88,10 @@ def test_a_decision_takes_little_time_however_long_the_history(parameters: int, 
         decides.decide(records, seed=0, number=len(records), reference=reference)  # fits
         times = []
         for seed in range(1, 8):
-            start = time.perf_counter()
+            start = time.process_time()
             decides.decide(records, seed=seed, number=len(records), reference=reference)
-            times.append(time.perf_counter() - start)
-        assert np.median(times) < 1.0  # about 0.03 to 0.2 s on a quiet core
+            times.append(time.process_time() - start)
+        assert np.median(times) < 1.0  # seconds of one core; about 0.03 to 0.2 where nothing else runs
 
 
 def test_finds_the_best_with_few_epochs() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasdet.search.process import JITTER, Inputs, Kernel, Process, fit
+from nasdet.search.process import Inputs, Kernel, Process, fit
 
 
 def places(count: int, rng: np.random.Generator, *, curves: bool = True) -> Inputs:
@@ -22,7 +22,7 @@ def test_gradients_are_those_of_the_covariance(curves: bool) -> None:
     weights += weights.T
 
     def weighted(shifted: np.ndarray) -> float:
-        noisy = kernel.between(shifted, at, at) + np.eye(12) * np.exp(shifted[kernel.scales])
+        noisy = kernel.between(shifted, at, at) + np.diag(kernel.noise(shifted, at))
         return float((weights * noisy).sum())
 
     steps = 1e-5 * np.eye(len(theta))
@@ -35,7 +35,7 @@ def test_the_posterior_is_the_closed_form() -> None:
     at, kernel = places(10, rng), Kernel(np.arange(3), curves=True)
     values, new = rng.standard_normal(10), places(4, rng)
     process = Process(kernel, kernel.mean, at, values, centre=0.5, spread=2.0)
-    noisy = kernel.between(kernel.mean, at, at) + np.eye(10) * (np.exp(kernel.mean[kernel.scales]) + JITTER)
+    noisy = kernel.between(kernel.mean, at, at) + np.diag(kernel.noise(kernel.mean, at))
     cross = kernel.between(kernel.mean, new, at)
     mean = 0.5 + 2.0 * cross @ np.linalg.inv(noisy) @ ((values - 0.5) / 2.0)
     own = np.diag(kernel.between(kernel.mean, new, new))
