@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 
 from nasdet.search.encoding import Encoder
 from nasdet.search.improvement import Boxes, boxes, expected_improvement
-from nasdet.search.observations import MOST, Observations, is_static, observe
+from nasdet.search.observations import MOST, Observations, bounded, is_static, observe, with_failures
 from nasdet.search.process import Inputs, Kernel, Process, fit
 from nasdet.space import Objective, Params, SearchSpace
 from nasdet.space.domains import canonical
@@ -44,8 +44,6 @@ RANDOM_SHARE = 0.25
 """Share of decisions that start a random candidate."""
 OPTIMISM = 2.0
 """Deviations by which a random candidate may beat what is expected of it."""
-STEP_WEIGHT = 0.0
-"""Between the remaining epochs (0) and those of the next step (1) as what a candidate costs, geometrically."""
 DRAWN = 800
 """Random candidates that are looked at."""
 NEIGHBOURS = 400
@@ -226,14 +224,9 @@ class FreezeThaw:
         return Decision(params=self.encoder.params(rows[first]), skipped=first)
 
     def kernel_parameters(self, kernel: Kernel, at: Inputs, values: Floats) -> Floats:
-        """Fitted to the first observations, so many that they are refitted at every fifteenth part more."""
-        count = 1
-        while count < 8 or count + max(1, math.ceil(count / 15)) <= len(values):
-            count += max(1, math.ceil(count / 15)) if count >= 8 else 1
+        """Fitted to these values, once."""
         if len(values) < 4:
             return kernel.mean
-        at, values = at[: min(count, len(values))], values[:count]
-        at, values = at[max(0, len(at) - FIT_MOST) :], values[-FIT_MOST:]
         key = hashlib.sha1(at.features.tobytes() + at.budget.tobytes() + values.tobytes()).digest()
         if key not in self._fitted:
             if len(self._fitted) > 64:
@@ -268,7 +261,8 @@ class _View:
         self.learnt = [o for o in self.space.objectives if o.name not in costs]
         self.curves = {o.name: self._curve(o) for o in self.learnt}
         wanted = [*(o.name for o in self.space.objectives), *(c.name for c in self.space.constraints)]
-        learnt = [n for n in dict.fromkeys(wanted) if n in costs and n not in built]
+        told = {n for r in records for n in r.values}
+        learnt = [n for n in dict.fromkeys(wanted) if n in costs & told and n not in built]
         self.costs = {n: self._cost_model([r.values.get(n, np.nan) for r in records]) for n in learnt}
         self._pace = self._pace_model() if self.space.budget.time_limit else None
         self.corner = corner if given else self._closer(corner)
@@ -316,12 +310,9 @@ class _View:
         return np.asarray(gain / price)
 
     def _price(self, features: Floats, epochs: Ints | None = None) -> Floats:
-        """What candidates are taken to cost from here on: epochs, or seconds where time is limited."""
-        trained = np.zeros(len(features), dtype=np.int64) if epochs is None else epochs
-        rungs = np.array(self.rungs)
-        step = rungs[np.searchsorted(rungs, trained, side="right")] - trained
-        price = step**STEP_WEIGHT * (rungs[-1] - trained) ** (1 - STEP_WEIGHT)
-        return np.asarray(price * self._pace(features)[0] if self._pace is not None else price, dtype=np.float64)
+        """What candidates still cost up to full training: epochs, or seconds where time is limited."""
+        left = self.rungs[-1] - (np.zeros(len(features)) if epochs is None else epochs)
+        return np.asarray(left * self._pace(features)[0] if self._pace is not None else left, dtype=np.float64)
 
     def exactly(self, rows: Floats, options: list[Params]) -> Floats:
         """As `of_new`, with costs computed instead of learnt; -1 for what cannot be built."""
@@ -374,11 +365,12 @@ class _View:
         return {n for n in names if n in known or is_static(self.records, n)}
 
     def _curve(self, objective: Objective) -> Process:
-        seen = observe(self.records, objective)
-        at = self._inputs(seen)
+        every = observe(self.records, objective)
         kernel = Kernel(self.encoder.groups, curves=len(self.rungs) > 1)
-        values = _clipped(seen)
-        theta = self.owner.kernel_parameters(kernel, at, values)
+        early = every[: refit_at(len(every))][-FIT_MOST:]
+        theta = self.owner.kernel_parameters(kernel, self._inputs(early), _clipped(early))
+        seen = bounded(with_failures(every, self.records))
+        at, values = self._inputs(seen), _clipped(seen)
         centre, spread = _standard(values)
         model = Process(kernel, theta, at, values, centre=centre, spread=spread)
         running = np.array([i for i, r in enumerate(self.records) if r.state == "running"], dtype=np.int64)
@@ -405,7 +397,8 @@ class _View:
         at = Inputs(self.features[which], np.zeros(len(which)), which)
         kernel = Kernel(self.encoder.groups, curves=False)
         centre, spread = _standard(shown)
-        theta = self.owner.kernel_parameters(kernel, at, shown)
+        early = slice(max(0, refit_at(len(shown)) - FIT_MOST), refit_at(len(shown)))
+        theta = self.owner.kernel_parameters(kernel, at[early], shown[early])
         model = Process(kernel, theta, at, shown, centre=centre, spread=spread)
 
         def predict(features: Floats) -> tuple[Floats, Floats]:
@@ -452,6 +445,14 @@ class _View:
 @functools.cache
 def _threads() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+def refit_at(count: int) -> int:
+    """Of so many observations those that the kernel's parameters are fitted to: more at every fifteenth part more."""
+    size = 8
+    while size + math.ceil(size / 15) <= count:
+        size += math.ceil(size / 15)
+    return min(size, count)
 
 
 def _clipped(seen: Observations) -> Floats:

@@ -40,28 +40,42 @@ class Observations:
         return Observations(self.who[index], self.epochs[index], self.values[index])
 
 
-def observe(records: Sequence[TrialRecord], objective: Objective, *, most: int = MOST) -> Observations:
-    """Every finite value of an objective at every rung; a failed trial counts as the worst one where it failed.
-
-    Where there are more than `most`: the last ones of each candidate come first, those at higher rungs before others,
-    newer before older.
-    """
+def observe(records: Sequence[TrialRecord], objective: Objective) -> Observations:
+    """Every finite value of an objective at every rung."""
     sign = -1.0 if objective.direction == "max" else 1.0
-    seen: list[tuple[int, int, int, float, bool]] = []
+    seen: list[tuple[int, int, int, float]] = []
     for i, record in enumerate(records):
-        for j, rung in enumerate(record.rungs):
+        for rung in record.rungs:
             value = rung.values.get(objective.name, np.nan)
             if np.isfinite(value):
-                seen.append((rung.told, i, rung.epochs, sign * value, j == len(record.rungs) - 1))
-    seen.sort(key=lambda s: s[:2])
-    if seen:
-        worst, first = max(s[3] for s in seen), min(s[2] for s in seen)
-        for i, record in enumerate(records):
-            if record.state == "failed":
-                seen.append((0, i, max(record.epochs, first), worst, True))
-    if len(seen) > most:
-        order = sorted(range(len(seen)), key=lambda k: (seen[k][4], seen[k][2], k), reverse=True)
-        seen = [seen[k] for k in sorted(order[:most])]
+                seen.append((rung.told, i, rung.epochs, sign * value))
+    return _table(sorted(seen, key=lambda s: s[:2]))
+
+
+def with_failures(seen: Observations, records: Sequence[TrialRecord]) -> Observations:
+    """A failed trial counts as the worst value, where it failed or at the first rung."""
+    failed = [i for i, r in enumerate(records) if r.state == "failed"]
+    if not failed or not len(seen):
+        return seen
+    worst, first = float(seen.values.max()), float(seen.epochs.min())
+    return Observations(
+        np.concatenate([seen.who, np.array(failed)]),
+        np.concatenate([seen.epochs, np.array([max(records[i].epochs, first) for i in failed])]),
+        np.concatenate([seen.values, np.full(len(failed), worst)]),
+    )
+
+
+def bounded(seen: Observations, most: int = MOST) -> Observations:
+    """At most so many: the last of each candidate before others, then those at higher rungs, then newer ones."""
+    if len(seen) <= most:
+        return seen
+    last = np.zeros(len(seen), dtype=bool)
+    last[list({int(w): k for k, w in enumerate(seen.who)}.values())] = True
+    order = np.lexsort((np.arange(len(seen)), seen.epochs, last))
+    return seen[np.sort(order[::-1][:most])]
+
+
+def _table(seen: list[tuple[int, int, int, float]]) -> Observations:
     return Observations(
         np.array([s[1] for s in seen], dtype=np.int64),
         np.array([s[2] for s in seen], dtype=np.float64),

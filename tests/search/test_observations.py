@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasdet.search.observations import is_static, observe
+from nasdet.search.observations import bounded, is_static, observe, with_failures
 from nasdet.space import Objective
 from nasdet.space.trial import Rung, TrialRecord
 
@@ -23,7 +23,8 @@ def test_order_is_that_of_telling_and_signs_are_costs() -> None:
 
 def test_a_failure_counts_as_the_worst_where_it_failed() -> None:
     failed = curve(2, [], told=0, state="failed")
-    seen = observe([curve(0, [0.1, 0.4], told=0), failed], AP)
+    records = [curve(0, [0.1, 0.4], told=0), failed]
+    seen = with_failures(observe(records, AP), records)
     assert seen.who.tolist() == [0, 0, 1] and seen.values[-1] == -0.1 and seen.epochs[-1] == 1
 
 
@@ -33,7 +34,7 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
 
 def test_history_is_bounded_and_keeps_the_ends_of_curves() -> None:
     records = [curve(i, [0.1, 0.2, 0.3] if i < 20 else [0.1], told=3 * i) for i in range(200)]
-    seen = observe(records, AP, most=100)
+    seen = bounded(observe(records, AP), 100)
     assert len(seen) == 100
     assert sum(seen.epochs == 9) == 20 and 199 in seen.who
 
