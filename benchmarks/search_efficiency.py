@@ -16,6 +16,7 @@ holds the search's own source, so that an interrupted benchmark goes on and a ch
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import heapq
@@ -194,14 +195,17 @@ def run_all(
     cache: Cache, tasks: Sequence[str], methods: Sequence[str], seeds: int, workers: int, processes: int
 ) -> None:
     """Fill the cache with what is not there yet."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with contextlib.ExitStack() as stack:
+        side_by_side = map
+        if processes > 1:
+            side_by_side = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes)).imap_unordered
         missing = [t for t in tasks if f"{t} reference" not in cache.values]
-        for key, value in pool.imap_unordered(_reference, missing):
+        for key, value in side_by_side(_reference, missing):
             cache.put(key, value)
         wanted = [(t, m, s) for s in range(seeds) for m in methods for t in tasks]
         jobs = [(*w, workers, cache.values[f"{w[0]} reference"]["point"]) for w in wanted]
         jobs = [j for j in jobs if _key(*j[:4]) not in cache.values]
-        for done, (key, value) in enumerate(pool.imap_unordered(_run, jobs), 1):
+        for done, (key, value) in enumerate(side_by_side(_run, jobs), 1):
             cache.put(key, value)
             print(f"{done}/{len(jobs)} {key} {value['seconds']:.0f} s", file=sys.stderr, flush=True)
 

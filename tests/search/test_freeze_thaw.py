@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasdet.search import Candidate, MemoryStore, SearchSpace, Study, parse_space, simulate
+from nasdet.search import Candidate, Job, MemoryStore, SearchSpace, Study, parse_space, simulate
 from nasdet.search.freeze_thaw import DESIGN, FreezeThaw
 from nasdet.space.trial import Rung, TrialRecord
 from tests.search.conftest import accuracy, toy
@@ -135,3 +135,24 @@ def test_running_candidates_are_not_proposed_again() -> None:
     study = simulate(evaluate, space, workers=8, costs=costs).study
     assert sum(r.state == "duplicate" for r in study.records) <= 2
     assert sum(r.state == "complete" for r in study.records) >= 8
+
+
+def test_a_time_limit_is_kept_and_something_trained_in_full() -> None:
+    space = frozen(budget={"epochs": 9, "rungs": RUNGS, "time_limit": "150s", "seed": 1})
+    done = simulate(evaluate, space, workers=1, costs=costs)
+    assert 140 < done.history[-1].time <= 150
+    assert len(done.study.front) >= 2
+
+
+def test_a_small_network_is_worth_more_where_seconds_count() -> None:
+    """Epochs of large candidates take ten times as long: with a time limit fewer of them are trained in full."""
+
+    def seconds(job: Job) -> float:
+        return (job.stop - job.record.epochs) * (0.2 + 2.0 * job.params["size"] / 50)
+
+    def sizes(**budget: Any) -> float:
+        space = frozen(budget={"epochs": 9, "rungs": RUNGS, "seed": 1, **budget})
+        study = simulate(evaluate, space, workers=1, costs=costs, seconds=seconds).study
+        return float(np.mean([r.params["size"] for r in study.records if r.state == "complete"]))
+
+    assert sizes(time_limit="200s") < sizes(total_epochs=200)

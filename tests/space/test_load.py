@@ -57,6 +57,10 @@ WRONG = {
     ),
     "no time": (HEAD + "budget: {time_limit: 0s}\n", ":4: budget.time_limit: input should be greater than 0"),
     "eta": (HEAD + "scheduler: {eta: 1}\n", ":4: scheduler.eta: input should be greater than or equal to 2"),
+    "unused sampler": (
+        HEAD + "sampler: {kind: tpe}\nscheduler: {kind: freeze_thaw}\n",
+        ":4: sampler.kind: is not used by scheduler freeze_thaw",
+    ),
     "scheduler": (
         HEAD + "scheduler: {kind: asha}\n",
         ":4: scheduler.kind: input should be 'auto', 'halving', 'full' or",
