@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from nasdet.driver.search import Options
+    from nasdet.space import SearchSpace
 
 
 @click.command("search")
@@ -22,6 +26,7 @@ import click
 @click.option("--tracking-uri", metavar="URI", help="MLflow store; left out: SQLite beside the study.")
 @click.option("--storage", metavar="URI", help="Optuna storage; left out: SQLite in the study.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
+@click.option("--objective", metavar="MODULE:FUNCTION", help="Search for f(params, budget) -> values; no training.")
 @click.option("--dry-run", is_flag=True, help="Check space, data and options; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(
@@ -36,6 +41,7 @@ def command(
     tracking_uri: str | None,
     storage: str | None,
     overrides: tuple[str, ...],
+    objective: str | None,
     dry_run: bool,
     as_json: bool,
     **resources: str | None,
@@ -46,6 +52,7 @@ def command(
     Example:
       nasdet search search_spaces/detnet.yaml
       nasdet search search_spaces/quick.yaml --data ./my_images --time-limit 30m
+      nasdet search my_space.yaml --objective my_module:my_function
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json, print_study
@@ -53,15 +60,35 @@ def command(
     from nasdet.driver.start import with_start
     from nasdet.space import load_space
 
-    loaded = with_start(load_space(space, overrides=[*overrides, *_as_overrides(resources)]))
+    function = objective is not None
+    loaded = with_start(load_space(space, overrides=[*overrides, *_as_overrides(resources)], function=function))
     seconds = parse_duration(time_limit, "--time-limit")
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
     options = Options(data, study, address, tracking_uri, storage)
+    if objective is not None:
+        _search_function(loaded, objective, options, dry_run, as_json)
+        return
     if dry_run:
         checked = check_search(loaded, options)
         print_json(checked) if as_json else click.echo(_told(checked))
         return
     print_study(start_search(loaded, options), as_json)
+
+
+def _search_function(space: SearchSpace, name: str, options: Options, dry_run: bool, as_json: bool) -> None:
+    from nasdet.cli.output import print_json, print_study
+    from nasdet.driver.function import check_function, start_function_search
+    from nasdet.errors import InputError
+
+    for option, value in (("--data", options.data), ("--address", options.address)):
+        if value is not None:
+            raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
+    if dry_run:
+        checked = check_function(space, name)
+        told = f"{checked['space']}: {checked['parameters']} parameters of {name}: ready to search"
+        print_json(checked) if as_json else click.echo(told)
+        return
+    print_study(start_function_search(space, name, options), as_json)
 
 
 def _told(checked: dict[str, Any]) -> str:

@@ -86,6 +86,10 @@ def resume_search(store: StudyStore) -> dict[str, Any]:
         Interrupted: by Ctrl-C.
         NasdetError: every trial fails.
     """
+    if store.config.get("objective") and not store.config.get("finished"):
+        from nasdet.driver.function import run_function
+
+        return run_function(store)
     if not store.config.get("finished"):
         return _run(store, open_study_data(store.config["data"], store.space))
     write_missing(store)

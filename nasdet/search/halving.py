@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nasdet.search.improvement import boxes, expected_improvement
 from nasdet.space import Objective
 from nasdet.space.pareto import as_costs, hypervolume, non_dominated_rank, values_of
 from nasdet.space.trial import TrialRecord
@@ -27,8 +28,7 @@ def promotable(
 ) -> TrialRecord | None:
     """The paused record to train on: the best allowed one inside the top 1/eta of its rung, highest rung first."""
     for index in range(len(rungs) - 2, -1, -1):
-        order = rank_rung(records, objectives, rungs[index], reference)
-        for record in order[: len(order) // eta]:
+        for record in rank_rung(records, objectives, rungs[index], reference, one_in=eta):
             if record.state == "paused" and record.epochs == rungs[index] and allowed(record):
                 return record
     return None
@@ -46,9 +46,14 @@ def best_paused(
 
 
 def rank_rung(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], epochs: int, reference: Sequence[float]
+    records: Sequence[TrialRecord],
+    objectives: Sequence[Objective],
+    epochs: int,
+    reference: Sequence[float],
+    one_in: int = 1,
 ) -> list[TrialRecord]:
-    """Records observed at this rung, best first; values at other rungs are not looked at."""
+    """Records observed at this rung, best first; values at other rungs are not looked at. With
+    `one_in`, only the best one of so many."""
     seen = [
         (record, record.replace(values=rung.values))
         for record in records
@@ -59,14 +64,22 @@ def rank_rung(
         return []
     costs = _costs([at for _, at in seen], objectives)
     corner = as_costs([reference], [o.direction for o in objectives])[0]
-    return [seen[i][0] for i in order_by_hypervolume(costs, corner)]
+    count = len(seen) // one_in
+    return [seen[i][0] for i in order_by_hypervolume(costs, corner, count)[:count]]
 
 
-def order_by_hypervolume(costs: NDArray[np.float64], corner: NDArray[np.float64]) -> list[int]:
+def order_by_hypervolume(
+    costs: NDArray[np.float64], corner: NDArray[np.float64], first: int | None = None
+) -> list[int]:
     """Order the rows of `costs` `(N, D)`, smaller is better, by layers of what they add to the hypervolume.
 
     Each layer is the non-dominated part of what is left, ordered greedily by gain in hypervolume below `corner`;
     members that add next to nothing are put off until every layer was served.
+
+    Args:
+        costs: smaller is better.
+        corner: the reference point.
+        first: how many of the order are wanted; more may be returned. None: all.
     """
     order: list[int] = []
     put_off: list[int] = []
@@ -76,19 +89,20 @@ def order_by_hypervolume(costs: NDArray[np.float64], corner: NDArray[np.float64]
         chosen, weak = _greedy(costs, layer, corner)
         order += chosen
         put_off += weak
+        if first is not None and len(order) >= first:
+            return order
     return order + put_off
 
 
 def _greedy(costs: NDArray[np.float64], layer: list[int], corner: NDArray[np.float64]) -> tuple[list[int], list[int]]:
     total = hypervolume(costs[layer], corner)
     chosen: list[int] = []
-    have, left = 0.0, list(layer)
+    left = list(layer)
     while left:
-        gains = [hypervolume(costs[[*chosen, i]], corner) - have for i in left]
+        gains = expected_improvement(boxes(costs[chosen], corner), costs[left], np.zeros((len(left), len(corner))))
         best = int(np.argmax(gains))
         if gains[best] <= NEGLIGIBLE * total:
             break
-        have += gains[best]
         chosen.append(left.pop(best))
     return chosen, left
 

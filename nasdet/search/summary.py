@@ -6,6 +6,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from nasdet.space import SearchSpace
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import default_uri, public_uri, run_ids
@@ -20,45 +21,49 @@ NOT_TRAINED = ("infeasible", "duplicate")
 
 def summarise(store: StudyStore) -> dict[str, Any]:
     """Counts, reference point, hypervolume and front of a study; keys as in the public interface."""
-    records, config = store.records(), store.config
-    members = front(records, store.objectives)
-    counts = {state: sum(r.state == state for r in records) for state in (*TRAINED, *NOT_TRAINED)}
     runs = run_ids(store.dir)
+    summary = figures(store.records(), store.space, store.config)
+    members = [{**member, "mlflow_run_id": runs.get(member["trial"], "")} for member in summary["front"]]
+    uri = public_uri(store.config.get("tracking_uri") or default_uri(store.dir))
+    return {**summary, "folder": str(store.dir), "front": members, "tracking_uri": uri}
+
+
+def figures(records: list[TrialRecord], space: SearchSpace, config: dict[str, Any]) -> dict[str, Any]:
+    """What of `summarise` needs no study folder."""
+    members = front(records, space.objectives)
+    counts = {state: sum(r.state == state for r in records) for state in (*TRAINED, *NOT_TRAINED)}
     return {
-        "study": store.name,
-        "folder": str(store.dir),
-        "space": store.space.name,
+        "study": config["study"],
+        "space": space.name,
         "data": config.get("data", ""),
-        "seed": store.space.budget.seed,
+        "seed": space.budget.seed,
         "wall_seconds": config.get("wall_seconds", 0.0),
-        "objectives": [{"name": o.name, "direction": o.direction} for o in store.objectives],
+        "objectives": [{"name": o.name, "direction": o.direction} for o in space.objectives],
         "trials": {"total": sum(counts[s] for s in TRAINED), **counts},
         "reference_point": config.get("reference_point") or [],
-        "hypervolume": front_hypervolume(store, members),
-        "front": [_member(r, runs.get(r.trial, "")) for r in members],
+        "hypervolume": _hypervolume(members, space, config),
+        "front": [_member(r) for r in members],
         "overhead_seconds_per_trial": _overhead(records),
-        "tracking_uri": public_uri(config.get("tracking_uri") or default_uri(store.dir)),
+        "skipped": config.get("skipped", 0),
     }
 
 
 def front_hypervolume(store: StudyStore, members: list[TrialRecord]) -> float:
     """Hypervolume of the front to the study's fixed reference point; 0 before there is one."""
-    reference = store.config.get("reference_point")
+    return _hypervolume(members, store.space, store.config)
+
+
+def _hypervolume(members: list[TrialRecord], space: SearchSpace, config: dict[str, Any]) -> float:
+    reference = config.get("reference_point")
     if not reference or not members:
         return 0.0
-    directions = [o.direction for o in store.objectives]
-    costs = as_costs(values_of(members, store.objectives), directions)
+    directions = [o.direction for o in space.objectives]
+    costs = as_costs(values_of(members, space.objectives), directions)
     return hypervolume(costs, as_costs([reference], directions)[0])
 
 
-def _member(record: TrialRecord, run_id: str) -> dict[str, Any]:
-    return {
-        "trial": record.trial,
-        "values": record.values,
-        "spec": record.spec,
-        "recipe": record.recipe,
-        "mlflow_run_id": run_id,
-    }
+def _member(record: TrialRecord) -> dict[str, Any]:
+    return {"trial": record.trial, "values": record.values, "spec": record.spec, "recipe": record.recipe}
 
 
 def _overhead(records: list[TrialRecord]) -> float:

@@ -10,7 +10,7 @@ from nasdet.space.load import load_space, parse_space
 from nasdet.space.recipes import NamedRecipe, load_recipe, recipe_names
 from nasdet.space.rules import RULES, RuleAction
 from nasdet.space.schema import json_schema
-from nasdet.space.space import Constraint, Objective, SearchSpace
+from nasdet.space.space import Constraint, Objective, Params, SearchSpace
 
 __all__ = [
     "RULES",
@@ -23,6 +23,7 @@ __all__ = [
     "Json",
     "NamedRecipe",
     "Objective",
+    "Params",
     "Real",
     "RuleAction",
     "SearchSpace",

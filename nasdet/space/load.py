@@ -17,7 +17,7 @@ from nasdet.space.messages import read_schema
 from nasdet.space.paths import known_paths
 from nasdet.space.presets.under import resolve_system
 from nasdet.space.recipes import resolve_preset
-from nasdet.space.schema import OBJECTIVES, SpaceFile, domain_of
+from nasdet.space.schema import OBJECTIVES, SchedulerConfig, SpaceFile, domain_of
 from nasdet.space.space import Constraint, Objective, SearchSpace
 from nasdet.space.validate import allowed_values, file_problems, parents_first
 
@@ -91,7 +91,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         constraints=tuple(Constraint.parse(c) for c in file.constraints),
         budget=file.budget,
         sampler=file.sampler,
-        scheduler=file.scheduler,
+        scheduler=_scheduler(file, function),
         resources=file.resources,
         latency=file.latency,
         rules=file.rules,
@@ -101,3 +101,11 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         function=function,
         raw=raw,
     )
+
+
+def _scheduler(file: SpaceFile, function: bool) -> SchedulerConfig:
+    """What `auto` stands for."""
+    if file.scheduler.kind != "auto":
+        return file.scheduler
+    kind = "freeze_thaw" if function and file.sampler.kind == "auto" else "halving"
+    return file.scheduler.model_copy(update={"kind": kind})

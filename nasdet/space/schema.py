@@ -28,6 +28,9 @@ COSTS = ("params_m", "gflops", "latency_ms")
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
 """Values of `sampler.kind`."""
 
+SCHEDULERS = ("auto", "halving", "full", "freeze_thaw")
+"""Values of `scheduler.kind`."""
+
 Sampler = Literal["auto", "tpe", "nsga2", "random"]
 AutoInt = Annotated[int, Field(ge=1)] | Literal["auto"]
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -80,6 +83,8 @@ class Budget(Section):
     """Epochs of one full training; the learning-rate schedule is laid over them."""
     rungs: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Cumulative epochs at which candidates are compared, the last equals `epochs`; empty: by the scheduler's eta."""
+    total_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of all candidates together; None: until the trials or the time are up."""
     time_limit: Seconds | None = None
     """Seconds for the whole search, or a text such as 10m; None: until the trials are done."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -106,8 +111,10 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """What stops candidates early."""
 
-    kind: Literal["halving", "full"] = "halving"
-    """halving: only the best share of each rung goes on to the next; full: all are trained in full."""
+    kind: Literal["auto", "halving", "full", "freeze_thaw"] = "auto"
+    """auto: freeze_thaw for one's own function unless sampler.kind names a sampler, else halving. halving: only the
+    best share of each rung goes on to the next. full: all are trained in full. freeze_thaw: a model of learning curves
+    decides at every step which new or paused candidate trains next; sampler.kind is not used."""
     eta: Annotated[int, Field(ge=1)] = 3
     """One of `eta` candidates is promoted from rung to rung; 1: all of them, compared at `budget.rungs`."""
 

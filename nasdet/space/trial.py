@@ -15,6 +15,8 @@ class Rung:
 
     epochs: int
     values: dict[str, float]
+    told: int = 0
+    """Results that the study had been told before this one."""
 
 
 @dataclasses.dataclass(frozen=True)

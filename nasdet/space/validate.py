@@ -28,7 +28,7 @@ def file_problems(file: SpaceFile, *, function: bool) -> list[Problem]:
     conditions = list(_conditions(file))
     if conditions:
         return conditions
-    problems = [*_objectives(file, function), *_points(file)]
+    problems = [*_objectives(file, function), *_points(file), *_sampler(file)]
     if function:
         return [*problems, *_function_keys(file)]
     return [
@@ -99,6 +99,12 @@ def _objectives(file: SpaceFile, function: bool) -> Iterator[Problem]:
         elif objective.direction not in (None, OBJECTIVES[objective.name]):
             want = OBJECTIVES[objective.name]
             yield Problem(("objectives", i, "direction"), f"{objective.name} is to be {want}imised", f"write {want}")
+
+
+def _sampler(file: SpaceFile) -> Iterator[Problem]:
+    if file.scheduler.kind == "freeze_thaw" and file.sampler.kind != "auto":
+        remedy = "leave it out, or set scheduler.kind: halving"
+        yield Problem(("sampler", "kind"), "is not used by scheduler freeze_thaw, which proposes itself", remedy)
 
 
 def _points(file: SpaceFile) -> Iterator[Problem]:

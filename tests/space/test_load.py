@@ -57,7 +57,14 @@ WRONG = {
     ),
     "no time": (HEAD + "budget: {time_limit: 0s}\n", ":4: budget.time_limit: input should be greater than 0"),
     "eta": (HEAD + "scheduler: {eta: 0}\n", ":4: scheduler.eta: input should be greater than or equal to 1"),
-    "scheduler": (HEAD + "scheduler: {kind: asha}\n", ":4: scheduler.kind: input should be 'halving' or 'full'"),
+    "unused sampler": (
+        HEAD + "sampler: {kind: tpe}\nscheduler: {kind: freeze_thaw}\n",
+        ":4: sampler.kind: is not used by scheduler freeze_thaw",
+    ),
+    "scheduler": (
+        HEAD + "scheduler: {kind: asha}\n",
+        ":4: scheduler.kind: input should be 'auto', 'halving', 'full' or",
+    ),
     "sampler": (HEAD + "sampler: {kind: bo}\n", ":4: sampler.kind: input should be 'auto', 'tpe', 'nsga2' or 'random'"),
     "workers": (HEAD + "resources: {workers: all}\n", ":4: resources.workers: "),
     "no workers": (HEAD + "resources: {workers: 0}\n", ":4: resources.workers: "),

@@ -1,0 +1,133 @@
+"""From parameters to the numbers a model sees. One decision: candidates live as rows of the unit cube, one column per
+parameter with inactive ones kept, so that thousands are drawn, changed and compared without making a dictionary."""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasdet.space import Choice, Domain, Integer, Json, Params, Real, SearchSpace
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Encoder:
+    """Rows `(N, P)` of the unit cube for the `P` parameters of a space, and their features `(N, C)`.
+
+    Features: a number for a real, integer or ordered choice (all its values numbers, rising or falling), one column per
+    value (0 or 1/sqrt(2)) for any other choice, so that two different values are at distance 1; 0.5 or zeros where the
+    parameter does not exist; and one column per distinct condition that tells whether it holds.
+
+    Attributes:
+        groups: `(C,)` for each feature the length scale it uses, from 0.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.names = list(space.parameters)
+        self._domains = list(space.parameters.values())
+        self._conditions = [space.conditions.get(name, {}) for name in self.names]
+        self._flags: list[int] = []
+        seen: list[object] = [{}]
+        for i, condition in enumerate(self._conditions):
+            if condition not in seen:
+                seen.append(condition)
+                self._flags.append(i)
+        wide = [len(d) if _unordered(d) else 1 for d in self._domains]
+        self.groups = np.repeat(np.arange(len(wide) + len(self._flags)), wide + [1] * len(self._flags))
+
+    def snap(self, rows: Floats) -> Floats:
+        """The rows moved onto values that their domains have."""
+        return np.stack([_snap(d, rows[:, i]) for i, d in enumerate(self._domains)], axis=1)
+
+    def active(self, rows: Floats) -> Mask:
+        """Which parameters exist, `(N, P)`, for snapped rows."""
+        mask = np.ones(rows.shape, dtype=bool)
+        for i, condition in enumerate(self._conditions):
+            for other, allowed in condition.items():
+                j = self.names.index(other)
+                units = [self._domains[j].to_unit(v) for v in allowed if self._domains[j].contains(v)]
+                holds = np.isclose(rows[:, j, None], np.array(units)[None, :], rtol=0, atol=1e-9).any(axis=1)
+                mask[:, i] &= mask[:, j] & holds
+        return mask
+
+    def features(self, rows: Floats) -> Floats:
+        """What a model sees of snapped rows, `(N, C)`."""
+        active, columns = self.active(rows), []
+        for i, domain in enumerate(self._domains):
+            on = active[:, i]
+            if _unordered(domain):
+                index = np.minimum((rows[:, i] * len(domain)).astype(int), len(domain) - 1)
+                columns.append(np.eye(len(domain))[index] * on[:, None] / np.sqrt(2))
+            else:
+                columns.append(np.where(on, rows[:, i], 0.5)[:, None])
+        columns += [active[:, i, None].astype(float) for i in self._flags]
+        return np.concatenate(columns, axis=1)
+
+    def row(self, params: Params) -> Floats:
+        """The row `(P,)` of parameters, NaN for those that do not exist."""
+        known = [n in params and d.contains(params[n]) for n, d in zip(self.names, self._domains, strict=True)]
+        return np.array(
+            [d.to_unit(params[n]) if k else np.nan for k, n, d in zip(known, self.names, self._domains, strict=True)]
+        )
+
+    def filled(self, rows: Floats, rng: np.random.Generator) -> Floats:
+        """Rows with a random place for what does not exist, for when a change makes it exist."""
+        return self.snap(np.where(np.isnan(rows), rng.random(rows.shape), rows))
+
+    def params(self, row: Floats) -> Params:
+        """Flat parameters of one row, inactive ones left out."""
+        params: dict[str, Json] = {}
+        for i, (name, domain) in enumerate(zip(self.names, self._domains, strict=True)):
+            if self.space.is_active(name, params):
+                params[name] = domain.from_unit(float(row[i]))
+        return params
+
+    def changed(self, rows: Floats, rng: np.random.Generator, share: float = 0.3) -> Floats:
+        """Neighbours: a `share` of the active parameters, at least one, moved by 0.01 to 0.3 of its range; an
+        unordered choice replaced by another value."""
+        count, active = len(rows), self.active(rows)
+        chosen = (rng.random(rows.shape) < share) & active
+        lucky = np.where(active, rng.random(rows.shape), -1.0).argmax(axis=1)
+        chosen[np.arange(count), lucky] = True
+        step = 10 ** rng.uniform(-2.0, -0.5, size=(count, 1)) * rng.standard_normal(rows.shape)
+        for i, domain in enumerate(self._domains):
+            if not isinstance(domain, Real):  # at least to the next value
+                step[:, i] = np.sign(step[:, i]) * np.maximum(np.abs(step[:, i]), 1.0 / _levels(domain))
+        moved = rows + step
+        moved = np.where(moved < 0, -moved, np.where(moved > 1, 2 - moved, moved)).clip(0, 1)
+        drawn = rng.random(rows.shape)
+        for i, domain in enumerate(self._domains):
+            if _unordered(domain):  # another value, all equally likely
+                count = len(domain)
+                other = (rows[:, i] * count).astype(int) + 1 + (drawn[:, i] * (count - 1)).astype(int)
+                moved[:, i] = (other % count + 0.5) / count
+        return self.snap(np.where(chosen, moved, rows))
+
+
+def _unordered(domain: Domain) -> TypeGuard[Choice]:
+    """Whether a domain's values have no order that a model could use."""
+    if not isinstance(domain, Choice) or len(domain) == 2:
+        return False
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in domain.values):
+        return True
+    values = list(domain.values)
+    return values not in (sorted(values), sorted(values, reverse=True))
+
+
+def _levels(domain: Choice | Integer) -> int:
+    """Into how many about equal parts the unit interval falls."""
+    return 1 + len(domain) if isinstance(domain, Integer) and domain.log else len(domain)
+
+
+def _snap(domain: Domain, units: Floats) -> Floats:
+    if isinstance(domain, Real):
+        return units
+    if isinstance(domain, Integer) and domain.log:
+        low, high = np.log(domain.low - 0.5), np.log(domain.high + 0.5)
+        values = np.clip(np.round(np.exp(low + units * (high - low))), domain.low, domain.high)
+        return np.asarray((np.log(values) - low) / (high - low))
+    return np.asarray((np.minimum((units * len(domain)).astype(int), len(domain) - 1) + 0.5) / len(domain))
