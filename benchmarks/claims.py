@@ -77,7 +77,7 @@ def _two_fractions(**specs: dict[str, Any]) -> dict[str, Variant]:
     }
 
 
-SGD = {"optimizer": "sgd", "base_lr": 0.2, "momentum": 0.9}
+FAST = {"base_lr": 6e-3}  # twice the rate that the others learn with, where spikes of the gradient would hurt
 CLAIMS: dict[str, dict[str, Variant]] = {
     "stem": {
         "3x3 stem": Variant(RESIDUAL),
@@ -101,8 +101,8 @@ CLAIMS: dict[str, dict[str, Variant]] = {
         "RoI pooling": Variant(deep_merge(TWO_STAGE, {"head": {"roi_op": "pool"}})),
     },
     "clipping": {
-        "clipped at 1": Variant(TWO_STAGE, {**SGD, "clip_norm": 1.0}),
-        "not clipped": Variant(TWO_STAGE, {**SGD, "clip_norm": 0.0}),
+        "clipped at 1": Variant(TWO_STAGE, {**FAST, "clip_norm": 1.0}),
+        "not clipped": Variant(TWO_STAGE, {**FAST, "clip_norm": 0.0}),
     },
 }  # fmt: skip
 """Claim -> variants; the first is the one that the literature prefers."""
