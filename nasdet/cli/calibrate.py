@@ -40,14 +40,17 @@ def command(
     from nasdet.cli.output import print_json
     from nasdet.driver.calibrate import calibrate, write_calibration
     from nasdet.driver.search import Options
+    from nasdet.driver.start import with_start
     from nasdet.space import load_space
     from nasdet.space.bundled import find_space
 
-    loaded = load_space(space, overrides=overrides).with_budget(epochs=max_epochs)
+    loaded = with_start(load_space(space, overrides=overrides)).with_budget(epochs=max_epochs)
     result = calibrate(loaded, Options(data, study), models)
-    if write:
-        result["rungs"] = list(write_calibration(find_space(space), result, max(2, loaded.scheduler.eta)))
-    print_json(result) if as_json else _print(result)
+    try:
+        if write:
+            result["rungs"] = list(write_calibration(find_space(space), result, max(2, loaded.scheduler.eta)))
+    finally:
+        print_json(result) if as_json else _print(result)
 
 
 def _print(result: dict[str, Any]) -> None:

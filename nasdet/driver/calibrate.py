@@ -24,6 +24,8 @@ from nasdet.space import SearchSpace, parse_space
 from nasdet.space.schema import ENOUGH_TAU
 from nasdet.space.trial import TrialRecord
 
+ACCURACIES = ("ap", "ap50")
+"""Objectives that a training is needed for."""
 SHARES = (0.125, 0.25, 0.5)
 """Shares of the full training that are tried, beside the space's own rungs."""
 DRAWN = 10
@@ -46,19 +48,21 @@ def calibrate(space: SearchSpace, options: Options, models: int) -> dict[str, An
         of a full training); `cheapest`: the shortest whose tau is at least 0.7, or None.
 
     Raises:
-        InputError: as `start_search`; or fewer than 4 candidates were trained in full.
+        InputError: as `start_search`; no accuracy is an objective; or fewer than 4 candidates were trained in full.
     """
     source = options.data or space.data.source
     if not source:
         raise InputError("no data set", where=space.name, remedy="add --data SRC (try --data digits)")
+    name = next((o.name for o in space.objectives if o.name in ACCURACIES), None)
+    if name is None:
+        raise InputError("has no objective ap or ap50 to order candidates by", where=space.name, remedy="add one")
     info = open_study_data(source, space).info
     summary = start_search(_without_stops(space, _spread(space, info, models), models), options)
     store = open_study(summary["folder"])
     complete = [r for r in store.records() if r.state == "complete"]
     if len(complete) < 4:
         what = f"{len(complete)} candidates were trained in full, an order needs at least 4"
-        raise InputError(what, where=space.name, remedy="--models N, or a longer --time-limit")
-    name = next(o.name for o in space.objectives if o.name.startswith("ap"))
+        raise InputError(what, where=space.name, remedy="see why in the study, or add --models N")
     found = fidelities(complete, name, space.budget.epochs)
     cheapest = next((f["epochs"] for f in found if f["tau"] >= ENOUGH_TAU), None)
     return {

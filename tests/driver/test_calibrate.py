@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from nasdet.cli.main import cli
-from nasdet.driver.calibrate import fidelities, write_calibration
+from nasdet.driver.calibrate import calibrate, fidelities, write_calibration
 from nasdet.driver.progress import ranking_doubt
+from nasdet.driver.search import Options
 from nasdet.errors import InputError
 from nasdet.search import open_study
 from nasdet.space import load_space
@@ -88,6 +89,13 @@ def test_nothing_is_written_where_nothing_ranks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no shorter training keeps a tau of 0.7; set scheduler: \{kind: full\}"):
         write_calibration(path, {**RESULT, "cheapest": None}, 3)
     assert path.read_text() == load_text()
+
+
+def test_a_space_without_accuracy_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(load_text().replace("ap, direction: max", "params_m"))
+    with pytest.raises(InputError, match="mine: has no objective ap or ap50 to order candidates by; add one"):
+        calibrate(load_space(path), Options(data="digits"), 4)
 
 
 def test_doubts_are_said(tmp_path: Path) -> None:
