@@ -322,19 +322,15 @@ class _View:
             values = self._row(built.costs)
             known = np.isfinite(values)
             mean[k, known], deviation[k, known] = values[known], 0.0
-            kept = all(c.holds(built.costs) for c in self.space.constraints if c.name in built.costs)
-            feasible[k] = -1.0 if built.infeasible or not kept else feasible[k]
+            feasible[k] = feasible[k] if self._feasible(built) else -1.0
         score = expected_improvement(self.cut, mean, deviation)
         return np.asarray(np.where(feasible < 0, -1.0, score * feasible / self._price(self.encoder.features(rows))))
 
     def _predict(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
         """Means and deviations `(N, D)` in full, smaller is better, and probability `(N,)` of being feasible."""
         features = self.encoder.features(rows)
-        mean, deviation = (
-            np.empty((len(rows), len(self.space.objectives))),
-            np.zeros((len(rows), len(self.space.objectives))),
-        )
-        feasible = np.ones(len(rows))
+        shape = len(rows), len(self.space.objectives)
+        mean, deviation, feasible = np.empty(shape), np.zeros(shape), np.ones(len(rows))
         at = self._final(features, np.full(len(rows), -1))
         for d, objective in enumerate(self.space.objectives):
             if objective.name in self.curves:
