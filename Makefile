@@ -1,10 +1,11 @@
 # make search   install into .venv, then search on the built-in digits (10 minutes on 2 cores)
 # make test     install into .venv, lint, then every quick test
+# make docs     the documentation as a site, in build/site
 PYTHON ?= python3
 BIN := .venv/bin
 SPACE ?= search_spaces/detnet.yaml
 
-.PHONY: search test test-all lint bench clean install
+.PHONY: search test test-all lint bench docs clean install
 
 search: .venv/.installed
 	$(BIN)/nasdet search $(SPACE)
@@ -24,12 +25,15 @@ lint: .venv/.installed
 bench: .venv/.installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script --json || exit 1; done
 
+docs: .venv/.installed
+	$(BIN)/mkdocs build --strict
+
 install: .venv/.installed
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,onnx]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev,docs,onnx]'
 	touch $@
 
 clean:

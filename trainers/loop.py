@@ -118,17 +118,18 @@ def train_epoch(
 
 
 def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatches:
+    recipe, batch = training.recipe, batch_per_rank(training, ranks)
     return train_loader(
-        split,
-        augment=training.recipe.augment,
-        batch_size=batch_per_rank(training, ranks),
+        split.share(recipe.data_share),
+        augment=recipe.augment,
+        batch_size=batch,
         epoch=training.epoch,
         seed=training.seed,
         rank=ranks.rank,
         world=ranks.world,
         fill=training.spec.input.mean,
         workers=LOADERS.get(training.device.type, 0),
-        least=training.recipe.accumulate,
+        least=max(recipe.accumulate, len(split) // (batch * ranks.world)),
         masks=training.detector.wants_masks,
     )
 

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("eval", "COCO metrics of a bundle on a data set."),
     "predict": ("predict", "Draw a bundle's boxes on images."),
     "calibrate": ("calibrate", "See how early the order of candidates is known."),
+    "analyze": ("analyze", "Look into a study or a bundle: report, errors, spectrum, ..."),
     "check": ("check", "Check a search space without training."),
     "data": ("data", "Check a data set and draw a contact sheet."),
     "systems": ("systems", "Detectors of the literature that can be trained by name."),

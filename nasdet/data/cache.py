@@ -5,6 +5,7 @@ by content, written beside its place and renamed, so that every process on the m
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import fcntl
 import hashlib
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -82,6 +83,7 @@ class CachedSplit:
         self.dtype = np.dtype(np.uint8 if info.bits == 8 else np.uint16)
         self._alpha = alpha
         self._sizes = [fitted_size(r.height, r.width, height, width) for r in records]
+        self._rows: Sequence[int] = range(len(records))
         self._path = _cache_file(folder, self)
         self._array = self._open(folder, cache_limit)
 
@@ -102,10 +104,23 @@ class CachedSplit:
         """Whether images are decoded on demand because the split exceeds the limit."""
         return self._array is None
 
+    def share(self, share: float) -> Self:
+        """This split with only a share of its images, at least one: those first in the order of their content, so that
+        a smaller share is part of a larger one. Pixels are shared."""
+        count = max(1, round(share * len(self)))
+        if count == len(self):
+            return self
+        chosen = sorted(sorted(range(len(self)), key=lambda i: self.records[i].digest)[:count])
+        part = copy.copy(self)
+        part.records = [self.records[i] for i in chosen]
+        part._sizes = [self._sizes[i] for i in chosen]
+        part._rows = [self._rows[i] for i in chosen]
+        return part
+
     def image(self, i: int) -> Pixels:
         """`(h', w', C)` pixels of the valid region, h' <= height and w' <= width."""
         rows, columns, _ = self._sizes[i]
-        return self._decode(i) if self._array is None else self._array[i, :rows, :columns]
+        return self._decode(i) if self._array is None else self._array[self._rows[i], :rows, :columns]
 
     def target(self, i: int, *, masks: bool = False) -> Target:
         """Objects of an image in canvas pixels, with their masks if asked for."""

@@ -153,6 +153,9 @@ class Recipe(Spec):
     images_per_statistic: Annotated[int, Field(ge=0)] = 0
     """Images that share one mean and variance of bn and syncbn (MegDet, table 3): fewer than a worker's micro-batch
     splits it, more joins neighbouring workers; 0: one worker's (bn) or all workers' (syncbn)."""
+    data_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training images that is trained on, always the same ones; an epoch has as many steps as with all of
+    them, so that amounts of data compare at equal length."""
     init: Annotated[str, Field(min_length=1)] = "random"
     """random; or where weights are loaded from before the training: a checkpoint file, a bundle, or timm:NAME."""
     recompute: Literal["auto", "off", "on"] = "auto"

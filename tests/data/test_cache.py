@@ -119,3 +119,17 @@ def test_processes_that_start_at_once_share_one_file(coco_folder: Any, tmp_path:
     assert found[0] == found[1]
     assert len(files(cache)) == 1
     assert not list((cache / "pixels").glob("*.tmp"))
+
+
+def test_shares_of_a_split_are_nested_and_show_the_same_pixels(digits: Dataset) -> None:
+    whole = digits.cached("val", 64, 64)
+    half, tenth = whole.share(0.5), whole.share(0.1)
+    ids = [{part.image_id(i) for i in range(len(part))} for part in (whole, half, tenth)]
+    assert [len(part) for part in ids] == [150, 75, 15] and ids[2] < ids[1] < ids[0]
+    assert whole.share(1.0) is whole and len(whole.share(1e-6)) == 1
+    places = {whole.image_id(i): i for i in range(len(whole))}
+    for part in (half, pickle.loads(pickle.dumps(tenth)), half.share(0.2)):
+        for i in range(len(part)):
+            place = places[part.image_id(i)]
+            assert np.array_equal(part.image(i), whole.image(place))
+            assert np.array_equal(part.target(i).boxes, whole.target(place).boxes)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from nasdet.data import Dataset
+from nasdet.data import Batch, Dataset
 from nasdet.errors import TrialFailure
 from nasdet.space.specs import Recipe
+from nasdet.trainers import loop
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training import Training
@@ -119,3 +120,22 @@ def test_weights_start_as_the_recipe_says() -> None:
 def test_same_seed_same_weights() -> None:
     one, two = start(tiny_recipe()), start(tiny_recipe())
     assert all(torch.equal(a, b) for a, b in zip(one.detector.parameters(), two.detector.parameters(), strict=True))
+
+
+def test_a_share_of_the_images_takes_as_many_steps(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    original = loop.backward
+
+    def watched(training: Training, model: torch.nn.Module, batch: Batch, **options: bool) -> dict[str, torch.Tensor]:
+        seen.extend(map(hash, (image.numpy().tobytes() for image in batch.images)))
+        return original(training, model, batch, **options)
+
+    monkeypatch.setattr(loop, "backward", watched)
+    plain = {"strength": 0.0, "hflip": False}
+    whole = start(tiny_recipe(augment=plain))
+    epoch(whole, digits)
+    images = len(set(seen))
+    seen.clear()
+    part = start(tiny_recipe(augment=plain, data_share=0.02))
+    epoch(part, digits)
+    assert part.step == whole.step and images > 500 and len(set(seen)) == 12
