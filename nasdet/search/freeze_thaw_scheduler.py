@@ -33,15 +33,16 @@ class FreezeThawScheduler(Scheduler):
             if params is None:
                 decision = self._decide(new)
                 if decision.trial is not None:
-                    record = self.store.get(decision.trial)
-                    return self.budget.job(record) if new or self._worth(decision.gain) else None
+                    chosen = self.store.get(decision.trial)
+                    return self.budget.job(chosen) if new or self._worth(decision.gain) else None
                 if decision.params is None:
                     return None
                 params = decision.params
             record = self.proposals.register(params)
             if record is not None:
                 return self.budget.job(record)
-        return self.proposals.give_up()
+        self.proposals.give_up()
+        return None
 
     def _decide(self, new: bool) -> Decision:
         records = self.store.records()

@@ -49,7 +49,8 @@ class Proposals:
             record = self.register(self.point() or self._sampled())
             if record is not None:
                 return record
-        return self.give_up()
+        self.give_up()
+        return None
 
     def point(self) -> dict[str, Any] | None:
         """The next of the space's `points`, completed at random; None if all of them were proposed."""
