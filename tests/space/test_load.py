@@ -65,7 +65,10 @@ WRONG = {
         HEAD + "scheduler: {kind: asha}\n",
         ":4: scheduler.kind: input should be 'auto', 'halving', 'full' or",
     ),
-    "sampler": (HEAD + "sampler: {kind: bo}\n", ":4: sampler.kind: input should be 'auto', 'tpe', 'gp', 'nsga2', 'nsga3', "),
+    "sampler": (
+        HEAD + "sampler: {kind: bo}\n",
+        ":4: sampler.kind: input should be 'auto', 'tpe', 'gp', 'nsga2', 'nsga3', ",
+    ),
     "sampler option": (
         HEAD + "sampler: {kind: nsga2, options: {population: 8}}\n",
         ":4: sampler.options.population: is no option of sampler nsga2; did you mean 'population_size'?",
