@@ -161,8 +161,8 @@ class Outlook:
         return float(kept and not built.infeasible)
 
     def _cost_names(self, built: Mapping[str, float]) -> set[str]:
-        """Objectives and constraints that do not depend on training."""
-        sure = {*built, *(() if self.space.function else COSTS)}
+        """Objectives and constraints that do not depend on training; constraints never do."""
+        sure = {*built, *(c.name for c in self.space.constraints), *(() if self.space.function else COSTS)}
         return {n for n in self._table.values if n in sure or self._table.is_static(n)}
 
     def _pace_model(self) -> CostModel | None:
