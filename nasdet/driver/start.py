@@ -26,10 +26,11 @@ def with_start(space: SearchSpace) -> SearchSpace:
     Every member of the study's front becomes a point: what this space searches, as it was found or fixed there. With
     `start.pick`, what that study searched and this space does not is fixed as in the picked trial, and what that study
     fixed stays fixed unless this space states it; only members of the front that agree with the picked one become
-    points, it first.
+    points, it first. A function's space has nothing fixed: there a picked trial may have only what it searches.
 
     Raises:
-        InputError: there is no such study or trial, or it has nothing in common with this space.
+        InputError: there is no such study or trial, it has nothing in common with this space, or this is a function's
+            space and lacks what the picked trial has.
     """
     if space.start.study is None:
         return space
@@ -47,7 +48,10 @@ def with_start(space: SearchSpace) -> SearchSpace:
         what = f"study {store.name!r} has no complete trial with a parameter of this space"
         raise InputError(what, where=f"{space.name}: start", remedy="start from another study, or leave start out")
     raw = copy.deepcopy(space.raw)
-    if picked:
+    if fixed and space.function:
+        what = f"the picked trial has {', '.join(fixed)}, which this space does not search"
+        raise InputError(what, where=f"{space.name}: start.pick", remedy="search it here too, or leave start.pick out")
+    if picked and not space.function:
         raw["fixed"] = deep_merge(without(store.space.fixed, space.parameters), raw.get("fixed", {}))
     for path, value in fixed.items():
         put(raw["fixed"], path, value)

@@ -62,7 +62,7 @@ def pick(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike], ru
 
 
 def _named(record: TrialRecord) -> TrialRecord:
-    if record.spec is None or record.recipe is None or record.state in ("infeasible", "duplicate", "failed"):
+    if record.state in ("infeasible", "duplicate", "failed"):
         why = f" ({record.reason})" if record.reason else ""
         raise InputError(f"{record.trial} is {record.state}{why}", where=WHERE, remedy="pick a complete trial")
     return record

@@ -1,9 +1,12 @@
 """The search engine: ask for jobs, tell results, in process and without Ray."""
 
-from nasdet.search.engine import Candidate, Engine, Finished, Job
+from nasdet.search.engine import Engine
+from nasdet.search.inferred import report
+from nasdet.search.jobs import Candidate, Finished, Job
 from nasdet.search.limits import bounds
 from nasdet.search.locate import find_study, open_study, study_root
 from nasdet.search.memory import MemoryStore
+from nasdet.search.optuna_sampler import FreezeThawSampler
 from nasdet.search.simulate import Simulation, Told, simulate
 from nasdet.search.store import StudyStore
 from nasdet.search.study import Study
@@ -14,6 +17,7 @@ __all__ = [
     "Candidate",
     "Engine",
     "Finished",
+    "FreezeThawSampler",
     "Job",
     "MemoryStore",
     "SearchSpace",
@@ -26,6 +30,7 @@ __all__ = [
     "load_space",
     "open_study",
     "parse_space",
+    "report",
     "simulate",
     "study_root",
     "summarise",

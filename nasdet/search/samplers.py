@@ -1,118 +1,142 @@
-"""What to try next. One decision: a proposal is a pure function of (records, seed, number): the sampler sees a fresh
-in-memory study of the observations at one rung, so low budgets are never mixed with high ones, history stays bounded,
-and a resumed study proposes what an unbroken one would have."""
+"""What to try next. One decision: a proposal is a pure function of (records, seed, number), so that a resumed study
+proposes what an unbroken one would have.
+
+A further sampler is a function here, one entry in `SAMPLERS`, and its name with its options in `space/schema.py`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import random
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from scipy.stats import qmc
 
-from nasdet.search.distributions import distribution, encode, suggest
-from nasdet.search.limits import violations
-from nasdet.space import SearchSpace
+from nasdet.errors import InputError
+from nasdet.search.encoding import Encoder
+from nasdet.search.history import MAX_HISTORY, history
+from nasdet.search.proxy import Fill, ask
+from nasdet.space import Domain, Json, Params, SearchSpace
 from nasdet.space.trial import TrialRecord
 
-MIN_OBSERVATIONS = 8
-"""A rung needs this many observations before the sampler learns from it."""
-MAX_HISTORY = 200
-"""Observations a sampler sees: the newest ones; the rest of the time goes into training."""
 STARTUP = 8
-"""Random proposals before a model-based sampler takes over."""
+"""Random proposals before a sampler that learns takes over."""
+REPEATS = 5
+"""Proposals in a row that were known already although the sampler didn't see it, after which the next one is random."""
+GP_HISTORY = 80
+"""Observations that the Gaussian process sees: its time grows with their cube."""
+POPULATION = 16
+"""Parents of the genetic samplers: the best of all that they see."""
 
 
-def propose(space: SearchSpace, records: Sequence[TrialRecord], *, seed: int, number: int) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """Which candidate is to be proposal `number` of a study with this seed and these records."""
+
+    space: SearchSpace
+    records: Sequence[TrialRecord]
+    seed: int
+    number: int
+
+    @property
+    def own_seed(self) -> int:
+        """Of this proposal."""
+        return (self.seed * 1_000_003 + self.number) & 0x7FFFFFFF
+
+
+def propose(space: SearchSpace, records: Sequence[TrialRecord], *, seed: int, number: int) -> Params:
     """Flat parameters of the next candidate, inactive ones left out.
 
     Args:
-        space: what may be chosen, and `space.sampler.kind`.
+        space: what may be chosen, and `space.sampler`.
         records: everything known so far.
         seed: of the study.
         number: of the proposal; the same (records, seed, number) give the same proposal.
     """
-    own_seed = (seed * 1_000_003 + number) & 0x7FFFFFFF
-    kind = "tpe" if space.sampler.kind == "auto" else space.sampler.kind
-    rung = fidelity(records)
-    observed = [r for r in records if _at(r, rung) is not None]
-    if kind == "random" or len(observed) < STARTUP:
-        return space.sample(random.Random(own_seed))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study = _memory_study(space, records, rung, _SAMPLERS[kind](own_seed, dict(space.sampler.options)))
-        trial = study.ask()
-        params: dict[str, Any] = {}
-        for name, domain in space.parameters.items():
-            if space.is_active(name, params):
-                params[name] = suggest(trial, name, domain)
-    return params
+    question = Question(space, records, seed, number)
+    kind = AUTO if space.sampler.kind == "auto" else space.sampler.kind
+    return SAMPLERS[kind](question)
 
 
-def fidelity(records: Sequence[TrialRecord]) -> int:
-    """The highest rung, in epochs, with at least `MIN_OBSERVATIONS` observations; else the lowest; 0 if none."""
-    counts: dict[int, int] = {}
-    for record in records:
-        for rung in record.rungs:
-            counts[rung.epochs] = counts.get(rung.epochs, 0) + 1
-    enough = [epochs for epochs, n in counts.items() if n >= MIN_OBSERVATIONS]
-    return max(enough) if enough else min(counts, default=0)
+def _random(question: Question) -> Params:
+    return question.space.sample(random.Random(question.own_seed))
 
 
-def _tpe(seed: int, options: dict[str, Any]) -> optuna.samplers.BaseSampler:
-    defaults = {"multivariate": True, "group": True, "n_startup_trials": 0}
-    return optuna.samplers.TPESampler(seed=seed, **{**defaults, **options})
+def _qmc(question: Question) -> Params:
+    """The proposal's place in a scrambled Sobol sequence over all parameters; those that don't exist are dropped."""
+    encoder = Encoder(question.space)
+    sequence = qmc.Sobol(len(encoder.names), scramble=True, rng=question.seed)
+    if question.number:  # zero is refused
+        sequence.fast_forward(question.number)
+    return encoder.params(encoder.snap(sequence.random(1))[0])
 
 
-def _nsga2(seed: int, options: dict[str, Any]) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.NSGAIISampler(seed=seed, **{"population_size": 16, **options})
+def _tpe(question: Question) -> Params:
+    given = {"multivariate": True, "group": True, "constant_liar": True, "n_startup_trials": 0}
+    return _learnt(question, optuna.samplers.TPESampler, given)
 
 
-_SAMPLERS = {"tpe": _tpe, "nsga2": _nsga2}
+def _gp(question: Question) -> Params:
+    def middle(record: TrialRecord, name: str, domain: Domain) -> Json:
+        return domain.from_unit(0.5)
+
+    given = {"n_startup_trials": 0, "warn_independent_sampling": False}
+    return _learnt(question, optuna.samplers.GPSampler, given, most=GP_HISTORY, fill=middle)
 
 
-def _memory_study(
-    space: SearchSpace, records: Sequence[TrialRecord], rung: int, sampler: optuna.samplers.BaseSampler
-) -> optuna.Study:
-    directions = [
-        StudyDirection.MAXIMIZE if o.direction == "max" else StudyDirection.MINIMIZE for o in space.objectives
-    ]
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(directions=directions, sampler=sampler)
-    optuna.logging.set_verbosity(level)
-    known = [t for t in (_as_trial(space, r, rung) for r in records) if t is not None]
-    for i, trial in enumerate(known[-MAX_HISTORY:]):
-        if sampler.__class__ is optuna.samplers.NSGAIISampler:
-            trial.system_attrs["NSGAIISampler:generation"] = i // 16
-        study.add_trial(trial)
-    return study
+def _nsga2(question: Question) -> Params:
+    return _genetic(question, optuna.samplers.NSGAIISampler)
 
 
-def _as_trial(space: SearchSpace, record: TrialRecord, rung: int) -> optuna.trial.FrozenTrial | None:
-    """The record as the sampler may see it: observed at `rung`, infeasible, or running; else None."""
-    domains = {name: space.parameters[name] for name in record.params if name in space.parameters}
-    shared: dict[str, Any] = {
-        "params": {name: encode(d, record.params[name]) for name, d in domains.items()},
-        "distributions": {name: distribution(d) for name, d in domains.items()},
-    }
-    if record.state == "infeasible":
-        worst = [-1e9 if o.direction == "max" else 1e9 for o in space.objectives]
-        violation = max([1e-9, *violations(space, record.values).values()])
-        return create_trial(state=TrialState.COMPLETE, values=worst, constraints={"cost": violation}, **shared)
-    values = _at(record, rung)
-    if values is not None:
-        row = [values[o.name] for o in space.objectives]
-        return create_trial(state=TrialState.COMPLETE, values=row, constraints={"cost": -1.0}, **shared)
-    if record.state == "failed":
-        return create_trial(state=TrialState.FAIL, **shared)
-    if record.state == "running" and not record.rungs:
-        return create_trial(state=TrialState.RUNNING, **shared)
-    return None
+def _nsga3(question: Question) -> Params:
+    return _genetic(question, optuna.samplers.NSGAIIISampler)
 
 
-def _at(record: TrialRecord, epochs: int) -> dict[str, float] | None:
-    return next((r.values for r in record.rungs if r.epochs == epochs), None)
+def _genetic(question: Question, kind: type[optuna.samplers.BaseSampler]) -> Params:
+    """Parents are chosen among all that is seen, as one generation: asynchronous workers have no generations."""
+
+    def dormant(record: TrialRecord, name: str, domain: Domain) -> Json:
+        return domain.sample(random.Random(f"{question.seed} {record.number} {name}"))
+
+    given = {"population_size": POPULATION}
+    return _learnt(question, kind, given, fill=dormant, attributes={f"{kind.__name__}:generation": 0})
+
+
+def _learnt(
+    question: Question,
+    kind: Callable[..., optuna.samplers.BaseSampler],
+    given: Mapping[str, Any],
+    *,
+    most: int | None = MAX_HISTORY,
+    fill: Fill | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> Params:
+    """What an Optuna sampler with the user's options before the `given` ones answers; a random one if that is known."""
+    space = question.space
+    seen = history(question.records, space.objectives, random.Random(question.own_seed), most)
+    if len(seen.observed) < STARTUP or seen.repeats >= REPEATS:
+        return _random(question)
+
+    def make() -> optuna.samplers.BaseSampler:
+        try:
+            return kind(seed=question.own_seed, **{**given, **space.sampler.options})
+        except (TypeError, ValueError) as error:
+            raise InputError(str(error), where=f"{space.name}: sampler.options") from None
+
+    params = ask(space, seen, make, fill=fill, attributes=attributes or {})
+    return _random(question) if any(params == r.params for r in seen.candidates) else params
+
+
+AUTO = "tpe"
+"""What `sampler.kind: auto` stands for."""
+SAMPLERS: dict[str, Callable[[Question], Params]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+    "qmc": _qmc,
+    "random": _random,
+}
+"""Values of `sampler.kind` besides `auto`."""

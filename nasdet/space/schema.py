@@ -25,13 +25,25 @@ OBJECTIVES: dict[str, Literal["max", "min"]] = {
 COSTS = ("params_m", "gflops", "latency_ms")
 """What constraints may name: known before any training."""
 
-SAMPLERS = ("auto", "tpe", "nsga2", "random")
+_GENETIC = ("population_size", "mutation_prob", "crossover_prob", "swapping_prob")
+SAMPLER_OPTIONS: dict[str, tuple[str, ...]] = {
+    "auto": (),
+    "tpe": ("n_ei_candidates", "multivariate", "group", "constant_liar"),
+    "gp": ("deterministic_objective",),
+    "nsga2": _GENETIC,
+    "nsga3": (*_GENETIC, "dividing_parameter"),
+    "qmc": (),
+    "random": (),
+}
+"""Values of `sampler.kind`, and what `sampler.options` may hold: arguments of Optuna's sampler of that name."""
+
+SAMPLERS = tuple(SAMPLER_OPTIONS)
 """Values of `sampler.kind`."""
 
 SCHEDULERS = ("auto", "halving", "full", "freeze_thaw")
 """Values of `scheduler.kind`."""
 
-Sampler = Literal["auto", "tpe", "nsga2", "random"]
+Sampler = Literal["auto", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"]
 AutoInt = Annotated[int, Field(ge=1)] | Literal["auto"]
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -105,7 +117,7 @@ class SamplerConfig(Section):
     kind: Sampler = "auto"
     """auto: tpe."""
     options: dict[str, Any] = {}
-    """Keyword arguments of the sampler."""
+    """Arguments of Optuna's sampler: see SAMPLER_OPTIONS; auto, qmc and random take none."""
 
 
 class SchedulerConfig(Section):

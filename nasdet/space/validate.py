@@ -15,7 +15,7 @@ from nasdet.space.document import KeyPath, Problem
 from nasdet.space.domains import Json, Real, canonical
 from nasdet.space.paths import FROM_BUDGET, FROM_DATA, find_field, kinds_with, known_paths
 from nasdet.space.rules import RULES
-from nasdet.space.schema import COSTS, OBJECTIVES, ChoiceEntry, FloatEntry, IntEntry, SpaceFile
+from nasdet.space.schema import COSTS, OBJECTIVES, SAMPLER_OPTIONS, ChoiceEntry, FloatEntry, IntEntry, SpaceFile
 from nasdet.space.space import Constraint
 from nasdet.space.specs import PARTS
 
@@ -105,6 +105,11 @@ def _sampler(file: SpaceFile) -> Iterator[Problem]:
     if file.scheduler.kind == "freeze_thaw" and file.sampler.kind != "auto":
         remedy = "leave it out, or set scheduler.kind: halving"
         yield Problem(("sampler", "kind"), "is not used by scheduler freeze_thaw, which proposes itself", remedy)
+    kind, known = file.sampler.kind, SAMPLER_OPTIONS[file.sampler.kind]
+    for name in file.sampler.options:
+        if name not in known:
+            remedy = nearest(name, known) if known else "leave it out, or name another sampler.kind"
+            yield Problem(("sampler", "options", name), f"is no option of sampler {kind}", remedy)
 
 
 def _points(file: SpaceFile) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import pytest
 
 from nasdet.driver.start import with_start
 from nasdet.errors import InputError
+from nasdet.search import StudyStore, simulate
 from nasdet.space import build_specs, load_space, parse_space
 
 
@@ -92,3 +93,60 @@ def test_a_study_without_a_shared_parameter_is_refused(study):
     }
     with pytest.raises(InputError, match="has no complete trial with a parameter of this space; start from another"):
         with_start(parse_space(data))
+
+
+OWN = {
+    "name": "own",
+    "space": {
+        "rate": {"kind": "float", "low": 0.0, "high": 1.0},
+        "norm": {"kind": "choice", "values": ["none", "batch"]},
+        "momentum": {"kind": "float", "low": 0.0, "high": 1.0, "when": {"norm": "batch"}},
+    },
+    "objectives": [{"name": "good", "direction": "max"}, {"name": "size", "direction": "min"}],
+    "budget": {"epochs": 3, "rungs": [1, 3], "trials": 12},
+}
+
+
+def found(params, epochs):
+    return {"good": 1 - (params["rate"] - 0.3) ** 2 - 0.1 / epochs, "size": 2.0 if params["norm"] == "batch" else 1.0}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own") / "own-1"
+    store = StudyStore.create(folder, {"study": "own-1", "data": ""}, parse_space(OWN, function=True))
+    return simulate(found, store.space, workers=2, store=store).study
+
+
+def going_on(own, pick=None, **domains):
+    """A function's space with these parameters, started from the study."""
+    start = {"study": str(own.store.dir)} | ({"pick": pick} if pick else {})
+    return with_start(parse_space({**OWN, "space": domains, "start": start}, function=True))
+
+
+def test_a_functions_space_goes_on_by_shared_parameters(own):
+    space = going_on(own, rate=OWN["space"]["rate"], depth={"kind": "int", "low": 1, "high": 4})
+    assert list(space.points) == _distinct([{"rate": r.params["rate"]} for r in own.front])
+    again = simulate(lambda p, e: {"good": p["rate"] * p["depth"], "size": float(p["depth"])}, space, workers=1)
+    first = [r.params["rate"] for r in again.study.records[: len(space.points)]]
+    assert first == [p["rate"] for p in space.points]
+
+
+def test_of_a_functions_space_values_outside_the_new_domain_are_left_out(own):
+    narrow = {"kind": "choice", "values": ["batch", "layer"]}
+    points = going_on(own, rate=OWN["space"]["rate"], norm=narrow, momentum=OWN["space"]["momentum"]).points
+    assert points and all(p.get("norm", "batch") == "batch" for p in points)
+
+
+def test_a_functions_space_can_pick_what_it_searches_and_nothing_else(own):
+    trial = own.front[0]
+    assert going_on(own, trial.trial, **OWN["space"]).points[0] == trial.params
+    with pytest.raises(
+        InputError, match=r"own: start.pick: the picked trial has norm.*, which this space does not search"
+    ):
+        going_on(own, trial.trial, rate=OWN["space"]["rate"])
+
+
+def test_a_functions_space_with_nothing_in_common_is_refused(own):
+    with pytest.raises(InputError, match="has no complete trial with a parameter of this space"):
+        going_on(own, depth={"kind": "int", "low": 1, "high": 4})

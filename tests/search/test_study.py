@@ -12,15 +12,18 @@ from tests.search.conftest import accuracy, toy
 
 def test_the_example_of_the_docs_runs(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (repository / "docs" / "search.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    own, optuna = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names: dict[str, Any] = {}
-    exec(code, names)
+    exec(own, names)
     simulation = names["simulation"]
     assert simulation.history[-1].epochs <= 400
     assert simulation.history[-1].time < 100  # eight at once
     assert len(simulation.study.front) >= 3
     assert len(capsys.readouterr().out.splitlines()) == len(simulation.study.front) + 1
     assert sum(len(r.rungs) for r in names["study"].records) == 20
+    exec(optuna, names)
+    assert 400 <= names["spent"] < 427 and "on the front" in capsys.readouterr().out
+    assert len(names["study"].best_trials) >= 3
 
 
 def test_ask_and_tell_until_the_budget_is_spent() -> None:

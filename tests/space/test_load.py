@@ -65,7 +65,18 @@ WRONG = {
         HEAD + "scheduler: {kind: asha}\n",
         ":4: scheduler.kind: input should be 'auto', 'halving', 'full' or",
     ),
-    "sampler": (HEAD + "sampler: {kind: bo}\n", ":4: sampler.kind: input should be 'auto', 'tpe', 'nsga2' or 'random'"),
+    "sampler": (
+        HEAD + "sampler: {kind: bo}\n",
+        ":4: sampler.kind: input should be 'auto', 'tpe', 'gp', 'nsga2', 'nsga3', ",
+    ),
+    "sampler option": (
+        HEAD + "sampler: {kind: nsga2, options: {population: 8}}\n",
+        ":4: sampler.options.population: is no option of sampler nsga2; did you mean 'population_size'?",
+    ),
+    "option without a sampler": (
+        HEAD + "sampler: {options: {group: true}}\n",
+        ":4: sampler.options.group: is no option of sampler auto; leave it out, or name another sampler.kind",
+    ),
     "workers": (HEAD + "resources: {workers: all}\n", ":4: resources.workers: "),
     "no workers": (HEAD + "resources: {workers: 0}\n", ":4: resources.workers: "),
     "device": (HEAD + "latency: {device: tpu}\n", ":4: latency.device: input should be 'auto', 'cpu' or 'cuda'"),

@@ -1,0 +1,110 @@
+"""One question to an Optuna sampler. One decision: it is asked in a fresh in-memory study of what it may see, so that
+the answer depends on nothing else; what a sampler that knows no conditions would miss is filled in for it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nasdet.search.distributions import distribution, encode, suggest
+from nasdet.search.history import History
+from nasdet.space import Domain, Json, Params, SearchSpace
+from nasdet.space.trial import TrialRecord
+
+Fill = Callable[[TrialRecord, str, Domain], Json]
+"""The value that stands in for a parameter that a candidate doesn't have."""
+
+
+def ask(
+    space: SearchSpace,
+    seen: History,
+    sampler: Callable[[], optuna.samplers.BaseSampler],
+    *,
+    fill: Fill | None,
+    attributes: Mapping[str, Any],
+) -> Params:
+    """Flat parameters of the next candidate, inactive ones left out.
+
+    Args:
+        space: what may be chosen.
+        seen: what the sampler learns from.
+        sampler: makes a seeded one for this question only.
+        fill: for a sampler whose space cannot be conditional; None: it sees only the parameters that exist.
+        attributes: the sampler's own notes that stand on every trial.
+    """
+    with _quiet():
+        directions = ["maximize" if o.direction == "max" else "minimize" for o in space.objectives]
+        study = optuna.create_study(directions=directions, sampler=sampler())
+        study.add_trials(_trials(space, seen, fill, attributes))
+        trial = study.ask()
+        params: Params = {}
+        for name, domain in space.parameters.items():
+            active = space.is_active(name, params)
+            if active or fill is not None:
+                value = suggest(trial, name, domain)
+                params |= {name: value} if active else {}
+    return params
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's notices about experimental samplers and their speed."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _trials(space: SearchSpace, seen: History, fill: Fill | None, attributes: Mapping[str, Any]) -> list[FrozenTrial]:
+    """What the sampler sees, in the order of the proposals; what is broken has the worst values there are."""
+    make = functools.partial(_trial, space, {n: distribution(d) for n, d in space.parameters.items()}, fill)
+    complete = functools.partial(make, TrialState.COMPLETE, system_attrs=dict(attributes))
+    limited = bool(seen.broken or space.constraints)
+    rows = [[values[o.name] for o in space.objectives] for _, values in seen.observed]
+    columns = zip(space.objectives, zip(*rows, strict=True), strict=True)
+    worst = [min(column) if o.direction == "max" else max(column) for o, column in columns]
+    found = [
+        (record, complete(record, values=row, constraints={"limit": _excess(space, record)} if limited else None))
+        for (record, _), row in zip(seen.observed, rows, strict=True)
+    ]
+    found += [(r, complete(r, values=worst, constraints={"limit": _excess(space, r)})) for r in seen.broken]
+    found += [(r, make(TrialState.RUNNING, r)) for r in seen.running]
+    return [trial for _, trial in sorted(found, key=lambda pair: pair[0].number)]
+
+
+def _trial(
+    space: SearchSpace,
+    distributions: dict[str, BaseDistribution],
+    fill: Fill | None,
+    state: TrialState,
+    record: TrialRecord,
+    **more: Any,
+) -> FrozenTrial:
+    params = {}
+    for name, domain in space.parameters.items():
+        if name in record.params:
+            params[name] = encode(domain, record.params[name])
+        elif fill is not None:
+            params[name] = encode(domain, fill(record, name, domain))
+    return create_trial(state=state, params=params, distributions={n: distributions[n] for n in params}, **more)
+
+
+def _excess(space: SearchSpace, record: TrialRecord) -> float:
+    """By how much of its bound the most broken constraint is broken, at most 0 if none is; what cannot be built or
+    trained counts as twice a bound."""
+    known = [c for c in space.constraints if c.name in record.values]
+    by = max((c.violation(record.values) / (abs(c.bound) or 1.0) for c in known), default=-1.0)
+    if record.state in ("infeasible", "failed"):
+        return by if by > 0 else 1.0
+    return min(by, 0.0)
