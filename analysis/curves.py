@@ -82,7 +82,7 @@ def hypervolume_curve(
             places.append((epochs, seconds / 60))
     volumes = [0.0, *(step.hypervolume for step in hypervolume_history(done, objectives, reference))]
     places, volumes = [*places, (epochs, seconds / 60)], [*volumes, volumes[-1]]
-    return Curve(name, *(tuple(column) for column in zip(*places, strict=True)), tuple(volumes))
+    return Curve(name, tuple(e for e, _ in places), tuple(m for _, m in places), tuple(volumes))
 
 
 def draw_curves(axes: Sequence[Axes], curves: Sequence[Curve]) -> None:

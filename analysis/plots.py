@@ -76,8 +76,8 @@ def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
             places = [value(r, x) for r in records], [value(r, y) for r in records]
             across, up = ([doubt(r, a) for r in records] for a in (x, y))
             if any(map(any, across + up)):
-                style = {"fmt": "none", "ecolor": colour, "elinewidth": 0.9, "alpha": 0.6, "zorder": 2.5}
-                axes.errorbar(*places, xerr=np.transpose(across), yerr=np.transpose(up), **style)
+                style: dict[str, Any] = {"ecolor": colour, "elinewidth": 0.9, "alpha": 0.6, "zorder": 2.5}
+                axes.errorbar(*places, xerr=np.transpose(across), yerr=np.transpose(up), fmt="none", **style)
             axes.scatter(
                 *places,
                 label=f"{label} ({len(records)})",
