@@ -91,8 +91,9 @@ def _search_function(space: SearchSpace, name: str, options: Options, dry_run: b
     from nasdet.driver.function import check_function, start_function_search
     from nasdet.errors import InputError
 
-    for option, value in (("--data", options.data), ("--address", options.address)):
-        if value is not None:
+    meant = {"--data": options.data, "--address": options.address, "--repeat-front": options.repeat_front}
+    for option, value in meant.items():
+        if value:
             raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
     if dry_run:
         checked = check_function(space, name)

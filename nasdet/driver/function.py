@@ -77,8 +77,6 @@ def start_function_search(space: SearchSpace, name: str, options: Options) -> di
         "wall_seconds": 0.0,
         "baseline": options.baseline,
     }
-    if options.repeat_front:
-        raise _no_seed()
     store = StudyStore.create(study, config, space)
     try:
         return run_function(store)
@@ -91,7 +89,8 @@ def start_function_search(space: SearchSpace, name: str, options: Options) -> di
 def resume_function(store: StudyStore, repeat_front: int, baseline: bool) -> dict[str, Any]:
     """Go on with the study of a function, as `nasdet.driver.search.resume_search`."""
     if repeat_front:
-        raise _no_seed()
+        what = "has no meaning with --objective: a function is given no seed"
+        raise InputError(what, where="--repeat-front", remedy="leave it out")
     if baseline and not store.config.get("baseline"):
         store.save_config(baseline=True)
     if store.config.get("finished") and not lacks_baseline(store):
@@ -124,11 +123,6 @@ def _search(store: StudyStore, resumed: Path) -> None:
         raise Interrupted(f"interrupted; finished trials are kept. Go on with: nasdet resume {resumed}") from None
     study.close()
     store.save_config(finished=True, wall_seconds=study.engine.elapsed)
-
-
-def _no_seed() -> InputError:
-    what = "has no meaning with --objective: a function is given no seed"
-    return InputError(what, where="--repeat-front", remedy="leave it out")
 
 
 def check_function(space: SearchSpace, name: str) -> dict[str, Any]:

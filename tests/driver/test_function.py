@@ -150,4 +150,7 @@ def test_a_baseline_asked_for_later_and_interrupted(place: Path) -> None:
 
 def test_a_function_has_no_seed_to_repeat_with(place: Path) -> None:
     with pytest.raises(InputError, match="--repeat-front: has no meaning with --objective"):
-        invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--repeat-front", "2")
+        invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--repeat-front", "2", "--dry-run")
+    start_function_search(load_space("mine.yaml", function=True), "mine_module:good", Options(study=place / "s"))
+    with pytest.raises(InputError, match=r"--repeat-front: .* a function is given no seed; leave it out"):
+        invoke(resume.command, "s", "--repeat-front", "2")
