@@ -11,7 +11,7 @@ from nasdet.search import StudyStore
 from nasdet.search.repeats import RepeatStore
 from tests.driver.conftest import tiny_space
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_one_group_searches_repeats_and_compares(ray_instance: None, tmp_path: Path) -> None:

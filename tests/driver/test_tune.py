@@ -56,6 +56,7 @@ def train(store: StudyStore, terminal: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_search_then_repeats_then_baseline(tmp_path: Path) -> None:
     space = tiny_space(*ONE_EPOCH)
     config = {"study": "s", "data": "digits", "wall_seconds": 0.0, "repeat_front": 1, "baseline": True}
