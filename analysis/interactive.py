@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from nasdet.analysis.curves import Curve, curves_figure
 from nasdet.analysis.view import (
     FRONT,
     GREY,
@@ -18,6 +19,7 @@ from nasdet.analysis.view import (
     Axis,
     FrontView,
     architecture,
+    doubt,
     measured,
     staircase,
     training,
@@ -34,12 +36,15 @@ PAGE = """<!doctype html>
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "color": INK, "size": 14}
 
 
-def pareto_html(view: FrontView, path: Path) -> None:
-    """Write one self-contained page: all trials with a card each, the front, a choice of axes, the hypervolume."""
+def pareto_html(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> None:
+    """Write one self-contained page: all trials with a card each, the front, a choice of axes, the hypervolume; below
+    it `curves` over the epochs and over the time, if there are any."""
     figure = pareto_figure(view)
     path.parent.mkdir(parents=True, exist_ok=True)
     config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}}
     body = figure.to_html(include_plotlyjs=True, full_html=False, config=config, default_height="100vh")
+    if curves:
+        body += curves_figure(curves).to_html(include_plotlyjs=False, full_html=False, config=config)
     path.write_text(PAGE.format(title=escape(view.title), body=body), encoding="utf-8")
 
 
@@ -58,6 +63,8 @@ def pareto_figure(view: FrontView) -> Any:
                 mode="markers",
                 name=f"{name} ({len(records)})",
                 marker={"color": colour, "size": size, "line": {"color": "white", "width": 1}},
+                error_x=_bars(records, x) | {"color": colour, "thickness": 1},
+                error_y=_bars(records, y) | {"color": colour, "thickness": 1},
                 text=[_card(r, name) for r in records],
                 hovertemplate="%{text}<extra></extra>",
             )
@@ -70,6 +77,13 @@ def pareto_figure(view: FrontView) -> Any:
     if len(pairs) > 1:
         figure.update_layout(updatemenus=[_menu(view, pairs)])
     return figure
+
+
+def _bars(records: Sequence[TrialRecord], axis: Axis) -> dict[str, Any]:
+    """Error bars: the intervals of the records' values on an axis."""
+    reach = [doubt(r, axis) for r in records]
+    below, above = [low for low, _ in reach], [high for _, high in reach]
+    return {"array": above, "arrayminus": below, "symmetric": False, "visible": any(below + above)}
 
 
 def _groups(view: FrontView) -> list[tuple[Sequence[TrialRecord], str, int, str]]:
@@ -152,10 +166,14 @@ def _menu(view: FrontView, pairs: Sequence[tuple[Axis, Axis]]) -> dict[str, Any]
 def _button(view: FrontView, x: Axis, y: Axis) -> dict[str, Any]:
     line_x, line_y = staircase(view.front, x, y)
     groups = [records for records, *_ in _groups(view)]
-    places = {
+    places: dict[str, list[Any]] = {
         "x": [*([value(r, x) for r in records] for records in groups), line_x],
         "y": [*([value(r, y) for r in records] for records in groups), line_y],
     }
+    for key, axis in (("error_x", x), ("error_y", y)):
+        bars = [_bars(records, axis) for records in groups]
+        for name in ("array", "arrayminus", "visible"):
+            places[f"{key}.{name}"] = [*(one[name] for one in bars), None]
     again = {"xaxis.autorange": True, "yaxis.autorange": True}
     titles = {"xaxis.title.text": x.label, "yaxis.title.text": y.label}
     return {"label": f"{y.name} over {x.name}", "method": "update", "args": [places, titles | again, [0, 1, 2, 3]]}

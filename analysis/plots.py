@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasdet.analysis.curves import Curve, draw_curves
 from nasdet.analysis.interactive import pareto_html
-from nasdet.analysis.view import FRONT, GREY, GRID, INK, OTHER, QUIET, Axis, FrontView, staircase, value
+from nasdet.analysis.view import FRONT, GREY, GRID, INK, OTHER, QUIET, Axis, FrontView, doubt, staircase, value
 from nasdet.space.pareto import FrontStep
 from nasdet.space.trial import TrialRecord
 
@@ -23,27 +24,37 @@ OFFSETS = [(10, -14), (10, 10), (-10, 12), (-10, -16), (14, -30), (14, 26), (-14
 
 
 def draw_front(
-    summary: dict[str, Any], records: Sequence[TrialRecord], history: Sequence[FrontStep], folder: Path
+    summary: dict[str, Any],
+    records: Sequence[TrialRecord],
+    history: Sequence[FrontStep],
+    folder: Path,
+    curves: Sequence[Curve] = (),
 ) -> None:
     """Leave `pareto.png` and `pareto.html` in `folder`."""
     view = FrontView.of(summary, records, history)
-    pareto_png(view, folder / "pareto.png")
-    pareto_html(view, folder / "pareto.html")
+    pareto_png(view, folder / "pareto.png", curves)
+    pareto_html(view, folder / "pareto.html", curves)
 
 
-def pareto_png(view: FrontView, path: Path) -> None:
-    """Draw all trials and the front in the first two objectives, and the hypervolume over the finished trials."""
+def pareto_png(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> None:
+    """Draw all trials and the front in the first two objectives, with the intervals of their values, and the
+    hypervolume over the finished trials; below them `curves` over the epochs and over the time, if there are any."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(11, 9.6 if curves else 5.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    main, side = figure.subplots(1, 2, width_ratios=[2.1, 1])
+    heights = [1.4, 1.0] if curves else [1.0]
+    above, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    main, side = above.subplots(1, 2, width_ratios=[2.1, 1])
+    spent = [axes for part in below for axes in part.subplots(1, 2)]
+    if curves:
+        draw_curves(spent, curves)
     figure.suptitle(view.title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
     x, y = view.pairs()[0]
     _scatter(main, view, x, y)
     _history(side, view)
-    for axes in (main, side):
+    for axes in (main, side, *spent):
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -63,6 +74,10 @@ def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
     for order, (records, colour, size, label) in enumerate(groups):
         if records:
             places = [value(r, x) for r in records], [value(r, y) for r in records]
+            across, up = ([doubt(r, a) for r in records] for a in (x, y))
+            if any(map(any, across + up)):
+                style: dict[str, Any] = {"ecolor": colour, "elinewidth": 0.9, "alpha": 0.6, "zorder": 2.5}
+                axes.errorbar(*places, xerr=np.transpose(across), yerr=np.transpose(up), fmt="none", **style)
             axes.scatter(
                 *places,
                 label=f"{label} ({len(records)})",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nasdet.evaluation.resample import HIGH, LOW
 from nasdet.space.pareto import Direction, FrontStep, as_costs, front, knee, non_dominated
 from nasdet.space.trial import TrialRecord
 
@@ -106,6 +107,13 @@ def value(record: TrialRecord, axis: Axis) -> float:
     return float(record.number if axis.name == "number" else record.values[axis.name])
 
 
+def doubt(record: TrialRecord, axis: Axis) -> tuple[float, float]:
+    """How far the interval of a trial's value reaches below and above it; 0 where none is known."""
+    known = record.values.get(axis.name, 0.0)
+    low, high = (record.values.get(axis.name + end, known) for end in (LOW, HIGH))
+    return max(0.0, known - low), max(0.0, high - known)
+
+
 def staircase(records: Sequence[TrialRecord], x: Axis, y: Axis) -> tuple[list[float], list[float]]:
     """Corners of the front in two objectives, from left to right: what is dominated lies behind the steps."""
     if not records:
@@ -160,8 +168,12 @@ def training(record: TrialRecord) -> list[str]:
 
 
 def measured(record: TrialRecord) -> list[str]:
-    """The known values with their units."""
-    return [f"{k} {v:.4g}{UNITS.get(k, '')}" for k, v in record.values.items() if np.isfinite(v)]
+    """The known values with their units and intervals."""
+    known = {k: v for k, v in record.values.items() if np.isfinite(v)}
+    ends = {k: (known[k + LOW], known[k + HIGH]) for k in known if {k + LOW, k + HIGH} <= known.keys()}
+    hidden = {k + end for k in ends for end in (LOW, HIGH)}
+    intervals = {k: f" ({low:.3g} to {high:.3g})" for k, (low, high) in ends.items()}
+    return [f"{k} {v:.4g}{UNITS.get(k, '')}{intervals.get(k, '')}" for k, v in known.items() if k not in hidden]
 
 
 def _stage(stage: dict[str, Any]) -> str:

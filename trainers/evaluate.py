@@ -4,12 +4,13 @@ whatever the training's precision, so that an exported bundle scores what the se
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from nasdet.data import CachedSplit, Dataset, eval_loader
-from nasdet.evaluation import Predictions, coco_metrics, paste
+from nasdet.evaluation import Predictions, coco_metrics, intervals, paste, resample, write_resamples
 from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
 from nasdet.trainers.ranks import Ranks
@@ -43,10 +44,16 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, views: V
 
 
 def evaluate(
-    detector: Detector, dataset: Dataset, split_name: str, ranks: Ranks, views: Views = PLAIN
+    detector: Detector,
+    dataset: Dataset,
+    split_name: str,
+    ranks: Ranks,
+    views: Views = PLAIN,
+    resamples: Path | None = None,
 ) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
-    every rank; each image in all `views`, what a search records in the plain one."""
+    every rank; each image in all `views`, what a search records in the plain one. With a folder for `resamples`, what
+    AP would be on resampled images is left there, and the figures' intervals stand beside them (`ap_low`, ...)."""
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)
     start = time.perf_counter()
@@ -54,7 +61,12 @@ def evaluate(
     seconds = time.perf_counter() - start
     figures: dict[str, float] | None = None
     if ranks.rank == 0:
-        figures = coco_metrics(dataset.coco(split_name), Predictions.concatenate(found))
+        truth, predictions = dataset.coco(split_name), Predictions.concatenate(found)
+        figures = coco_metrics(truth, predictions)
+        if resamples is not None:
+            drawn = resample(truth, predictions)
+            write_resamples(resamples, drawn)
+            figures |= intervals(drawn, figures)
         figures["images_per_second"] = len(split) / seconds
     result = ranks.broadcast(figures)
     assert result is not None

@@ -125,9 +125,10 @@ class Runner:
         return training
 
     def _finish(self, job: TrainJob, training: Training) -> dict[str, float]:
-        """Evaluate, and keep the state: a checkpoint to go on from, or the weights alone after the last epoch."""
+        """Evaluate, with intervals after the last epoch, and keep the state to go on from and the weights."""
         synchronise_buffers(training, self.ranks)
-        figures = evaluate(training.evaluated, self.data, "val", self.ranks)
+        last = Path(job.folder) if training.epoch >= training.recipe.epochs else None
+        figures = evaluate(training.evaluated, self.data, "val", self.ranks, resamples=last)
         del figures["images_per_second"]  # of this machine, not of the candidate
         if self.ranks.rank == 0:
             self._save(job, training)

@@ -40,6 +40,7 @@ def command(study: str | None, rule: str, out: Path, onnx: bool, as_json: bool) 
     from nasdet.export import pick
     from nasdet.export.bundle import check_free
     from nasdet.search import open_study
+    from nasdet.search.trust import Trust
 
     check_free(out, overwrite=False)
     if onnx:
@@ -50,6 +51,12 @@ def command(study: str | None, rule: str, out: Path, onnx: bool, as_json: bool) 
     record = pick(store.records(), store.objectives, rule)
     bundle = _write(store, record, out)
     report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
+    trust = Trust(store.dir, store.records(), store.objectives)
+    if rivals := trust.rivals(record.trial):
+        report["rivals"] = [
+            {"trial": r.trial, "chance": 1 - (trust.chance(record.trial, r.trial) or 0.0), "values": r.values}
+            for r in rivals
+        ]
     if onnx:
         report["onnx"] = _onnx(store, bundle)
     print_json(report) if as_json else click.echo(_told(report, store))
@@ -112,9 +119,19 @@ def _data(store: StudyStore) -> Any:
     return open_data(store.config["data"], seed=data.seed, max_bad=data.max_bad)
 
 
+def _rival(report: dict[str, Any], rival: dict[str, Any], store: StudyStore) -> str:
+    """A cheaper trial that may be as accurate."""
+    named = [o.name for o in store.objectives if rival["values"][o.name] != report["values"][o.name]]
+    figures = ", ".join(f"{n} {rival['values'][n]:.4g} instead of {report['values'][n]:.4g}" for n in named)
+    chance = f"{rival['chance']:.0%} chance to be the more accurate one"
+    return f"note: {rival['trial']} costs less and cannot be told apart in accuracy ({chance}): {figures}"
+
+
 def _told(report: dict[str, Any], store: StudyStore) -> str:
     values = ", ".join(f"{k} {v:.4g}" for k, v in report["values"].items())
     lines = [f"{report['trial']} ({values}) -> {report['bundle']}"]
+    if rivals := report.get("rivals"):
+        lines.append(_rival(report, rivals[0], store))
     if check := report.get("onnx"):
         where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
         lines.append(f"model.onnx agrees with PyTorch {where}")

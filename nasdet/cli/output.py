@@ -4,12 +4,15 @@ the next commands to run."""
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
 
 SHOWN = {"ap": "AP", "ap50": "AP50", "latency_ms": "ms", "params_m": "M params", "gflops": "GMACs"}
 """Columns of the front: value -> heading."""
+FILE_WIDTH = 120
+"""Characters in a line where no terminal says how many fit."""
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -27,7 +30,7 @@ def print_study(summary: dict[str, Any], as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
     counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n and state != "total")
     console.print(f"[bold]{escape(summary['study'])}[/bold]: {summary['trials']['total']} trials trained ({counts})")
     if not summary["front"]:
@@ -35,18 +38,57 @@ def print_study(summary: dict[str, Any], as_json: bool) -> None:
         return
     names = [n for n in SHOWN if n in summary["front"][0]["values"]]
     table = Table(title="Pareto front (full budget, validation split)", title_justify="left", box=SIMPLE)
-    for name in ("trial", *(SHOWN[n] for n in names), "norm", "batch", "lr"):
+    headings = [h for n in names for h in (SHOWN[n], *(["90%"] if _in_doubt(n, summary) else []))]
+    for name in ("trial", *headings, "norm", "batch", "lr"):
         table.add_column(name, justify="left" if name in ("trial", "norm") else "right", no_wrap=True)
     for member in summary["front"]:
-        values = [f"{member['values'][n]:.3g}" for n in names]
+        values = [cell for n in names for cell in _cells(n, member["values"], summary)]
         spec, recipe = member["spec"], member["recipe"]
         shape = [spec["norm"]["kind"], str(recipe["batch_size"]), f"{recipe['base_lr']:.1e}"] if spec else ["", "", ""]
         table.add_row(member["trial"], *values, *shape)
     console.print(table)
     console.print(f"hypervolume {summary['hypervolume']:.4g} to reference point {_point(summary)}")
+    for line in doubts(summary):
+        console.print(escape(line), soft_wrap=True)
     folder = escape(summary["folder"])
     console.print(f"next: nasdet ui {folder}", soft_wrap=True)
     console.print(f"      nasdet export {folder} --pick best --out best", soft_wrap=True)
+
+
+def doubts(summary: dict[str, Any]) -> list[str]:
+    """What is not known of a front's order, what its repeats gave, and how random search did; a line each."""
+    lines = []
+    if pairs := summary.get("indistinct"):
+        told = ", ".join(f"{a} over {b} ({p['chance']:.0%} sure)" for p in pairs for a, b in [p["trials"]])
+        lines.append(f"cannot be told apart in {SHOWN.get(pairs[0]['objective'], '')} on these images: {told}")
+    for member in summary["front"]:
+        if repeats := member.get("repeats"):
+            figures = [f"{SHOWN[n]} {_moments(repeats[n])}" for n in ("ap", "ap50") if n in repeats]
+            seeds = ", ".join(map(str, repeats["seeds"]))
+            lines.append(f"{member['trial']} trained again: {', '.join(figures)} (seeds {seeds})")
+    if baseline := summary.get("baseline"):
+        budgets = f"{baseline['epochs']} epochs, the search {baseline['search_epochs']}"
+        lines.append(f"random search with the same budget: hypervolume {baseline['hypervolume']:.4g} ({budgets})")
+    return lines
+
+
+def _moments(value: dict[str, float | None]) -> str:
+    spread = "" if value["std"] is None else f" ± {value['std']:.3f}"
+    return f"{value['mean']:.3f}{spread}"
+
+
+def _in_doubt(name: str, summary: dict[str, Any]) -> bool:
+    """Whether a column of the front has intervals to be shown beside it: those of the first such objective."""
+    known = [o["name"] for o in summary["objectives"] if f"{o['name']}_low" in summary["front"][0]["values"]]
+    return known[:1] == [name]
+
+
+def _cells(name: str, values: dict[str, float], summary: dict[str, Any]) -> list[str]:
+    cells = [f"{values[name]:.3g}"]
+    if _in_doubt(name, summary):
+        low, high = values.get(f"{name}_low"), values.get(f"{name}_high")
+        cells.append("" if low is None or high is None else f"{low:.2f}-{high:.2f}")
+    return cells
 
 
 def _point(summary: dict[str, Any]) -> str:

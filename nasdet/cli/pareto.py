@@ -21,6 +21,7 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
       nasdet pareto
       nasdet pareto digits-1 --plot front.html --csv trials.csv
     """
+    from nasdet.analysis.curves import study_curves
     from nasdet.analysis.fronts import hypervolume_history, write_csv
     from nasdet.cli.output import print_study
     from nasdet.errors import InputError
@@ -35,7 +36,7 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
     try:
         if plot is not None:
             history = hypervolume_history(records, store.objectives, summary["reference_point"])
-            _draw(plot, summary, records, history)
+            _draw(plot, summary, records, history, study_curves(store))
         if table is not None:
             write_csv(table, records, store.objectives)
     except OSError as error:
@@ -45,10 +46,10 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
         click.echo(f"written: {path}", err=True)
 
 
-def _draw(path: Path, summary: dict[str, Any], records: Any, history: Any) -> None:
+def _draw(path: Path, summary: dict[str, Any], records: Any, history: Any, curves: Any) -> None:
     from nasdet.analysis.interactive import pareto_html
     from nasdet.analysis.plots import pareto_png
     from nasdet.analysis.view import FrontView
 
     draw = pareto_html if path.suffix.lower() == ".html" else pareto_png
-    draw(FrontView.of(summary, records, history), path)
+    draw(FrontView.of(summary, records, history), path, curves)

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 @click.option("--storage", metavar="URI", help="Optuna storage; left out: SQLite in the study.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
 @click.option("--objective", metavar="MODULE:FUNCTION", help="Search for f(params, budget) -> values; no training.")
+@click.option(
+    "--repeat-front",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SEEDS",
+    help="Then train the front again with so many further seeds.",
+)
+@click.option("--baseline", type=click.Choice(["random"]), help="Then spend the same budget on random search.")
 @click.option("--dry-run", is_flag=True, help="Check space, data and options; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(
@@ -42,6 +50,8 @@ def command(
     storage: str | None,
     overrides: tuple[str, ...],
     objective: str | None,
+    repeat_front: int,
+    baseline: str | None,
     dry_run: bool,
     as_json: bool,
     **resources: str | None,
@@ -53,6 +63,7 @@ def command(
       nasdet search search_spaces/detnet.yaml
       nasdet search search_spaces/quick.yaml --data ./my_images --time-limit 30m
       nasdet search my_space.yaml --objective my_module:my_function
+      nasdet search search_spaces/detnet.yaml --repeat-front 3 --baseline random
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json, print_study
@@ -64,7 +75,7 @@ def command(
     loaded = with_start(load_space(space, overrides=[*overrides, *_as_overrides(resources)], function=function))
     seconds = parse_duration(time_limit, "--time-limit")
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
-    options = Options(data, study, address, tracking_uri, storage)
+    options = Options(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
     if objective is not None:
         _search_function(loaded, objective, options, dry_run, as_json)
         return
@@ -80,8 +91,9 @@ def _search_function(space: SearchSpace, name: str, options: Options, dry_run: b
     from nasdet.driver.function import check_function, start_function_search
     from nasdet.errors import InputError
 
-    for option, value in (("--data", options.data), ("--address", options.address)):
-        if value is not None:
+    meant = {"--data": options.data, "--address": options.address, "--repeat-front": options.repeat_front}
+    for option, value in meant.items():
+        if value:
             raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
     if dry_run:
         checked = check_function(space, name)

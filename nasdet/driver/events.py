@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from nasdet.search import Engine
 from nasdet.space.trial import TrialRecord
 
 
@@ -21,8 +20,8 @@ class Observer(Protocol):
     def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
         """A trial finished an epoch; `means` are the training's."""
 
-    def changed(self, record: TrialRecord, engine: Engine) -> None:
-        """A trial reached a rung, failed or was found infeasible."""
+    def changed(self, record: TrialRecord, time_left: float) -> None:
+        """A trial reached a rung, failed or was found infeasible; so many seconds are left, maybe infinite."""
 
 
 class Observers:
@@ -49,11 +48,11 @@ class Observers:
             with self.guard(observer):
                 observer.epoch(record, epoch, means)
 
-    def changed(self, record: TrialRecord, engine: Engine) -> None:
+    def changed(self, record: TrialRecord, time_left: float) -> None:
         """See `Observer.changed`."""
         for observer in self._all:
             with self.guard(observer):
-                observer.changed(record, engine)
+                observer.changed(record, time_left)
 
     @contextlib.contextmanager
     def guard(self, observer: object) -> Iterator[None]:

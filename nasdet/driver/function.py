@@ -14,8 +14,10 @@ from typing import Any
 import click
 
 from nasdet.driver.search import Interrupted, Options
+from nasdet.driver.tracking import store_uri, write_missing
 from nasdet.errors import InputError, NasdetError
 from nasdet.search import Finished, Job, Study, StudyStore, study_root, summarise
+from nasdet.search.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.space import SearchSpace
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import absolute_uri, check_storage, note_mirror
@@ -73,6 +75,7 @@ def start_function_search(space: SearchSpace, name: str, options: Options) -> di
         "storage": options.storage and absolute_uri(options.storage),
         "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
         "wall_seconds": 0.0,
+        "baseline": options.baseline,
     }
     store = StudyStore.create(study, config, space)
     try:
@@ -83,8 +86,32 @@ def start_function_search(space: SearchSpace, name: str, options: Options) -> di
         raise
 
 
+def resume_function(store: StudyStore, repeat_front: int, baseline: bool) -> dict[str, Any]:
+    """Go on with the study of a function, as `nasdet.driver.search.resume_search`."""
+    if repeat_front:
+        what = "has no meaning with --objective: a function is given no seed"
+        raise InputError(what, where="--repeat-front", remedy="leave it out")
+    if baseline and not store.config.get("baseline"):
+        store.save_config(baseline=True)
+    if store.config.get("finished") and not lacks_baseline(store):
+        write_missing(store)
+        return summarise(store)
+    return run_function(store)
+
+
 def run_function(store: StudyStore) -> dict[str, Any]:
-    """Start or go on with the study of a function; raises as `start_function_search`."""
+    """Do what is left of the study of a function and of its baseline; raises as `start_function_search`."""
+    if not store.config.get("finished"):
+        _search(store, store.dir)
+    if lacks_baseline(store):
+        click.echo("random search with the same budget, to compare with", err=True)
+        _search(find_baseline(store.dir) or create_baseline(store, store_uri(store)), store.dir)
+        note_mirror(store.dir, "lacking")
+    return summarise(store)
+
+
+def _search(store: StudyStore, resumed: Path) -> None:
+    """Search until the engine has no job left; `resumed` is the study to name to go on."""
     name = str(store.config["objective"])
     function = load_function(name, Path(store.config["objective_folder"]))
     study = Study(store.space, costs=getattr(function, "costs", None), store=store)
@@ -93,10 +120,9 @@ def run_function(store: StudyStore) -> dict[str, Any]:
         _loop(study, function, name)
     except KeyboardInterrupt:
         store.save_config(wall_seconds=study.engine.elapsed)
-        raise Interrupted(f"interrupted; finished trials are kept. Go on with: nasdet resume {store.dir}") from None
+        raise Interrupted(f"interrupted; finished trials are kept. Go on with: nasdet resume {resumed}") from None
     study.close()
     store.save_config(finished=True, wall_seconds=study.engine.elapsed)
-    return summarise(store)
 
 
 def check_function(space: SearchSpace, name: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ COSTS = ("latency_ms", "params_m", "gflops")
 class Housekeeping:
     """Observer that prunes `trials/` after every change."""
 
-    def __init__(self, store: StudyStore) -> None:
-        self._store = store
+    def __init__(self, store: StudyStore, engine: Engine) -> None:
+        self._store, self._engine = store, engine
 
     def started(self, record: TrialRecord, stop: int) -> None:
         """Nothing to do."""
@@ -24,9 +24,9 @@ class Housekeeping:
     def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
         """Nothing to do."""
 
-    def changed(self, record: TrialRecord, engine: Engine) -> None:
+    def changed(self, record: TrialRecord, time_left: float) -> None:
         """Keep the checkpoints within the disk limit, and delete files that nothing needs any more."""
-        self._make_room(engine)
+        self._make_room()
         self.prune()
 
     def prune(self) -> None:
@@ -52,12 +52,12 @@ class Housekeeping:
         wider = [*objectives, *(Objective(c, "min") for c in further)]
         return {r.trial for r in (*front(records, objectives), *front(records, wider))}
 
-    def _make_room(self, engine: Engine) -> None:
+    def _make_room(self) -> None:
         """Give up the paused trials least worth going on with while their checkpoints exceed the disk limit."""
         limit = self._store.space.resources.disk_gb
         sizes = {r.trial: _size(self._store, r) for r in self._store.records() if r.state == "paused"}
-        for record in reversed(engine.paused()) if sum(sizes.values()) > limit * 1e9 else ():
-            engine.stop(record.trial, f"its checkpoint made room: resources.disk_gb is {limit:g}")
+        for record in reversed(self._engine.paused()) if sum(sizes.values()) > limit * 1e9 else ():
+            self._engine.stop(record.trial, f"its checkpoint made room: resources.disk_gb is {limit:g}")
             del sizes[record.trial]
             if sum(sizes.values()) <= limit * 1e9:
                 return

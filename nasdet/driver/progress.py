@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nasdet.data import Dataset
 from nasdet.driver.plan import Plan
-from nasdet.search import Engine, StudyStore
+from nasdet.search import StudyStore
 from nasdet.search.summary import front_hypervolume
 from nasdet.space import SearchSpace
 from nasdet.space.pareto import front
@@ -31,7 +31,7 @@ class Progress:
         self._current: dict[str, str] = {}
         self._began = time.monotonic()
         self._closed = False
-        self._engine: Engine | None = None
+        self._time_left = float("inf")
 
     def phase(self, text: str) -> None:
         """Say what is going on before the first trial."""
@@ -79,9 +79,9 @@ class Progress:
         """A trial finished an epoch."""
         self._current[record.trial] = f"{record.trial} epoch {epoch}  loss {means['loss']:.3f}  {_shape(record)}"
 
-    def changed(self, record: TrialRecord, engine: Engine) -> None:
+    def changed(self, record: TrialRecord, time_left: float) -> None:
         """A trial reached a rung, failed or was found infeasible: one line."""
-        self._engine = engine
+        self._time_left = time_left
         self._current.pop(record.trial, None)
         clock = _span(time.monotonic() - self._began)
         if record.state in ("failed", "infeasible"):
@@ -92,9 +92,8 @@ class Progress:
         line = f"{clock:>7}  {record.trial}  {mark}  {figures}  [dim]{_shape(record)}[/dim]"
         self._console.print(line)
 
-    def close(self, engine: Engine) -> None:
+    def close(self) -> None:
         """Leave the last line standing."""
-        self._engine = engine
         if self._live is not None:
             self._live.stop()
         if self._store is not None:
@@ -111,11 +110,10 @@ class Progress:
         states = {s: sum(r.state == s for r in records) for s in ("complete", "paused", "stopped", "failed")}
         counts = ", ".join(f"{n} {s}" for s, n in states.items() if n)
         best = max((r.values.get("ap", 0.0) for r in records), default=0.0)
-        left = self._engine.time_left if self._engine is not None else float("inf")
         parts = [f"trials: {counts or 'none yet'}", f"best AP {best:.3f}", f"front {len(members)}"]
         parts.append(f"hypervolume {front_hypervolume(self._store, members):.4g}")
-        if left < float("inf"):
-            parts.append(f"time left {_span(max(left, 0))}")
+        if self._time_left < float("inf"):
+            parts.append(f"time left {_span(max(self._time_left, 0))}")
         return Text("  |  ".join(parts), style="bold")
 
 

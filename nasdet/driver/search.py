@@ -6,23 +6,25 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nasdet.data import Dataset, default_cache_root, open_data
-from nasdet.driver.candidates import builder
 from nasdet.driver.cluster import check_address, connect, disconnect
 from nasdet.driver.events import Observers
-from nasdet.driver.housekeeping import Housekeeping
 from nasdet.driver.plan import Plan, cpu_count, group_config, make_plan
 from nasdet.driver.progress import Progress
 from nasdet.driver.quiet import LOG, last_lines, quiet
-from nasdet.driver.tracking import Outcome, Tracking, write_missing
+from nasdet.driver.repeats import Repeats
+from nasdet.driver.stages import Stage
+from nasdet.driver.study_run import StudyRun
+from nasdet.driver.tracking import Outcome, store_uri, write_missing
 from nasdet.errors import InputError, NasdetError
-from nasdet.search import Engine, StudyStore, study_root, summarise
+from nasdet.search import StudyStore, study_root, summarise
+from nasdet.search.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.search.summary import NOT_TRAINED
 from nasdet.space import SearchSpace
 from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri
@@ -46,6 +48,10 @@ class Options:
     tracking_uri: str | None = None
     storage: str | None = None
     """Optuna storage; None: SQLite in the study folder."""
+    repeat_front: int = 0
+    """Further seeds with which the front is trained again after the search."""
+    baseline: bool = False
+    """Whether random search spends the same budget after the search."""
 
 
 def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
@@ -67,6 +73,8 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
         "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
         "storage": options.storage and absolute_uri(options.storage),
         "wall_seconds": 0.0,
+        "repeat_front": options.repeat_front,
+        "baseline": options.baseline,
     }
     store = StudyStore.create(folder, config, space)
     try:
@@ -77,8 +85,14 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
         raise
 
 
-def resume_search(store: StudyStore) -> dict[str, Any]:
-    """Go on with a study that was interrupted; a finished one only gets written what MLflow lacks of it.
+def resume_search(store: StudyStore, repeat_front: int = 0, baseline: bool = False) -> dict[str, Any]:
+    """Go on with a study that was interrupted; a finished one only gets written what MLflow lacks of it, unless more is
+    asked for than before.
+
+    Args:
+        store: the study.
+        repeat_front: as in `Options`; fewer seeds than asked for before take nothing away.
+        baseline: as in `Options`; so does False.
 
     Raises:
         InputError: the data, the address or the resources do not work any more. A tracking server that does not answer
@@ -86,11 +100,15 @@ def resume_search(store: StudyStore) -> dict[str, Any]:
         Interrupted: by Ctrl-C.
         NasdetError: every trial fails.
     """
-    if store.config.get("objective") and not store.config.get("finished"):
-        from nasdet.driver.function import run_function
+    if store.config.get("objective"):
+        from nasdet.driver.function import resume_function
 
-        return run_function(store)
-    if not store.config.get("finished"):
+        return resume_function(store, repeat_front, baseline)
+    if repeat_front > store.config.get("repeat_front", 0):
+        store.save_config(repeat_front=repeat_front)
+    if baseline and not store.config.get("baseline"):
+        store.save_config(baseline=True)
+    if not _is_done(store):
         return _run(store, open_study_data(store.config["data"], store.space))
     write_missing(store)
     return summarise(store)
@@ -124,39 +142,56 @@ def _run(store: StudyStore, dataset: Dataset) -> dict[str, Any]:
 
 
 def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress) -> None:
-    """Search until the engine has no job left; however it ends, the terminal and MLflow are brought up to date."""
+    """Run every stage that is left; however they end, the terminal and MLflow are brought up to date."""
     group = group_config(store.space, plan, source=dataset.info.source, cache_root=default_cache_root())
     latency = {"device": group.latency_device, "batch": group.latency_batch, "threads": group.latency_threads}
     store.save_config(plan=dataclasses.asdict(plan), latency=latency)
-    engine = Engine(store, builder(store.space, dataset.info, plan.workers))
-    tracking, housekeeping = Tracking(store, warn=progress.warn), Housekeeping(store)
-    observers = Observers(progress, tracking, housekeeping, warn=progress.warn)
+    runs = [StudyRun(store, dataset, plan, progress)]
     outcome: Outcome = "FAILED"
     try:
-        with observers.guard(progress):
-            progress.start(store, dataset, plan)
-        _tune(engine, plan, group, observers)
-        engine.close()
-        store.save_config(finished=True)
-        outcome = "FINISHED"
+        _tune(store, _stages(runs, dataset, plan, progress), plan, group)
     except KeyboardInterrupt:
         outcome = "KILLED"
         raise
     finally:
-        store.save_config(wall_seconds=engine.elapsed)
-        with observers.guard(progress):
-            progress.close(engine)
-        with observers.guard(tracking):
-            tracking.close(outcome)
-        with observers.guard(housekeeping):
-            housekeeping.prune()
+        with Observers(warn=progress.warn).guard(progress):
+            progress.close()
+        for run in reversed(runs):  # the study last: it shows its baseline
+            run.close(outcome)
 
 
-def _tune(engine: Engine, plan: Plan, group: GroupConfig, observers: Observers) -> None:
+def _stages(runs: list[StudyRun], dataset: Dataset, plan: Plan, progress: Progress) -> Iterator[Stage]:
+    """The search, the repeats of its front, the baseline, where they are asked for and not done; adds to `runs`."""
+    search, store = runs[0], runs[0].store
+    if not search.finished:
+        yield search.stage()
+        search.end()
+    repeats = Repeats(store, store.config.get("repeat_front", 0))
+    if repeats.left:
+        progress.phase(f"repeating the front: {repeats.left} trainings of {repeats.members} members with further seeds")
+        yield Stage(repeats, Observers(progress, warn=progress.warn), repeats.seeds)
+    if lacks_baseline(store):
+        progress.close()
+        progress.phase("random search with the same budget, to compare with")
+        random = find_baseline(store.dir) or create_baseline(store, store_uri(store))
+        random.save_config(plan=dataclasses.asdict(plan))
+        runs.append(StudyRun(random, dataset, plan, progress))
+        yield runs[-1].stage()
+        runs[-1].end()
+
+
+def _is_done(store: StudyStore) -> bool:
+    """Whether nothing that was asked for is left to train."""
+    if not store.config.get("finished") or lacks_baseline(store):
+        return False
+    return not Repeats(store, store.config.get("repeat_front", 0)).left
+
+
+def _tune(store: StudyStore, stages: Iterator[Stage], plan: Plan, group: GroupConfig) -> None:
     """Run Tune in a thread, so that Ctrl-C reaches this one at once."""
     from nasdet.driver.tune import Bridge, run_tune
 
-    bridge = Bridge(engine, plan, group, observers)
+    bridge = Bridge(stages, plan, group, store.dir)
     problem: list[BaseException] = []
 
     def work(run: Callable[[Bridge], None] = run_tune) -> None:
@@ -173,7 +208,7 @@ def _tune(engine: Engine, plan: Plan, group: GroupConfig, observers: Observers) 
     except KeyboardInterrupt:
         bridge.interrupted = True
         raise
-    engine.store.save_config(group_starts=bridge.group_starts)
+    store.save_config(group_starts=bridge.group_starts)
     if problem:
         if isinstance(problem[0], NasdetError):
             raise problem[0]

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from nasdet.analysis.curves import study_curves
 from nasdet.analysis.fronts import ENDED, hypervolume_history
 from nasdet.analysis.plots import draw_front
 from nasdet.driver.progress import Progress
 from nasdet.driver.quiet import LOG, quiet
 from nasdet.evaluation import MASK
-from nasdet.search import Engine, StudyStore, summarise
+from nasdet.search import StudyStore, summarise
 from nasdet.search.summary import TRAINED
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import (
@@ -57,7 +58,7 @@ class Tracking:
         self._tracker.trial(self._store.get(record.trial))
         self._tracker.epoch(record.trial, epoch, means)
 
-    def changed(self, record: TrialRecord, engine: Engine) -> None:
+    def changed(self, record: TrialRecord, time_left: float) -> None:
         """Its state, and maybe the front, change."""
         self._tracker.trial(record)
         if record.rungs:
@@ -92,8 +93,10 @@ class Tracking:
         done = [self._store.get(trial) for trial in self._finished]
         history = hypervolume_history(done, self._store.objectives, summary["reference_point"])
 
+        curves = study_curves(self._store)
+
         def draw(folder: Path, summary: dict[str, Any] = summary) -> None:
-            draw_front(summary, records, history, folder)
+            draw_front(summary, records, history, folder, curves)
 
         self._tracker.front(summary, history, draw)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
-from nasdet.driver.events import Observer
 from nasdet.driver.plan import TRIAL_CPUS, Plan
+from nasdet.driver.stages import Stage
 from nasdet.errors import NasdetError
-from nasdet.search import Engine, Finished, Job, bounds
+from nasdet.search import Finished, Job, bounds
 from nasdet.trainers.job import GroupConfig, Reply, TrainJob
 from nasdet.trainers.trial import Trial
 
@@ -30,10 +31,18 @@ class SearchBroken(NasdetError):
 
 
 class Bridge(Callback):
-    """Carries jobs and replies between Tune and the engine; both of Tune's adapters below share it."""
+    """Carries jobs and replies between Tune and the stages; both of Tune's adapters below share it.
 
-    def __init__(self, engine: Engine, plan: Plan, group: GroupConfig, observer: Observer) -> None:
-        self.engine, self.plan, self.group, self.observer = engine, plan, group, observer
+    Args:
+        stages: at least one; the next one is taken when the one before has finished.
+        plan: of the study.
+        group: of the study.
+        folder: of the study.
+    """
+
+    def __init__(self, stages: Iterator[Stage], plan: Plan, group: GroupConfig, folder: Path) -> None:
+        self.stage, self._stages, self.plan, self.group = next(stages), stages, plan, group
+        self.ray = ray_folder(folder)
         self.jobs: dict[str, Job] = {}
         self.finished = False
         self.interrupted = False
@@ -57,9 +66,7 @@ class Bridge(Callback):
         if len(self.jobs) >= self.plan.concurrent:
             return None
         try:
-            if not self.jobs:
-                self._reference = self.engine.fix_reference()
-            job = self.engine.next_job()
+            job = self._next_job()
         except Finished:
             self.finished = True
             raise
@@ -69,8 +76,23 @@ class Bridge(Callback):
         if job is None:
             return None
         self.jobs[tune_id] = job
-        self.observer.started(job.record, job.stop)
+        self.stage.observer.started(job.record, job.stop)
         return self._config(job)
+
+    def _next_job(self) -> Job | None:
+        """The next job of the first stage that has one."""
+        while True:
+            try:
+                if not self.jobs:
+                    self._reference = self.stage.jobs.fix_reference()
+                return self.stage.jobs.next_job()
+            except Finished:
+                if self.jobs:
+                    return None
+                following = next(self._stages, None)
+                if following is None:
+                    raise
+                self.stage = following
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -96,8 +118,8 @@ class Bridge(Callback):
         job = self.jobs.pop(tune_id, None)
         if job is None:
             return
-        if self.interrupted or self.engine.time_left <= 0:
-            self.engine.release(job.record.trial)
+        if self.interrupted or self.stage.jobs.time_left <= 0:
+            self.stage.jobs.release(job.record.trial)
         else:
             self._fail(job, reason)
 
@@ -105,51 +127,51 @@ class Bridge(Callback):
         job = self.jobs.get(tune_id)
         if job is None or reply.trial != job.record.trial:
             return
-        trial, store = reply.trial, self.engine.store
+        trial, jobs, observer = reply.trial, self.stage.jobs, self.stage.observer
         match reply.kind:
             case "latency":
                 self._latency(trial, reply.values)
                 return
             case "epoch":
-                self.observer.epoch(store.get(trial), reply.epoch, reply.values)
+                observer.epoch(jobs.store.get(trial), reply.epoch, reply.values)
                 return
             case "rung":
                 self._failures = 0
-                self.engine.report(trial, reply.epoch, reply.values, seconds=reply.seconds, overhead=reply.overhead)
+                jobs.report(trial, reply.epoch, reply.values, seconds=reply.seconds, overhead=reply.overhead)
             case "infeasible":
-                self.engine.reject(trial, reply.reason)
+                jobs.reject(trial, reply.reason)
             case "failed":
                 self._fail(job, reply.reason)
         self.jobs.pop(tune_id, None)
-        self.observer.changed(store.get(trial), self.engine)
+        observer.changed(jobs.store.get(trial), jobs.time_left)
 
     def _latency(self, trial: str, values: dict[str, float]) -> None:
         values = dict(values)
         reference = values.pop("reference_latency_ms", None)
         if reference is not None:
-            self.engine.fix_reference({"latency_ms": reference})
+            self.stage.jobs.fix_reference({"latency_ms": reference})
             self._reference = None
         if values:
-            self.engine.note_costs(trial, values)
+            self.stage.jobs.note_costs(trial, values)
 
     def _fail(self, job: Job, reason: str) -> None:
         self._failures += 1
-        self.engine.fail(job.record.trial, reason)
+        self.stage.jobs.fail(job.record.trial, reason)
         if self._failures >= MAX_FAILURES:
             self.error = SearchBroken(f"{self._failures} trials in a row failed, the last one because: {reason}")
             self.finished = True
 
     def _config(self, job: Job) -> dict[str, Any]:
-        record, space = job.record, self.engine.space
+        record, space, store = job.record, self.stage.jobs.space, self.stage.jobs.store
         assert record.spec is not None and record.recipe is not None
         train = TrainJob(
             trial=record.trial,
             spec=record.spec,
             recipe=record.recipe,
-            seed=space.budget.seed,
+            seed=self.stage.seed(record.trial),
             start=record.epochs,
             stop=job.stop,
-            folder=str(self.engine.store.trial_dir(record.trial).absolute()),
+            folder=str(store.trial_dir(record.trial).absolute()),
             measure_latency="latency_ms" not in record.values,
             latency_limits=bounds(space, "latency_ms"),
             reference=self._reference,
@@ -159,7 +181,7 @@ class Bridge(Callback):
             "group": self.group,
             "workers": self.plan.workers,
             "resources": self.plan.worker_resources,
-            "storage": str(ray_folder(self.engine.store.dir) / "groups"),
+            "storage": str(self.ray / "groups"),
         }
 
 
@@ -197,8 +219,9 @@ class Deadline(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether this job has to end now."""
-        limit = self._bridge.engine.space.budget.time_limit or 0.0
-        return limit > 0 and self._bridge.engine.time_left < -GRACE * limit
+        jobs = self._bridge.stage.jobs
+        limit = jobs.space.budget.time_limit or 0.0
+        return limit > 0 and jobs.time_left < -GRACE * limit
 
     def stop_all(self) -> bool:
         """Whether the whole search has to end now."""
@@ -212,7 +235,7 @@ def run_tune(bridge: Bridge) -> None:
         SearchBroken: see `MAX_FAILURES`.
         NasdetError: the engine cannot propose anything.
     """
-    folder = ray_folder(bridge.engine.store.dir)
+    folder = bridge.ray
     shutil.rmtree(folder, ignore_errors=True)
     for name, value in _TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from nasdet.search.trust import Trust
 from nasdet.space import SearchSpace
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 from nasdet.space.trial import TrialRecord
@@ -21,9 +22,16 @@ NOT_TRAINED = ("infeasible", "duplicate")
 
 def summarise(store: StudyStore) -> dict[str, Any]:
     """Counts, reference point, hypervolume and front of a study; keys as in the public interface."""
+    from nasdet.search.baseline import baseline_figures
+
     runs = run_ids(store.dir)
-    summary = figures(store.records(), store.space, store.config)
+    records = store.records()
+    summary, trust = figures(records, store.space, store.config), Trust(store.dir, records, store.objectives)
     members = [{**member, "mlflow_run_id": runs.get(member["trial"], "")} for member in summary["front"]]
+    members = [m | ({"repeats": r} if (r := trust.repeated(m["trial"])) else {}) for m in members]
+    summary |= {"indistinct": trust.indistinct()}
+    if baseline := baseline_figures(store):
+        summary["baseline"] = baseline
     uri = public_uri(store.config.get("tracking_uri") or default_uri(store.dir))
     return {**summary, "folder": str(store.dir), "front": members, "tracking_uri": uri}
 

@@ -63,3 +63,17 @@ def test_title_and_units(page: Any) -> None:
 def test_the_page_needs_no_network(view: FrontView, tmp_path: Path) -> None:
     pareto_html(view, tmp_path / "pareto.html")
     assert not re.search(r'<(script|link)[^>]+(src|href)="https?:', (tmp_path / "pareto.html").read_text())
+
+
+def test_intervals_are_bars_on_whichever_axis_shows_them(summary: Any, records: Any, tmp_path: Path) -> None:
+    ends = {"ap_low": 0.15, "ap_high": 0.55}
+    known = [r.replace(values={**r.values, **ends}) if r.state == "complete" else r for r in records]
+    pareto_html(FrontView.of(summary, known, []), tmp_path / "x.html")
+    traces, layout = plotted(tmp_path / "x.html")
+    front = traces[2]
+    assert front["error_y"]["visible"] and not front["error_x"]["visible"] and not traces[0]["error_y"]["visible"]
+    assert front["error_y"]["array"] == pytest.approx([0.05, 0.25, 0.35])
+    assert front["error_y"]["arrayminus"] == pytest.approx([0.35, 0.15, 0.05])
+    assert "ap 0.5 (0.15 to 0.55)" in front["text"][0] and "ap_low" not in front["text"][0]
+    last = layout["updatemenus"][0]["buttons"][2]["args"][0]  # latency over parameters
+    assert last["error_y.visible"] == [False, False, False, None]

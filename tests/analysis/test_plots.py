@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from PIL import Image
 
-from nasdet.analysis.plots import FRONT, draw_front, pareto_png
+from nasdet.analysis.plots import FRONT, _scatter, draw_front, pareto_png
 from nasdet.analysis.view import FrontView
 
 
@@ -34,3 +37,13 @@ def test_a_crowded_front_can_be_drawn(summary: Any, records: Any, tmp_path: Path
     many = [records[0].replace(trial=f"t{i}", number=i) for i in range(300)]
     pareto_png(FrontView.of(summary, many, []), tmp_path / "new" / "x.png")
     assert (tmp_path / "new" / "x.png").exists()
+
+
+@pytest.mark.parametrize(("ends", "bars"), [({}, 0), ({"ap_low": 0.1, "ap_high": 0.6}, 2)])
+def test_intervals_are_drawn_as_bars(summary: Any, records: Any, ends: dict[str, float], bars: int) -> None:
+    known = [r.replace(values={**r.values, **ends}) if r.state == "complete" else r for r in records]
+    view, axes = FrontView.of(summary, known, []), Figure().subplots()
+    _scatter(axes, view, *view.pairs()[0])
+    found = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    assert len(found) == bars  # of the front and of the dominated ones
+    assert all(bar.has_yerr for bar in found)

@@ -16,6 +16,7 @@ from nasdet.cli.export import command
 from nasdet.data import Dataset, open_data
 from nasdet.driver import inspect
 from nasdet.errors import InputError
+from nasdet.evaluation import write_resamples
 from nasdet.export import Bundle, read_bundle
 from nasdet.search import StudyStore
 from nasdet.space import load_space
@@ -95,3 +96,16 @@ def yolo_without_splits(folder: Path) -> Path:
         Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
         (folder / "labels" / f"{number}.txt").write_text("1 0.5 0.5 0.4 0.4\n")
     return folder
+
+
+def test_a_cheaper_trial_that_may_be_as_good_is_named(stored: StudyStore, tmp_path: Path) -> None:
+    for number, trial in enumerate(("t0", "t1")):
+        noise = np.random.default_rng(number).normal(0, 0.2, 200)
+        write_resamples(stored.trial_dir(trial), {"ap": stored.get(trial).values["ap"] + noise})
+    arguments = [str(stored.dir), "--pick", "best", "--out"]
+    text = CliRunner().invoke(command, [*arguments, str(tmp_path / "a")], catch_exceptions=False).stdout
+    assert "note: t1 costs less and cannot be told apart in accuracy (2" in text
+    assert "latency_ms 4 instead of 9" in text
+    told = CliRunner().invoke(command, [*arguments, str(tmp_path / "b"), "--json"], catch_exceptions=False).stdout
+    (rival,) = json.loads(told)["rivals"]
+    assert rival["trial"] == "t1" and 0.15 < rival["chance"] < 0.35

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from nasdet.cli.pareto import command
 from nasdet.errors import InputError
+from nasdet.evaluation import write_resamples
 from nasdet.search import StudyStore
+from nasdet.search.repeats import Repeat, RepeatStore
 
 
 def test_table_json_and_files(stored: StudyStore, tmp_path: Path) -> None:
@@ -59,3 +63,25 @@ def test_the_json_shows_no_password(stored: StudyStore) -> None:
 def test_no_such_study(stored: StudyStore) -> None:
     with pytest.raises(InputError, match="no study 'nobody'"):
         CliRunner().invoke(command, ["nobody"], catch_exceptions=False)
+
+
+def test_what_cannot_be_told_apart_is_said(stored: StudyStore) -> None:
+    common = np.random.default_rng(0).normal(0, 0.2, 200)
+    for number, trial in enumerate(("t0", "t1")):
+        own = np.random.default_rng(number + 1).normal(0, 0.1, 200)
+        write_resamples(stored.trial_dir(trial), {"ap": stored.get(trial).values["ap"] + common + own})
+    text = CliRunner().invoke(command, [str(stored.dir)], catch_exceptions=False).stdout
+    assert re.search(r"cannot be told apart in AP on these images: t0 over t1 \(9\d% sure\)", text)
+    repeats = RepeatStore(stored.dir)
+    for seed, ap in ((1, 0.44), (2, 0.46)):
+        record = stored.get("t0").replace(trial=f"t0-seed{seed}", values={"ap": ap})
+        repeats.add(Repeat("t0", seed, record))
+    text = CliRunner().invoke(command, [str(stored.dir)], catch_exceptions=False).stdout
+    assert "t0 trained again: AP 0.450 ± 0.014 (seeds 1, 2)" in text
+
+
+def test_the_interval_stands_beside_ap(stored: StudyStore) -> None:
+    values = {**stored.get("t0").values, "ap": 0.6, "ap_low": 0.51, "ap_high": 0.68}
+    stored.put(stored.get("t0").replace(trial="t9", number=9, values=values))
+    text = CliRunner().invoke(command, [str(stored.dir)], catch_exceptions=False).stdout
+    assert "90%" in text and "0.51-0.68" in text

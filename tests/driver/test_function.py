@@ -121,3 +121,36 @@ def test_a_function_that_always_fails_ends_the_search(place: Path) -> None:
 def test_options_without_meaning_are_refused(place: Path) -> None:
     with pytest.raises(InputError, match="--data: has no meaning with --objective"):
         invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--data", "digits")
+
+
+def test_random_search_with_the_same_budget(place: Path) -> None:
+    told = invoke(
+        search.command, "mine.yaml", "--objective", "mine_module:good", "--study", "s", "--baseline", "random"
+    )
+    baseline = told["baseline"]
+    assert baseline["study"] == "s-random" and baseline["hypervolume"] > 0
+    assert told["trials"]["total"] == 12
+    assert baseline["search_epochs"] <= baseline["epochs"] < baseline["search_epochs"] + 9
+    module = sys.modules["mine_module"]
+    assert module.calls and invoke(status.command, "s/random")["hypervolume"] == baseline["hypervolume"]
+
+
+def test_a_baseline_asked_for_later_and_interrupted(place: Path) -> None:
+    space = load_space("mine.yaml", function=True)
+    start_function_search(space, "mine_module:good", Options(study=place / "s"))
+    module = sys.modules["mine_module"]
+    module.calls, module.stop_at = 0, 3  # type: ignore[attr-defined]
+    with pytest.raises(Interrupted, match=f"Go on with: nasdet resume {place}/s$"):
+        invoke(resume.command, str(place / "s"), "--baseline", "random")
+    told = invoke(resume.command, "s")["baseline"]
+    module.stop_at = None  # type: ignore[attr-defined]
+    start_function_search(space, "mine_module:good", Options(study=place / "whole", baseline=True))
+    assert StudyStore.open(place / "whole").summary()["baseline"]["hypervolume"] == told["hypervolume"]
+
+
+def test_a_function_has_no_seed_to_repeat_with(place: Path) -> None:
+    with pytest.raises(InputError, match="--repeat-front: has no meaning with --objective"):
+        invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--repeat-front", "2", "--dry-run")
+    start_function_search(load_space("mine.yaml", function=True), "mine_module:good", Options(study=place / "s"))
+    with pytest.raises(InputError, match=r"--repeat-front: .* a function is given no seed; leave it out"):
+        invoke(resume.command, "s", "--repeat-front", "2")

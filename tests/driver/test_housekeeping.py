@@ -40,7 +40,7 @@ def left(store: StudyStore, name: str) -> list[str]:
 def test_weights_stay_for_whatever_can_be_picked(store: StudyStore) -> None:
     for number, values in enumerate(VALUES):
         put(store, number, "complete", values, 8)
-    Housekeeping(store).prune()
+    Housekeeping(store, Engine(store, lambda params: Candidate({}, {}, {}))).prune()
     assert left(store, "weights.safetensors") == ["t0", "t1", "t2"]
     assert left(store, "checkpoint.pt") == []
 
@@ -50,7 +50,7 @@ def test_the_least_promising_checkpoints_make_room(store: StudyStore) -> None:
         put(store, number, "paused", values, 2)
     store.save_config(reference_point=[0.0, 10.0])
     engine = Engine(store, lambda params: Candidate({}, {}, {}))
-    Housekeeping(store).changed(store.get("t2"), engine)
+    Housekeeping(store, engine).changed(store.get("t2"), 60.0)
     assert left(store, "checkpoint.pt") == ["t0", "t1"]
     assert store.get("t2").state == "stopped"
     assert "resources.disk_gb is 0.0025" in store.get("t2").reason

@@ -14,7 +14,7 @@ from nasdet.driver.events import Observers
 from nasdet.driver.progress import Progress
 from nasdet.driver.search import Interrupted, Options, check_search, resume_search, start_search
 from nasdet.errors import InputError
-from nasdet.search import Engine, StudyStore
+from nasdet.search import StudyStore
 from nasdet.space.trial import TrialRecord
 from tests.driver.conftest import tiny_space
 
@@ -165,18 +165,17 @@ class Failing:
     def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
         raise OSError("no space left on device")
 
-    def changed(self, record: TrialRecord, engine: Engine) -> None:
+    def changed(self, record: TrialRecord, time_left: float) -> None:
         raise SystemExit(1)
 
 
 def test_an_observer_that_fails_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record, lines = TrialRecord("t0", 0, "failed", {}, reason="cannot read [/data/a.png] [bold]"), []
-    engine: Any = None
     with (tmp_path / "terminal").open("w") as terminal:
         observers = Observers(Failing(), Progress(terminal), warn=lines.append)
         observers.started(record, 1)
         observers.epoch(record, 1, {"loss": 1.0})
-        observers.changed(record, engine)
+        observers.changed(record, 60.0)
     assert lines == ["Failing failed, the search goes on (OSError: no space left on device)"]
     assert capsys.readouterr().err.count("Traceback") == 1
     assert "t0  failed: cannot read [/data/a.png] [bold]" in (tmp_path / "terminal").read_text()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from nasdet.evaluation import read_resamples
 from nasdet.trainers.job import GroupConfig, Reply, TrainJob
 from nasdet.trainers.runner import Runner
 from tests.trainers.conftest import tiny_recipe, tiny_spec
@@ -65,3 +66,12 @@ def test_a_fault_fails_the_job_and_the_next_one_runs(group: GroupConfig, tmp_pat
     failed, _, rung = replies(group, wrong, job(tmp_path / "good"))
     assert failed.kind == "failed" and "activation" in failed.reason
     assert rung.kind == "rung"
+
+
+def test_the_last_rung_alone_tells_how_sure_it_is(group: GroupConfig, tmp_path: Path) -> None:
+    rungs = [r for r in replies(group, job(tmp_path), job(tmp_path, stop=3, start=1)) if r.kind == "rung"]
+    assert "ap_low" not in rungs[0].values
+    last = rungs[1].values
+    assert last["ap_low"] <= last["ap"] <= last["ap_high"] and last["ap50_low"] <= last["ap50"] <= last["ap50_high"]
+    drawn = read_resamples(tmp_path)
+    assert drawn.keys() == {"ap", "ap50"} and len(drawn["ap"]) == 200
