@@ -1,6 +1,7 @@
 """The search engine: ask for jobs, tell results, in process and without Ray."""
 
-from nasdet.search.engine import Candidate, Engine, Finished, Job
+from nasdet.search.engine import Engine
+from nasdet.search.jobs import Candidate, Finished, Job
 from nasdet.search.limits import bounds
 from nasdet.search.locate import find_study, open_study, study_root
 from nasdet.search.memory import MemoryStore

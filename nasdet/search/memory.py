@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from nasdet.search.ledger import Ledger
 from nasdet.space import Objective, SearchSpace
 from nasdet.space.trial import TrialRecord
 
@@ -14,6 +15,7 @@ class Store(Protocol):
 
     config: dict[str, Any]
     space: SearchSpace
+    ledger: Ledger
 
     def records(self) -> list[TrialRecord]:
         """Every proposal, in the order of their numbers."""
@@ -39,7 +41,7 @@ class MemoryStore:
     def __init__(self, space: SearchSpace, records: list[TrialRecord] | None = None) -> None:
         self.space = space
         self.config: dict[str, Any] = {"study": space.name, "data": "", "wall_seconds": 0.0}
-        self._records = {r.trial: r for r in sorted(records or [], key=lambda r: r.number)}
+        self.ledger = Ledger(records or ())
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -48,18 +50,15 @@ class MemoryStore:
 
     def records(self) -> list[TrialRecord]:
         """Every proposal, in the order of their numbers."""
-        return list(self._records.values())
+        return self.ledger.records()
 
     def get(self, trial: str) -> TrialRecord:
         """The record of one trial."""
-        return self._records[trial]
+        return self.ledger.get(trial)
 
     def put(self, record: TrialRecord) -> None:
         """Add a record, or replace the one of the same trial."""
-        known = self._records.get(record.trial)
-        if known is not None and known.state not in ("running", "paused"):
-            raise ValueError(f"{record.trial} is {known.state} and cannot change")
-        self._records[record.trial] = record
+        self.ledger.put(record)
 
     def save_config(self, **changes: Any) -> None:
         """Change values of `config`."""

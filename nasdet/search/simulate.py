@@ -7,7 +7,7 @@ import dataclasses
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 
-from nasdet.search.engine import Finished, Job
+from nasdet.search.jobs import Finished, Job
 from nasdet.search.memory import Store
 from nasdet.search.study import Costs, Study
 from nasdet.space import Params, SearchSpace

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nasdet.errors import InputError
 from nasdet.search.distributions import distribution, encode
+from nasdet.search.ledger import Ledger
 from nasdet.space import Objective, SearchSpace, load_space
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import public_uri, sqlite_path
@@ -51,11 +52,12 @@ class StudyStore:
             what, remedy = f"the storage holds no study {self.name!r}", f"correct `storage` in {folder / CONFIG}"
             raise InputError(what, where=public_uri(_url(folder, config)), remedy=remedy) from None
         self._ids: dict[str, int] = {}
-        self._records: dict[str, TrialRecord] = {}
+        records: list[TrialRecord] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
             if RECORD in trial.user_attrs:
-                record = TrialRecord.from_json(json.loads(trial.user_attrs[RECORD]))
-                self._ids[record.trial], self._records[record.trial] = trial._trial_id, record
+                records.append(TrialRecord.from_json(json.loads(trial.user_attrs[RECORD])))
+                self._ids[records[-1].trial] = trial._trial_id
+        self.ledger = Ledger(records)
 
     @classmethod
     def create(cls, folder: Path, config: dict[str, Any], space: SearchSpace) -> Self:
@@ -120,26 +122,24 @@ class StudyStore:
 
     def records(self) -> list[TrialRecord]:
         """Every proposal, in the order of their numbers."""
-        return sorted(self._records.values(), key=lambda r: r.number)
+        return self.ledger.records()
 
     def get(self, trial: str) -> TrialRecord:
         """The record of one trial."""
-        return self._records[trial]
+        return self.ledger.get(trial)
 
     def put(self, record: TrialRecord) -> None:
         """Add a record, or replace the one of the same trial; durable when this returns."""
+        self.ledger.check(record)
         known = self._ids.get(record.trial)
         if known is None:
-            template = self._frozen(record)
-            known = self._ids[record.trial] = self._storage.create_new_trial(self._study_id, template)
-        elif self._records[record.trial].state in ("running", "paused"):
+            self._ids[record.trial] = self._storage.create_new_trial(self._study_id, self._frozen(record))
+        else:
             self._storage.set_trial_user_attr(known, RECORD, json.dumps(record.to_json()))
             state = _STATES.get(record.state)
             if state is not None:
                 self._storage.set_trial_state_values(known, state, self._values(record))
-        else:
-            raise ValueError(f"{record.trial} is {self._records[record.trial].state} and cannot change")
-        self._records[record.trial] = record
+        self.ledger.put(record)
 
     def save_config(self, **changes: Any) -> None:
         """Write `study.json` with these values changed, atomically."""

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nasdet.search.engine import Candidate, Engine, Job
+from nasdet.search.engine import Engine
+from nasdet.search.jobs import Candidate, Job
 from nasdet.search.memory import MemoryStore, Store
 from nasdet.search.summary import figures
 from nasdet.space import Params, SearchSpace

@@ -185,3 +185,13 @@ def test_an_empty_space_is_a_plain_error(store: StudyStore) -> None:
     engine = Engine(store, lambda params: Candidate({}, {}, {"params_m": 99.0}))
     with pytest.raises(InputError, match=r"100 proposals in a row were infeasible .*nasdet check"):
         engine.next_job()
+
+
+@pytest.mark.parametrize("kind", ["halving", "full", "freeze_thaw"])
+def test_costs_that_are_always_too_high_end_the_study(tmp_path: Path, builds: Any, kind: str) -> None:
+    space = toy(scheduler={"kind": kind}, budget={"epochs": 9, "rungs": [1, 3, 9], "total_epochs": 1000, "seed": 1})
+    engine = Engine(StudyStore.create(tmp_path / kind, {"study": kind, "data": ""}, space), builds)
+    engine.fix_reference()
+    with pytest.raises(InputError, match="100 proposals in a row were infeasible"):
+        while (job := engine.next_job()) is not None:
+            engine.reject(job.record.trial, "too slow")

@@ -1,0 +1,114 @@
+"""How parameters become a trial. One decision: every proposal gets a record, also one that must not be trained, so that
+the sampler learns what is infeasible and a resumed study goes on with the same number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from typing import Any
+
+from nasdet.errors import InputError
+from nasdet.search.jobs import Build
+from nasdet.search.limits import violations
+from nasdet.search.memory import Store
+from nasdet.search.samplers import propose
+from nasdet.search.summary import NOT_TRAINED
+from nasdet.space.trial import TrialRecord
+
+MAX_REJECTED = 100
+"""Infeasible or duplicate proposals in a row after which the space is taken as exhausted, or as empty."""
+
+
+class Proposals:
+    """New candidates of a study.
+
+    Args:
+        store: the study.
+        build: flat parameters -> `Candidate`.
+
+    Attributes:
+        exhausted: whether the space has nothing new that may be trained.
+        rejected: candidates in a row that were found infeasible by costs measured before their training.
+    """
+
+    def __init__(self, store: Store, build: Build) -> None:
+        self._store, self._space, self._build = store, store.space, build
+        trained = [r for r in store.records() if r.state not in NOT_TRAINED]
+        self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in trained}
+        self.exhausted = False
+        self.rejected = 0
+
+    def next(self) -> TrialRecord | None:
+        """A new trial from the space's `points`, then from its sampler; None if there is nothing new to train.
+
+        Raises:
+            InputError: see `give_up`.
+        """
+        for _ in range(MAX_REJECTED if self.rejected < MAX_REJECTED else 0):
+            record = self.register(self.point() or self._sampled())
+            if record is not None:
+                return record
+        self.give_up()
+        return None
+
+    def point(self) -> dict[str, Any] | None:
+        """The next of the space's `points`, completed at random; None if all of them were proposed."""
+        number, points = len(self._store.ledger), self._space.points
+        if number >= len(points):
+            return None
+        return self._space.sample(random.Random(self._space.budget.seed * 1_000_003 + number), given=points[number])
+
+    def register(self, params: dict[str, Any]) -> TrialRecord | None:
+        """Put the proposal into the store; None if it must not be trained."""
+        number, candidate = len(self._store.ledger), self._build(params)
+        record = TrialRecord(
+            f"t{number:04d}",
+            number,
+            "running",
+            params,
+            candidate.spec,
+            candidate.recipe,
+            dict(candidate.costs),
+            reason=candidate.infeasible or self._violation(candidate.costs),
+        )
+        key = _key(record.spec, record.recipe, params)
+        same = self._known.get(key)
+        if record.reason:
+            self._store.put(record.replace(state="infeasible"))
+        elif same is not None:
+            self._store.put(record.replace(state="duplicate", reason=f"the same as {same}"))
+        else:
+            self._known[key] = record.trial
+            self._store.put(record)
+            return record
+        return None
+
+    def give_up(self) -> None:
+        """The space is exhausted.
+
+        Raises:
+            InputError: nothing could be trained at all, which is the user's error.
+        """
+        self.exhausted = True
+        ledger = self._store.ledger
+        if ledger.count(*NOT_TRAINED) < len(ledger):
+            return
+        last = self._store.records()[-1]
+        raise InputError(
+            f"{MAX_REJECTED} proposals in a row were {last.state} (the last one: {last.reason})",
+            where=self._space.name,
+            remedy="widen the constraints or the space; nasdet check shows what is feasible",
+        )
+
+    def _sampled(self) -> dict[str, Any]:
+        records = self._store.records()
+        return propose(self._space, records, seed=self._space.budget.seed, number=len(records))
+
+    def _violation(self, values: dict[str, float]) -> str:
+        return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self._space, values).items())
+
+
+def _key(spec: dict[str, Any] | None, recipe: dict[str, Any] | None, params: dict[str, Any]) -> bytes:
+    """Equal for candidates that would train the same: equal architecture and recipe; else equal parameters."""
+    return hashlib.sha256(json.dumps([spec, recipe] if spec else params, sort_keys=True).encode()).digest()

@@ -1,0 +1,63 @@
+"""What decides between a new candidate and a paused one. One decision: a scheduler only chooses; who runs, what is left
+of the budget and how a proposal becomes a trial are the same for all of them and not its business.
+
+A further one is a subclass in a file of its own and one entry in `engine.SCHEDULERS`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+from nasdet.search.budget import Budget
+from nasdet.search.halving import best_paused
+from nasdet.search.jobs import Build, Job
+from nasdet.search.memory import Store
+from nasdet.search.proposals import Proposals
+from nasdet.search.reference import Reference
+from nasdet.space.trial import TrialRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a scheduler chooses with.
+
+    Attributes:
+        store: the study.
+        build: flat parameters -> `Candidate`.
+        fast: whether `build` may be called thousands of times a second.
+    """
+
+    store: Store
+    build: Build
+    fast: bool
+    budget: Budget
+    proposals: Proposals
+    reference: Reference
+
+
+class Scheduler(abc.ABC):
+    """Chooses the next job of a study.
+
+    Args:
+        parts: of the study.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.store, self.space, self.rungs = parts.store, parts.store.space, parts.store.space.rungs()
+        self.budget, self.proposals, self.reference = parts.budget, parts.proposals, parts.reference
+
+    @abc.abstractmethod
+    def next_job(self) -> Job | None:
+        """The next job, its trial registered; None if nothing is worth doing or a running job has to tell first.
+
+        Raises:
+            InputError: the space has nothing that may be trained.
+        """
+
+    def paused(self) -> list[TrialRecord]:
+        """Paused trials, the one most worth going on with first."""
+        if not self.reference.point:
+            return []
+        return best_paused(self.store.records(), self.space.objectives, self.rungs, self.reference.point)
