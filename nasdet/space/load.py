@@ -92,6 +92,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         budget=file.budget,
         sampler=file.sampler,
         scheduler=_scheduler(file, function),
+        mode=file.mode_config,
         resources=file.resources,
         latency=file.latency,
         rules=file.rules,

@@ -19,6 +19,7 @@ from nasdet.space.schema import (
     CalibrationConfig,
     DataConfig,
     LatencyConfig,
+    ModeConfig,
     Resources,
     RulesConfig,
     SamplerConfig,
@@ -93,6 +94,7 @@ class SearchSpace:
     budget: Budget
     sampler: SamplerConfig
     scheduler: SchedulerConfig
+    mode: ModeConfig
     resources: Resources
     latency: LatencyConfig
     rules: RulesConfig
