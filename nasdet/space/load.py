@@ -98,6 +98,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         rules=file.rules,
         points=file.points,
         start=file.start,
+        scores=file.scores,
         calibration=file.calibration,
         function=function,
         raw=raw,

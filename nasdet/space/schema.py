@@ -26,6 +26,9 @@ OBJECTIVES: dict[str, Literal["max", "min"]] = {
 COSTS = ("params_m", "gflops", "latency_ms")
 """What constraints may name: known before any training."""
 
+Score = Literal["entropy", "naswot"]
+"""Training-free scores that a study may log, by name; `nasdet.models.scores` computes them."""
+
 SAMPLERS = ("auto", "tpe", "nsga2", "random")
 """Values of `sampler.kind`."""
 
@@ -303,6 +306,8 @@ class SpaceFile(Section):
     points: tuple[dict[str, Any], ...] = ()
     """Values to try first, one mapping of path to value each; what is left out is sampled."""
     start: StartConfig = StartConfig()
+    scores: tuple[Score, ...] = ()
+    """Training-free scores logged with every trial as score_NAME; `nasdet pareto` tells how they rank beside size."""
     calibration: CalibrationConfig | None = None
 
     @property

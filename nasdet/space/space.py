@@ -100,6 +100,7 @@ class SearchSpace:
     rules: RulesConfig
     points: tuple[Params, ...]
     start: StartConfig
+    scores: tuple[str, ...]
     calibration: CalibrationConfig | None
     function: bool
     raw: dict[str, Any]
