@@ -167,7 +167,7 @@ class Cache:
 
 
 @functools.cache
-def _source() -> str:
+def engine_source() -> str:
     """Of the engine: a changed one is measured anew."""
     import nasdet.search
 
@@ -176,7 +176,7 @@ def _source() -> str:
 
 
 def _key(task: str, method: str, seed: int, workers: int) -> str:
-    own = f" {_source()}" if method in ("nasdet", "moasha_random", "moasha_tpe") else ""
+    own = f" {engine_source()}" if method in ("nasdet", "moasha_random", "moasha_tpe") else ""
     return f"{task} {method} seed{seed} workers{workers}{own}"
 
 

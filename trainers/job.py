@@ -41,6 +41,8 @@ class TrainJob:
     measure_latency: bool
     start: int = 0
     """Epochs that the trial has behind it: a worker that remembers another state of it reads the checkpoint."""
+    scores: tuple[str, ...] = ()
+    """Training-free scores that are asked for as well, told with the latency."""
     latency_limits: tuple[float, float] = (0.0, float("inf"))
     """The candidate is infeasible, and not trained, outside of these milliseconds."""
     reference: dict[str, Any] | None = None

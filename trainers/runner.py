@@ -3,6 +3,7 @@ group and the decoded data set stay warm between jobs, and a job that fails on a
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from nasdet.data import CachedSplit, Dataset, open_data
 from nasdet.errors import NasdetError, TrialFailure
+from nasdet.models.scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.full import FullJob, FullTraining
@@ -149,7 +151,7 @@ class Runner:
         """Measure on rank 0 while the others wait; returns the seconds it took."""
         start = time.perf_counter()
         outcome: dict[str, float] | str = {}
-        if self.ranks.rank == 0 and (job.measure_latency or job.reference):
+        if self.ranks.rank == 0 and (job.measure_latency or job.reference or job.scores):
             try:
                 outcome = self._measure(job)
             except Exception as error:
@@ -167,7 +169,7 @@ class Runner:
     def _measure(self, job: TrainJob) -> dict[str, float]:
         specs = {"latency_ms": job.spec if job.measure_latency else None, "reference_latency_ms": job.reference}
         config = self.config
-        return {
+        latencies = {
             name: cached_latency(
                 DetectorSpec.model_validate(spec),
                 Path(config.cache_root) / "latency",
@@ -178,6 +180,8 @@ class Runner:
             for name, spec in specs.items()
             if spec is not None
         }
+        scores = {f"score_{name}": score(name, DetectorSpec.model_validate(job.spec)) for name in job.scores}
+        return {**latencies, **{name: value for name, value in scores.items() if math.isfinite(value)}}
 
 
 def is_lost_peer(error: Exception) -> bool:

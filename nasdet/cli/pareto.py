@@ -21,6 +21,7 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
       nasdet pareto
       nasdet pareto digits-1 --plot front.html --csv trials.csv
     """
+    from nasdet.analysis.correlation import score_correlation
     from nasdet.analysis.curves import study_curves
     from nasdet.analysis.fronts import hypervolume_history, write_csv
     from nasdet.cli.output import print_study
@@ -41,7 +42,12 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
             write_csv(table, records, store.objectives)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(error.filename)) from error
-    print_study(summary, as_json)
+    correlation = score_correlation(records, store.objectives)
+    print_study({**summary, "scores": correlation} if correlation else summary, as_json)
+    if correlation and not as_json:
+        click.echo(f"\norder of {correlation['trials']} candidates by {correlation['objective']}, Kendall's tau:")
+        for p in correlation["predictors"]:
+            click.echo(f"  {p['name']:<14} {p['tau']:+.2f}  (95%: {p['low']:+.2f} to {p['high']:+.2f})")
     for path in filter(None, (plot, table)):
         click.echo(f"written: {path}", err=True)
 

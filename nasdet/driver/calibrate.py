@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.util import load_yaml_guess_indent
-from scipy.stats import kendalltau
 
+from nasdet.analysis.correlation import rank_correlation
 from nasdet.data import DatasetInfo
 from nasdet.driver.candidates import builder
 from nasdet.driver.search import Options, open_study_data, start_search
@@ -30,8 +30,6 @@ SHARES = (0.125, 0.25, 0.5)
 """Shares of the full training that are tried, beside the space's own rungs."""
 DRAWN = 10
 """Random candidates for each one that is trained; they are ordered by multiply-adds and taken at even distances."""
-RESAMPLES = 2000
-"""Bootstrap samples of the candidates behind an interval."""
 
 
 def calibrate(space: SearchSpace, options: Options, models: int) -> dict[str, Any]:
@@ -85,7 +83,7 @@ def fidelities(records: Sequence[TrialRecord], name: str, epochs: int) -> list[d
     result = []
     for rung in rungs:
         early = np.array([v[rung] for v in values.values()])
-        tau, low, high = _tau(early, final)
+        tau, low, high = rank_correlation(early, final)
         result.append({"epochs": rung, "tau": tau, "low": low, "high": high, "cost": rung / epochs})
     return result
 
@@ -138,17 +136,3 @@ def _spread(space: SearchSpace, info: DatasetInfo, models: int) -> list[dict[str
     costs.sort()
     places = np.linspace(0, len(costs) - 1, min(models, len(costs))).round().astype(int)
     return [drawn[costs[place][1]] for place in dict.fromkeys(places.tolist())]
-
-
-def _tau(early: np.ndarray[Any, Any], final: np.ndarray[Any, Any]) -> tuple[float, float, float]:
-    """Kendall's tau-b and its 95% interval over resampled candidates; 0 where everything is equal."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(final), size=(RESAMPLES, len(final)))
-    taus = [_tau_b(early[chosen], final[chosen]) for chosen in drawn]
-    low, high = np.quantile(taus, [0.025, 0.975])
-    return _tau_b(early, final), float(low), float(high)
-
-
-def _tau_b(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    tau = float(kendalltau(a, b).statistic)
-    return tau if np.isfinite(tau) else 0.0

@@ -173,6 +173,7 @@ class Bridge(Callback):
             stop=job.stop,
             folder=str(store.trial_dir(record.trial).absolute()),
             measure_latency="latency_ms" not in record.values,
+            scores=tuple(name for name in space.scores if f"score_{name}" not in record.values),
             latency_limits=bounds(space, "latency_ms"),
             reference=self._reference,
         )

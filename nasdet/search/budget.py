@@ -47,10 +47,20 @@ class Budget:
             return float("inf")
         return total - self._ledger.epochs - sum(self._step(self._ledger.get(trial)) for trial in self.running)
 
+    @property
+    def spent(self) -> float:
+        """Share of the trials or of the epochs that was used, whichever is larger; 0 where neither is limited."""
+        trials, epochs = self._limits.trials, self._limits.total_epochs
+        return max(self._trained() / trials if trials else 0.0, self._ledger.epochs / epochs if epochs else 0.0)
+
+    @property
+    def time_spent(self) -> float:
+        """Share of the time limit that has passed; 0 without one."""
+        return self.elapsed / self._limits.time_limit if self._limits.time_limit else 0.0
+
     def may_start(self) -> bool:
         """Whether one more candidate may be started."""
-        trained = len(self._ledger) - self._ledger.count(*NOT_TRAINED)
-        if self._limits.trials is not None and trained >= self._limits.trials:
+        if self._limits.trials is not None and self._trained() >= self._limits.trials:
             return False
         return self._rungs[0] <= self.epochs_left
 
@@ -65,6 +75,10 @@ class Budget:
     def job(self, record: TrialRecord) -> Job:
         """The trial's next step."""
         return Job(record, record.epochs + self._step(record))
+
+    def _trained(self) -> int:
+        """Candidates that train or trained."""
+        return len(self._ledger) - self._ledger.count(*NOT_TRAINED)
 
     def _step(self, record: TrialRecord) -> int:
         return next(r for r in self._rungs if r > record.epochs) - record.epochs

@@ -13,8 +13,9 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 
-from nasdet.space import Choice, Domain, Integer, Real
+from nasdet.space import Choice, Domain, Integer, Objective, Real
 
 
 def distribution(domain: Domain) -> BaseDistribution:
@@ -51,3 +52,8 @@ def suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
             return trial.suggest_int(name, domain.low, domain.high, step=domain.step, log=domain.log)
         case Real():
             return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+
+
+def direction(objective: Objective) -> StudyDirection:
+    """Optuna's word for it."""
+    return StudyDirection.MAXIMIZE if objective.direction == "max" else StudyDirection.MINIMIZE

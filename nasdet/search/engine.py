@@ -16,6 +16,7 @@ from nasdet.search.memory import Store
 from nasdet.search.proposals import Proposals
 from nasdet.search.reference import Reference
 from nasdet.search.scheduler import Parts, Scheduler
+from nasdet.search.stages import Stages
 from nasdet.space.trial import Rung, TrialRecord
 
 S = TypeVar("S", bound=Store)
@@ -43,7 +44,7 @@ class Engine(Generic[S]):
     ) -> None:
         self.store, self.space, self.rungs = store, store.space, store.space.rungs()
         self._budget = Budget(store, clock)
-        self._proposals = Proposals(store, build)
+        self._proposals = Proposals(store, build, Stages(store, self._budget))
         self._reference = Reference(store, build, fast=fast)
         parts = Parts(store, build, fast, self._budget, self._proposals, self._reference)
         self._scheduler = SCHEDULERS[self.space.scheduler.kind](parts)

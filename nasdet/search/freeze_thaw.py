@@ -24,6 +24,7 @@ from nasdet.search.encoding import Encoder
 from nasdet.search.forecasts import Forecasts
 from nasdet.search.jobs import Build, Candidate
 from nasdet.search.outlook import DESIGN, Known, Outlook
+from nasdet.search.stages import one_of
 from nasdet.search.table import Table
 from nasdet.space import Params, SearchSpace
 from nasdet.space.domains import canonical
@@ -74,6 +75,7 @@ class FreezeThaw:
         forecasts = Forecasts(self.encoder.groups, space.rungs())
         self._build = build
         self._built: dict[str, Candidate] = {}
+        self._held: Sequence[Params] = ()
         self._known = Known(space, self.encoder, forecasts, build, self._built_of, exact)
         names = dict.fromkeys([*(o.name for o in space.objectives), *(c.name for c in space.constraints)])
         self._table = Table(self.encoder, list(names))
@@ -88,6 +90,7 @@ class FreezeThaw:
         given: bool = True,
         new: bool = True,
         allowed: Callable[[TrialRecord], bool] = lambda record: True,
+        held: Sequence[Params] = (),
     ) -> Decision:
         """What to do next.
 
@@ -100,7 +103,9 @@ class FreezeThaw:
                 are worth in full is only known to the model.
             new: whether a candidate may be started.
             allowed: which paused trials may go on.
+            held: a new candidate has the values of one of these; empty: it is free.
         """
+        self._held = held
         with _threads().limit(limits=1):  # matrices are small: more threads only get in each other's way
             return self._decide(records, seed, number, reference, given, new, allowed)
 
@@ -150,7 +155,16 @@ class FreezeThaw:
         return [chosen[i] for i in rng.permutation(size)]
 
     def _random(self, rng: np.random.Generator) -> Params:
-        return self.space.sample(rng)
+        return self.space.sample(rng, given=one_of(self._held, rng))
+
+    def _holding(self, rows: Floats, rng: np.random.Generator) -> Floats:
+        """The rows with the held values of one alternative each."""
+        if not self._held:
+            return rows
+        held = np.array([self.encoder.row(params) for params in self._held])[
+            rng.integers(len(self._held), size=len(rows))
+        ]
+        return self.encoder.snap(np.where(np.isnan(held), rows, held))
 
     def _built_of(self, params: Params) -> Candidate:
         key = canonical(params)
@@ -172,7 +186,7 @@ class FreezeThaw:
             found = view.of_new(rows)
             for _ in range(ROUNDS):
                 top = rows[np.argsort(-found)[:BEST]]
-                more = view.fresh(self.encoder.changed(np.repeat(top, ROUND // BEST, axis=0), rng))
+                more = view.fresh(self._holding(self.encoder.changed(np.repeat(top, ROUND // BEST, axis=0), rng), rng))
                 rows, found = np.concatenate([rows, more]), np.concatenate([found, view.of_new(more)])
             order = np.argsort(-found)[: 1 if self.exact else EXACT]
             options = [self.encoder.params(rows[k]) for k in order]
@@ -186,11 +200,11 @@ class FreezeThaw:
         rows = self.encoder.snap(rng.random((DRAWN, len(self.encoder.names))))
         base = view.base()
         picked = base[rng.integers(len(base), size=NEIGHBOURS)]
-        return view.fresh(np.concatenate([rows, self.encoder.changed(picked, rng)]))
+        return view.fresh(self._holding(np.concatenate([rows, self.encoder.changed(picked, rng)]), rng))
 
     def _worth_trying(self, view: Outlook, rng: np.random.Generator) -> Decision:
         """The first random candidate that would improve the front if it were as good as can be hoped."""
-        rows = self.encoder.snap(rng.random((64, len(self.encoder.names))))
+        rows = self._holding(self.encoder.snap(rng.random((64, len(self.encoder.names)))), rng)
         first = int((view.of_new(rows, optimism=OPTIMISM) > 0).argmax())
         return Decision(params=self.encoder.params(rows[first]), skipped=first)
 

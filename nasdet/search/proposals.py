@@ -13,6 +13,7 @@ from nasdet.search.jobs import Build
 from nasdet.search.limits import violations
 from nasdet.search.memory import Store
 from nasdet.search.samplers import propose
+from nasdet.search.stages import Stages, one_of
 from nasdet.search.summary import NOT_TRAINED
 from nasdet.space.trial import TrialRecord
 
@@ -26,14 +27,15 @@ class Proposals:
     Args:
         store: the study.
         build: flat parameters -> `Candidate`.
+        stages: which values a new candidate has, whatever is proposed.
 
     Attributes:
         exhausted: whether the space has nothing new that may be trained.
         rejected: candidates in a row that were found infeasible by costs measured before their training.
     """
 
-    def __init__(self, store: Store, build: Build) -> None:
-        self._store, self._space, self._build = store, store.space, build
+    def __init__(self, store: Store, build: Build, stages: Stages) -> None:
+        self._store, self._space, self._build, self.stages = store, store.space, build, stages
         trained = [r for r in store.records() if r.state not in NOT_TRAINED]
         self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in trained}
         self.exhausted = False
@@ -57,7 +59,8 @@ class Proposals:
         number, points = len(self._store.ledger), self._space.points
         if number >= len(points):
             return None
-        return self._space.sample(random.Random(self._space.budget.seed * 1_000_003 + number), given=points[number])
+        rng = random.Random(self._space.budget.seed * 1_000_003 + number)
+        return self._space.sample(rng, given={**one_of(self.stages.held(), rng), **points[number]})
 
     def register(self, params: dict[str, Any]) -> TrialRecord | None:
         """Put the proposal into the store; None if it must not be trained."""
@@ -103,7 +106,11 @@ class Proposals:
 
     def _sampled(self) -> dict[str, Any]:
         records = self._store.records()
-        return propose(self._space, records, seed=self._space.budget.seed, number=len(records))
+        params = propose(self._space, records, seed=self._space.budget.seed, number=len(records))
+        if held := self.stages.held():
+            rng = random.Random(self._space.budget.seed * 1_000_003 + len(records))
+            return self._space.sample(rng, given={**params, **one_of(held, rng)})
+        return params
 
     def _violation(self, values: dict[str, float]) -> str:
         return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self._space, values).items())

@@ -13,7 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nasdet.search.distributions import distribution, encode, suggest
+from nasdet.search.distributions import direction, distribution, encode, suggest
 from nasdet.search.history import History
 from nasdet.space import Domain, Json, Params, SearchSpace
 from nasdet.space.trial import TrialRecord
@@ -40,7 +40,7 @@ def ask(
         attributes: the sampler's own notes that stand on every trial.
     """
     with _quiet():
-        directions = ["maximize" if o.direction == "max" else "minimize" for o in space.objectives]
+        directions = [direction(o) for o in space.objectives]
         study = optuna.create_study(directions=directions, sampler=sampler())
         study.add_trials(_trials(space, seen, fill, attributes))
         trial = study.ask()

@@ -17,11 +17,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nasdet.errors import InputError
-from nasdet.search.distributions import distribution, encode
+from nasdet.search.distributions import direction, distribution, encode
 from nasdet.search.ledger import Ledger
 from nasdet.space import Objective, SearchSpace, load_space
 from nasdet.space.trial import TrialRecord
@@ -222,14 +221,10 @@ def _storage(url: str) -> BaseStorage:
 def _add_study(storage: BaseStorage, name: str, space: SearchSpace, url: str) -> None:
     with _quiet_optuna():
         try:
-            storage.create_new_study([_direction(o) for o in space.objectives], name)
+            storage.create_new_study([direction(o) for o in space.objectives], name)
         except DuplicatedStudyError:
             what = f"the storage already holds a study {name!r}"
             raise InputError(what, where=public_uri(url), remedy="name another folder with --study") from None
-
-
-def _direction(objective: Objective) -> StudyDirection:
-    return StudyDirection.MAXIMIZE if objective.direction == "max" else StudyDirection.MINIMIZE
 
 
 @contextmanager

@@ -7,6 +7,7 @@ paths, constraints) is in `nasdet.space.validate`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -37,6 +38,9 @@ SAMPLER_OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """Values of `sampler.kind`, and what `sampler.options` may hold: arguments of Optuna's sampler of that name."""
 
+Score = Literal["entropy", "naswot"]
+"""Training-free scores that a study may log, by name; `nasdet.models.scores` computes them."""
+
 SAMPLERS = tuple(SAMPLER_OPTIONS)
 """Values of `sampler.kind`."""
 
@@ -44,6 +48,7 @@ SCHEDULERS = ("auto", "halving", "full", "freeze_thaw")
 """Values of `scheduler.kind`."""
 
 Sampler = Literal["auto", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"]
+ModeKind = Literal["joint", "recipe_first", "structure_first"]
 AutoInt = Annotated[int, Field(ge=1)] | Literal["auto"]
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -173,6 +178,27 @@ class StartConfig(Section):
     """One of its trials, by the rules of `nasdet export --pick`: what this space doesn't search is fixed as there."""
 
 
+RECIPE = ("recipe.", "norm.")
+"""How the paths of a recipe begin, as opposed to those of the structure, where a search has a stage for each."""
+
+
+class ModeConfig(Section):
+    """Whether structure and recipe are searched together; a kind alone stands for {kind: it}."""
+
+    kind: ModeKind = "joint"
+    """joint: together. recipe_first, structure_first: this one for half of the budget, the other one held at the values
+    of the first of `points`, else at a choice's first value or a range's middle; then the other one, this one held as
+    in the members of the front."""
+    structure: tuple[str, ...] = ()
+    """Parameters that are structure; empty: all but recipe.* and norm.*."""
+
+    def split(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Names that are of the recipe, and those that are of the structure."""
+        known = list(names)
+        own = self.structure or [name for name in known if not name.startswith(RECIPE)]
+        return [n for n in known if n not in own], [n for n in known if n in own]
+
+
 ENOUGH_TAU = 0.7
 """Kendall's tau from which on a short training is taken to rank candidates as a full one does."""
 
@@ -284,13 +310,22 @@ class SpaceFile(Section):
     budget: Budget = Budget()
     sampler: SamplerConfig = SamplerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
+    mode: ModeKind | ModeConfig = "joint"
+    """Whether structure and recipe are searched together, or one after the other."""
     resources: Resources = Resources()
     latency: LatencyConfig = LatencyConfig()
     rules: RulesConfig = RulesConfig()
     points: tuple[dict[str, Any], ...] = ()
     """Values to try first, one mapping of path to value each; what is left out is sampled."""
     start: StartConfig = StartConfig()
+    scores: tuple[Score, ...] = ()
+    """Training-free scores logged with every trial as score_NAME; `nasdet pareto` tells how they rank beside size."""
     calibration: CalibrationConfig | None = None
+
+    @property
+    def mode_config(self) -> ModeConfig:
+        """`mode`, written out."""
+        return ModeConfig(kind=self.mode) if isinstance(self.mode, str) else self.mode
 
 
 def json_schema() -> dict[str, Any]:

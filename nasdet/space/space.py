@@ -19,6 +19,7 @@ from nasdet.space.schema import (
     CalibrationConfig,
     DataConfig,
     LatencyConfig,
+    ModeConfig,
     Resources,
     RulesConfig,
     SamplerConfig,
@@ -93,11 +94,13 @@ class SearchSpace:
     budget: Budget
     sampler: SamplerConfig
     scheduler: SchedulerConfig
+    mode: ModeConfig
     resources: Resources
     latency: LatencyConfig
     rules: RulesConfig
     points: tuple[Params, ...]
     start: StartConfig
+    scores: tuple[str, ...]
     calibration: CalibrationConfig | None
     function: bool
     raw: dict[str, Any]

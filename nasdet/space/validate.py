@@ -19,7 +19,18 @@ from nasdet.space.schema import COSTS, OBJECTIVES, SAMPLER_OPTIONS, ChoiceEntry,
 from nasdet.space.space import Constraint
 from nasdet.space.specs import PARTS
 
-FUNCTION_KEYS = ("name", "description", "space", "objectives", "budget", "sampler", "scheduler", "points", "start")
+FUNCTION_KEYS = (
+    "name",
+    "description",
+    "space",
+    "objectives",
+    "budget",
+    "sampler",
+    "scheduler",
+    "mode",
+    "points",
+    "start",
+)
 """Keys of a space for a user's own function."""
 
 
@@ -28,7 +39,7 @@ def file_problems(file: SpaceFile, *, function: bool) -> list[Problem]:
     conditions = list(_conditions(file))
     if conditions:
         return conditions
-    problems = [*_objectives(file, function), *_points(file), *_sampler(file)]
+    problems = [*_objectives(file, function), *_points(file), *_sampler(file), *_mode(file)]
     if function:
         return [*problems, *_function_keys(file)]
     return [
@@ -110,6 +121,18 @@ def _sampler(file: SpaceFile) -> Iterator[Problem]:
         if name not in known:
             remedy = nearest(name, known) if known else "leave it out, or name another sampler.kind"
             yield Problem(("sampler", "options", name), f"is no option of sampler {kind}", remedy)
+
+
+def _mode(file: SpaceFile) -> Iterator[Problem]:
+    mode = file.mode_config
+    for i, name in enumerate(mode.structure):
+        if name not in file.space:
+            here = ("mode", "structure", i)
+            yield Problem(here, f"{name!r} is no parameter of this space", nearest(name, file.space))
+    recipe, structure = mode.split(file.space)
+    if mode.kind != "joint" and not (recipe and structure):
+        what = f"has nothing to search in one of its stages: every parameter is {'recipe' if recipe else 'structure'}"
+        yield Problem(("mode",), what, "name those of the structure: mode: {kind: ..., structure: [...]}")
 
 
 def _points(file: SpaceFile) -> Iterator[Problem]:
