@@ -22,6 +22,7 @@ from nasdet.driver.progress import Progress
 from nasdet.driver.quiet import LOG, last_lines, quiet
 from nasdet.driver.tracking import Outcome, Tracking, write_missing
 from nasdet.errors import InputError, NasdetError
+from nasdet.export.bundle import tile_card
 from nasdet.search import Engine, StudyStore, study_root, summarise
 from nasdet.search.summary import NOT_TRAINED
 from nasdet.space import SearchSpace
@@ -63,6 +64,7 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
         "study": folder.absolute().name,
         "data": dataset.info.source,
         "classes": list(dataset.info.classes),
+        **tile_card(dataset),
         "address": options.address,
         "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
         "storage": options.storage and absolute_uri(options.storage),

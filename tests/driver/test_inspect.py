@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nasdet.data.contact_sheet import to_rgb
 from nasdet.driver.inspect import detect_image, draw, listed
 from nasdet.evaluation import unpack
 from nasdet.models import Detections
@@ -34,7 +35,7 @@ def test_boxes_are_cut_to_the_image_and_masks_are_not_moved() -> None:
 
 def test_masks_are_tinted() -> None:
     pixels = np.full((40, 60, 3), 128, np.uint8)
-    plain, masked = (np.asarray(draw(pixels, listed(f, CLASSES, 40, 60), CLASSES)) for f in (FOUND, MASKED))
+    plain, masked = (np.asarray(draw(to_rgb(pixels), listed(f, CLASSES, 40, 60), CLASSES)) for f in (FOUND, MASKED))
     assert (plain[23, 18:28] == 128).all()
     assert (masked[23, 18:28] != 128).any(1).all()
     assert (masked[:, 40:] == plain[:, 40:]).all()
