@@ -162,7 +162,7 @@ def stored_units(pixels: Pixels) -> Pixels:
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype in (np.uint8, np.uint16):
-        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        return pixels.astype(pixels.dtype.newbyteorder("="))
     if pixels.dtype.kind in "iu" and pixels.min() >= 0 and pixels.max() <= 65535:
         return pixels.astype(np.uint16)
     raise ValueError(f"{pixels.dtype} pixels, only 8 and 16 bits (0..65535) are known")

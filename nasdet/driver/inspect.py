@@ -150,7 +150,7 @@ def detect_tiles(detector: Detector, scene: Scene, tiling: Tiling, *, score: flo
     masks = [part.masks for part in parts if part.masks is not None]
     boxes, scores, labels = (torch.cat([getattr(p, name) for p in parts]) for name in ("boxes", "scores", "labels"))
     merged = Detections(boxes, scores, labels, torch.cat(masks) if masks else None)
-    return merged.taken(batched_nms(boxes, scores, labels, detector.spec.head.nms_iou))
+    return merged.taken(batched_nms(boxes, scores.to(boxes), labels, detector.spec.head.nms_iou))
 
 
 def _placed(found: Detections, tile: Tile, scale: float) -> Detections:
