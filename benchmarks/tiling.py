@@ -100,7 +100,7 @@ def plant(data: Dataset, folder: Path, side: int, count: int, largest: int) -> P
     rng = np.random.default_rng(0)
     known = cells(data, largest)
     drawn = [known[i] for i in np.resize(rng.permutation(len(known)), count)]
-    turned = [(np.rot90(cell, rng.integers(4))[:, :: rng.choice([-1, 1])], label) for cell, label in drawn]
+    turned = [(np.rot90(cell, int(rng.integers(4)))[:, :: int(rng.choice([-1, 1]))], label) for cell, label in drawn]
     turned.sort(key=lambda one: -one[0].size)  # large ones find no place between small ones
     plain = background(data, side, side, rng)
     scene = plain.copy()

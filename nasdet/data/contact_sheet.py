@@ -101,9 +101,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _draw_header(sheet: Image.Image, dataset: Dataset, split: str, shown: int) -> None:
     info, draw = dataset.info, ImageDraw.Draw(sheet)
     draw.text((_MARGIN, 14), info.name, _INK, font=_font(22))
-    boxes = sum(len(r.boxes) for r in dataset.images(split))
+    records = dataset.images(split)
+    boxes = sum(len(r.boxes) for r in records)
     channels = "channel" if info.channels == 1 else "channels"
-    text = f"{split}: {shown} of {info.splits[split]} images, {boxes} boxes, {len(info.classes)} classes, "
+    text = f"{split}: {shown} of {len(records)} images, {boxes} boxes, {len(info.classes)} classes, "
     draw.text((_MARGIN, 42), text + f"{info.channels} {channels} of {info.bits} bits", _QUIET, font=_font(14))
 
 

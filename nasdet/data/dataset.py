@@ -39,6 +39,7 @@ class Dataset:
         self._records = records
         self._cache_root = cache_root
         self._alpha = alpha
+        self._cut: dict[tuple[str, int, int], list[ImageRecord]] = {}
 
     def images(self, split: str) -> list[ImageRecord]:
         """The images of a split in stored order."""
@@ -84,19 +85,30 @@ class Dataset:
             width: columns of the canvas.
             cache_limit: bytes all arrays of this cache may take; a larger split is decoded on demand.
         """
-        records, tiling = self.images(split), self.info.tiling
-        if tiling:
-            records = cut_records(records, tiling, (height, width), sample=split == "train")
         return CachedSplit(
-            self.info, split, records, height, width,
+            self.info, split, self._shown(split, height, width), height, width,
             folder=self._cache_root / "pixels", cache_limit=cache_limit, alpha=self._alpha,
         )  # fmt: skip
 
+    def _shown(self, split: str, height: int, width: int) -> list[ImageRecord]:
+        """The images of a split, or their tiles for a canvas."""
+        tiling = self.info.tiling
+        if tiling is None:
+            return self.images(split)
+        key = (split, *tiling.sides(height, width))
+        if key not in self._cut:
+            own = cut_records(self.images(split), tiling, (height, width), sample=split == "train")
+            self._cut[key] = own
+        return self._cut[key]
+
     def tiled(self, tiling: Tiling) -> Dataset:
-        """The same images, cut into tiles."""
+        """The same images, cut into tiles; `info.splits` counts those of a square canvas."""
         own = f"{self.info.fingerprint.partition('-')[0]}-{tiling.size}-{tiling.shared}-{tiling.empty:g}"
         info = dataclasses.replace(self.info, tiling=tiling, aspect=1.0, fingerprint=own)
-        return Dataset(info, self._records, self._cache_root, self._alpha)
+        cut = Dataset(info, self._records, self._cache_root, self._alpha)
+        counts = {split: len(cut._shown(split, tiling.size, tiling.size)) for split in self._records}
+        cut.info = dataclasses.replace(info, splits=counts)
+        return cut
 
 
 def default_cache_root() -> Path:

@@ -53,7 +53,7 @@ class DatasetInfo:
     """Of each channel over the training split, in stored units."""
     std: tuple[float, ...]
     splits: dict[str, int]
-    """Whole images per split: train, val and, where there is one, test."""
+    """Images, or their tiles, per split: train, val and, where there is one, test."""
     split_rule: str
     aspect: float
     """Median of width / height."""
