@@ -4,13 +4,15 @@ whatever the training's precision, so that an exported bundle scores what the se
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
+from torchvision.ops import batched_nms
 
 from nasdet.data import CachedSplit, Dataset, eval_loader
-from nasdet.evaluation import Predictions, coco_metrics, intervals, paste, resample, write_resamples
+from nasdet.evaluation import MOST_BOXES, Predictions, coco_metrics, intervals, paste, resample, write_resamples
 from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
 from nasdet.trainers.ranks import Ranks
@@ -23,7 +25,8 @@ PLAIN = Views()
 
 @torch.inference_mode()
 def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, views: Views = PLAIN) -> Predictions:
-    """Detections of this rank's share of a split, in original pixels, with masks if the detector finds them."""
+    """Detections of this rank's share of a split, in original pixels, with masks if the detector finds them; of tiles
+    those that no other tile shows better, not merged yet."""
     detector.eval()
     device = ranks.device
     if device.type == "cuda":
@@ -34,7 +37,8 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, views: V
         found = detect_views(detector, batch.images.to(device, non_blocking=True), views)
         for index, one in zip(batch.indices.tolist(), found, strict=True):
             height, width = split.original_size(index)
-            boxes = one.boxes.double().cpu().numpy() / split.scale(index)
+            boxes, kept = split.in_original(index, one.boxes.double().cpu().numpy())
+            boxes, one = boxes[kept], one.taken(torch.from_numpy(kept).to(device))
             masks = None if one.masks is None else paste(one.masks.float().cpu().numpy(), boxes, height, width)
             boxes = np.clip(boxes, 0, [width, height, width, height])
             ids = np.full(len(boxes), split.image_id(index), np.int64)
@@ -53,7 +57,11 @@ def evaluate(
 ) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
     every rank; each image in all `views`, what a search records in the plain one. With a folder for `resamples`, what
-    AP would be on resampled images is left there, and the figures' intervals stand beside them (`ap_low`, ...)."""
+    AP would be on resampled images is left there, and the figures' intervals stand beside them (`ap_low`, ...).
+
+    Images that are cut into tiles are judged whole: what the tiles found is merged, and as each tile may find
+    `MOST_BOXES`, so many times the tiles of the largest image count (`max_detections`).
+    """
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)
     start = time.perf_counter()
@@ -61,16 +69,27 @@ def evaluate(
     seconds = time.perf_counter() - start
     figures: dict[str, float] | None = None
     if ranks.rank == 0:
-        truth, predictions = dataset.coco(split_name), Predictions.concatenate(found)
-        figures = coco_metrics(truth, predictions)
+        truth, predictions, tiles = dataset.coco(split_name), Predictions.concatenate(found), {}
+        if dataset.info.tiling:
+            predictions = merged_tiles(predictions, detector.spec.head.nms_iou)
+            tiles = {"max_detections": MOST_BOXES * max(Counter(r.id for r in split.records).values())}
+        most = tiles.get("max_detections", MOST_BOXES)
+        figures = coco_metrics(truth, predictions, most=most)
         if resamples is not None:
-            drawn = resample(truth, predictions)
+            drawn = resample(truth, predictions, most=most)
             write_resamples(resamples, drawn)
             figures |= intervals(drawn, figures)
-        figures["images_per_second"] = len(split) / seconds
+        figures |= {**tiles, "images_per_second": len(dataset.images(split_name)) / seconds}
     result = ranks.broadcast(figures)
     assert result is not None
     return result
+
+
+def merged_tiles(found: Predictions, iou: float) -> Predictions:
+    """Detections of all tiles after the suppression, within classes, that ends the detection in one tile."""
+    groups = found.image_ids * (int(found.labels.max(initial=0)) + 1) + found.labels
+    boxes, scores = torch.from_numpy(found.boxes), torch.from_numpy(found.scores)
+    return found.taken(batched_nms(boxes, scores, torch.from_numpy(groups), iou).numpy())
 
 
 def synchronise_buffers(training: Training, ranks: Ranks) -> None:

@@ -7,6 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+from nasdet.data import Tiling
+
 
 @dataclasses.dataclass(frozen=True)
 class GroupConfig:
@@ -25,6 +27,8 @@ class GroupConfig:
     latency_threads: int
     cache_root: str
     """Folder of the image cache and the latency cache."""
+    tiling: Tiling | None = None
+    """How images are cut; None: as the data set itself says."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,8 @@ class Runner:
         self.data: Dataset = open_data(
             config.source, seed=config.data_seed, cache_root=Path(config.cache_root), max_bad=config.max_bad
         )
+        if config.tiling:
+            self.data = self.data.tiled(config.tiling)
         self._warm: tuple[str, Training] | None = None
         self._ended = time.perf_counter()
 
@@ -131,7 +133,8 @@ class Runner:
         synchronise_buffers(training, self.ranks)
         last = Path(job.folder) if training.epoch >= training.recipe.epochs else None
         figures = evaluate(training.evaluated, self.data, "val", self.ranks, resamples=last)
-        del figures["images_per_second"]  # of this machine, not of the candidate
+        for name in ("images_per_second", "max_detections"):  # of this machine and data, not of the candidate
+            figures.pop(name, None)
         if self.ranks.rank == 0:
             self._save(job, training)
             state = {name: t.contiguous().cpu() for name, t in training.evaluated.state_dict().items()}

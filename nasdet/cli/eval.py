@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from nasdet.cli.options import tile_options
+
 KEYS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100", "images", "images_per_second")
+
+COUNTS = ("images", "max_detections")
 
 
 @click.command("eval")
@@ -15,9 +19,15 @@ KEYS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100", "images", "images
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--scales", default="1", show_default=True, metavar="S,S", help="Test at several sizes: 0.75,1,1.5.")
 @click.option("--flip", is_flag=True, help="Test every image mirrored left-right as well.")
+@tile_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def command(bundle: Path, data: str, split: str, scales: str, flip: bool, as_json: bool) -> None:
+def command(
+    bundle: Path, data: str, split: str, scales: str, flip: bool, tile: str | None, overlap: int | None, as_json: bool
+) -> None:
     """COCO metrics of BUNDLE on a split of a data set; AP in 0..1, boxes in pixels of the original images.
+
+    With --tile, or data or a bundle that say so, images are seen in overlapping tiles and judged whole;
+    max_detections is how many boxes of an image and class count then, ar100 included.
 
     Bundles with a mask head also tell mask_ap and the other figures of masks, if the data has masks.
 
@@ -25,8 +35,9 @@ def command(bundle: Path, data: str, split: str, scales: str, flip: bool, as_jso
     Example:
       nasdet eval best --data digits --split test
       nasdet eval best --data ./my_images --scales 0.75,1,1.5 --flip
+      nasdet eval best --data ./flights --tile 640
     """
-    from nasdet.cli.options import parse_numbers
+    from nasdet.cli.options import parse_numbers, parse_tiling
     from nasdet.cli.output import print_json
     from nasdet.driver.inspect import evaluate_bundle
     from nasdet.evaluation import MASK
@@ -36,10 +47,11 @@ def command(bundle: Path, data: str, split: str, scales: str, flip: bool, as_jso
 
     views = Views(parse_numbers(scales, "--scales"), flip)
     loaded = read_bundle(bundle)
-    figures = evaluate_bundle(loaded, open_bundle_data(data, loaded.metrics), split, views)
-    keys = (*KEYS, *(key for key in figures if key.startswith(MASK)))
+    dataset, tiling = open_bundle_data(data, loaded.metrics), parse_tiling(tile, overlap, loaded)
+    figures = evaluate_bundle(loaded, dataset.tiled(tiling) if tiling else dataset, split, views)
+    keys = (*KEYS, *(key for key in figures if key.startswith(MASK) or key == "max_detections"))
     if as_json:
         print_json({**{key: figures[key] for key in keys}, "scales": list(views.scales), "flip": flip})
         return
     for key in keys:
-        click.echo(f"{key:<18} {figures[key]:.4f}" if key != "images" else f"{key:<18} {figures[key]:.0f}")
+        click.echo(f"{key:<18} {figures[key]:.4f}" if key not in COUNTS else f"{key:<18} {figures[key]:.0f}")

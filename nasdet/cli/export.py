@@ -68,6 +68,7 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
 
     from nasdet.errors import InputError
     from nasdet.export import write_bundle
+    from nasdet.export.bundle import TILE
     from nasdet.space.specs import DetectorSpec, Recipe
     from nasdet.tracking import run_ids
 
@@ -88,6 +89,7 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
         "data": config.get("data", ""),
         "data_seed": store.space.data.seed,
         "max_bad": store.space.data.max_bad,
+        TILE: config.get(TILE, {}),
         "split": "val",
         "epochs": record.epochs,
         "latency": config.get("latency", {}),

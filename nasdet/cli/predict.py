@@ -6,25 +6,45 @@ from pathlib import Path
 
 import click
 
+from nasdet.cli.options import tile_options
+
 
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE|FOLDER...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pictures and predictions.json.")
 @click.option("--score", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Least score that is kept.")
+@tile_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def command(bundle: Path, images: tuple[Path, ...], out: Path, score: float, as_json: bool) -> None:
+def command(
+    bundle: Path,
+    images: tuple[Path, ...],
+    out: Path,
+    score: float,
+    tile: str | None,
+    overlap: int | None,
+    as_json: bool,
+) -> None:
     """Find objects in images and draw them; OUT/predictions.json holds the boxes in pixels of the images.
+
+    --tile cuts large images into overlapping tiles of SIZE pixels on the longer side, each resized to the detector's
+    input: choose it so that objects have the size they had in training (auto: the input's size). A bundle that was
+    trained on tiles cuts images as then without being told.
 
     \b
     Example:
       nasdet predict best ./new_images --out found
+      nasdet predict best drone.tif --tile 640 --out found
     """
+    from nasdet.cli.options import parse_tiling
     from nasdet.cli.output import print_json
     from nasdet.driver.inspect import predict_images
     from nasdet.export import read_bundle
+    from nasdet.export.bundle import tiling_of
 
-    result = predict_images(read_bundle(bundle), images, out, score=score)
+    loaded = read_bundle(bundle)
+    tiling = parse_tiling(tile, overlap, loaded) or tiling_of(loaded.metrics)
+    result = predict_images(loaded, images, out, score=score, tiling=tiling)
     if as_json:
         print_json(result)
         return

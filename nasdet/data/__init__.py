@@ -6,6 +6,7 @@ from nasdet.data.dataset import Dataset, default_cache_root, open_data
 from nasdet.data.images import read_image
 from nasdet.data.loader import Batch, TrainBatches, eval_loader, no_masks, train_loader
 from nasdet.data.records import DatasetInfo, Defect, ImageRecord, Target
+from nasdet.data.tiles import Tiling
 
 __all__ = [
     "Batch",
@@ -15,6 +16,7 @@ __all__ = [
     "Defect",
     "ImageRecord",
     "Target",
+    "Tiling",
     "TrainBatches",
     "default_cache_root",
     "eval_loader",

@@ -8,7 +8,10 @@ import contextlib
 import copy
 import errno
 import fcntl
+import functools
 import hashlib
+import itertools
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,16 +20,21 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from nasdet.data.images import read_image
-from nasdet.data.records import DatasetInfo, ImageRecord, Pixels, Target
+from nasdet.data.records import DatasetInfo, Flags, ImageRecord, Pixels, Target
+from nasdet.data.scene import Scene, open_scene
 from nasdet.errors import InputError
 
 CACHE_LIMIT = 32 << 30
 """Bytes that all arrays under one cache root may take."""
+DECODED = 2 << 30
+"""Bytes of whole images that may be decoded side by side."""
 _VERSION = 1
+Places = npt.NDArray[np.float64]
 
 
 def fitted_size(height: int, width: int, canvas_height: int, canvas_width: int) -> tuple[int, int, float]:
@@ -82,7 +90,9 @@ class CachedSplit:
         self.height, self.width, self.channels = height, width, info.channels
         self.dtype = np.dtype(np.uint8 if info.bits == 8 else np.uint16)
         self._alpha = alpha
-        self._sizes = [fitted_size(r.height, r.width, height, width) for r in records]
+        self._sizes = [
+            r.tile.fitted(height, width) if r.tile else fitted_size(r.height, r.width, height, width) for r in records
+        ]
         self._rows: Sequence[int] = range(len(records))
         self._path = _cache_file(folder, self)
         self._array = self._open(folder, cache_limit)
@@ -140,13 +150,27 @@ class CachedSplit:
         return self._sizes[i][2]
 
     def original_size(self, i: int) -> tuple[int, int]:
-        """Height and width of the image before fitting."""
-        return self.records[i].height, self.records[i].width
-
-    def _decode(self, i: int) -> Pixels:
+        """Height and width of the image before fitting, and before it was cut into tiles."""
         record = self.records[i]
-        pixels = with_channels(read_image(record.path, alpha=self._alpha), self.channels, str(record.path))
-        return resize(pixels, *self._sizes[i][:2])
+        return (record.tile.image_height, record.tile.image_width) if record.tile else (record.height, record.width)
+
+    def in_original(self, i: int, boxes: Places) -> tuple[Places, Flags]:
+        """Boxes `(n, 4)` of the canvas in pixels of the original image, and which of them are to be kept: all but those
+        that another tile of it shows better."""
+        boxes, tile = boxes / self.scale(i), self.records[i].tile
+        if tile is None:
+            return boxes, np.ones(len(boxes), np.bool_)
+        return boxes + np.array([tile.left, tile.top] * 2), tile.owns(boxes)
+
+    def _decode(self, i: int, scene: Scene | None = None) -> Pixels:
+        """Pixels of an image or tile on the canvas; tiles are read from `scene` where it is open."""
+        record, tile = self.records[i], self.records[i].tile
+        if tile is None:
+            pixels = read_image(record.path, alpha=self._alpha)
+        else:
+            scene = scene or _last_scene(record.path, self._alpha, record.digest.split()[0])
+            pixels = scene.part(tile.top, tile.left, tile.height, tile.width)
+        return resize(with_channels(pixels, self.channels, str(record.path)), *self._sizes[i][:2])
 
     def _open(self, folder: Path, cache_limit: int) -> np.memmap | None:
         shape = (len(self), self.height, self.width, self.channels)
@@ -171,8 +195,8 @@ class CachedSplit:
             array = np.lib.format.open_memmap(temporary, mode="w+", dtype=self.dtype, shape=shape)
             if not _reserve(temporary):
                 return False
-            with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-                for _ in pool.map(lambda i: self._fill(array, i), range(len(self))):
+            with ThreadPoolExecutor(self._decoders()) as pool:
+                for _ in pool.map(lambda own: self._fill(array, own), self._files()):
                     pass
             array.flush()
             temporary.chmod(0o644)
@@ -181,9 +205,30 @@ class CachedSplit:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _fill(self, array: np.memmap, i: int) -> None:
-        pixels = self._decode(i)
-        array[i, : pixels.shape[0], : pixels.shape[1]] = pixels
+    def _fill(self, array: np.memmap, indices: Sequence[int]) -> None:
+        """Decode what comes from one file."""
+        first = self.records[indices[0]]
+        scene = open_scene(first.path, alpha=self._alpha) if first.tile else None
+        for i in indices:
+            pixels = self._decode(i, scene)
+            array[i, : pixels.shape[0], : pixels.shape[1]] = pixels
+
+    def _files(self) -> list[list[int]]:
+        """Indices of the tiles of each image, or of each image by itself."""
+        tiles = itertools.groupby(range(len(self)), lambda i: (self.records[i].path, self.records[i].tile is None or i))
+        return [list(own) for _, own in tiles]
+
+    def _decoders(self) -> int:
+        """Threads, as many as whole images may be decoded side by side."""
+        pixels = max((math.prod(self.original_size(i)) for i in range(len(self))), default=1)
+        most = DECODED // (pixels * self.channels * self.dtype.itemsize)
+        return max(1, min(16, os.cpu_count() or 1, most))
+
+
+@functools.lru_cache(maxsize=1)
+def _last_scene(path: Path, alpha: bool, digest: str) -> Scene:
+    """The scene that a tile was last read from: tiles of one image mostly follow each other."""
+    return open_scene(path, alpha=alpha)
 
 
 def _cache_file(folder: Path, split: CachedSplit) -> Path:

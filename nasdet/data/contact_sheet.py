@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from nasdet.data.cache import fit_image, with_channels
+from nasdet.data.cache import fit_image, resize, with_channels
 from nasdet.data.dataset import Dataset
 from nasdet.data.images import read_image
 from nasdet.data.records import ImageRecord, Pixels
+from nasdet.data.scene import Scene
 from nasdet.errors import InputError
 
 Colour = tuple[int, int, int]
@@ -24,9 +25,11 @@ _QUIET: Colour = (120, 120, 120)
 _IGNORED: Colour = (150, 150, 150)
 _GAP, _MARGIN, _CAPTION, _HEADER, _LEGEND_ROW = 14, 24, 20, 64, 26
 _MOST_LABELS = 12
+"""Boxes in an image above which class names are left to the legend."""
 _WHOLE_LEGEND = 12
 """Classes above which the legend lists only those on the sheet."""
-"""Boxes in an image above which class names are left to the legend."""
+_PREVIEW_ROWS = 16
+"""Rows of a preview that are made at once."""
 
 
 def draw_contact_sheet(
@@ -77,6 +80,20 @@ def to_rgb(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(bands))
 
 
+def preview(scene: Scene, limit: int) -> tuple[Image.Image, float]:
+    """A large image as a picture of at most `limit` pixels on its longer side, and its scale; 16 bits are stretched
+    strip by strip, so that the image is never held whole."""
+    step = max(1, math.ceil(max(scene.height, scene.width) / limit))
+    across = math.ceil(scene.width / step)
+    picture = Image.new("RGB", (across, math.ceil(scene.height / step)))
+    top = 0
+    for strip in scene.strips(_PREVIEW_ROWS * step):
+        part = to_rgb(resize(strip, math.ceil(len(strip) / step), across))
+        picture.paste(part, (0, top))
+        top += part.height
+    return picture, 1 / step
+
+
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
@@ -84,9 +101,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _draw_header(sheet: Image.Image, dataset: Dataset, split: str, shown: int) -> None:
     info, draw = dataset.info, ImageDraw.Draw(sheet)
     draw.text((_MARGIN, 14), info.name, _INK, font=_font(22))
-    boxes = sum(len(r.boxes) for r in dataset.images(split))
+    records = dataset.images(split)
+    boxes = sum(len(r.boxes) for r in records)
     channels = "channel" if info.channels == 1 else "channels"
-    text = f"{split}: {shown} of {info.splits[split]} images, {boxes} boxes, {len(info.classes)} classes, "
+    text = f"{split}: {shown} of {len(records)} images, {boxes} boxes, {len(info.classes)} classes, "
     draw.text((_MARGIN, 42), text + f"{info.channels} {channels} of {info.bits} bits", _QUIET, font=_font(14))
 
 

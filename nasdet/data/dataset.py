@@ -16,6 +16,7 @@ import numpy as np
 
 from nasdet.data.cache import CACHE_LIMIT, CachedSplit
 from nasdet.data.checks import check_image
+from nasdet.data.cut import cut_records
 from nasdet.data.defects import DefectLog
 from nasdet.data.digits import digits_folder
 from nasdet.data.layout import read_layout
@@ -23,6 +24,7 @@ from nasdet.data.parts import DataFile, Source, group_finder, resolve_source
 from nasdet.data.records import SPLITS, DatasetInfo, ImageRecord, RawData, RawImage
 from nasdet.data.scan import Scan, scan_images
 from nasdet.data.splits import shares_text, split_by_content
+from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError
 
 DIGITS = "digits"
@@ -37,6 +39,7 @@ class Dataset:
         self._records = records
         self._cache_root = cache_root
         self._alpha = alpha
+        self._cut: dict[tuple[str, int, int], list[ImageRecord]] = {}
 
     def images(self, split: str) -> list[ImageRecord]:
         """The images of a split in stored order."""
@@ -73,7 +76,8 @@ class Dataset:
         return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
     def cached(self, split: str, height: int, width: int, *, cache_limit: int = CACHE_LIMIT) -> CachedSplit:
-        """The split's images decoded and fitted into `height` x `width`, from a memory map shared by all processes.
+        """The split's images, or their tiles, decoded and fitted into `height` x `width`, from a memory map shared by
+        all processes.
 
         Args:
             split: train, val or test.
@@ -82,9 +86,29 @@ class Dataset:
             cache_limit: bytes all arrays of this cache may take; a larger split is decoded on demand.
         """
         return CachedSplit(
-            self.info, split, self.images(split), height, width,
+            self.info, split, self._shown(split, height, width), height, width,
             folder=self._cache_root / "pixels", cache_limit=cache_limit, alpha=self._alpha,
         )  # fmt: skip
+
+    def _shown(self, split: str, height: int, width: int) -> list[ImageRecord]:
+        """The images of a split, or their tiles for a canvas."""
+        tiling = self.info.tiling
+        if tiling is None:
+            return self.images(split)
+        key = (split, *tiling.sides(height, width))
+        if key not in self._cut:
+            own = cut_records(self.images(split), tiling, (height, width), sample=split == "train")
+            self._cut[key] = own
+        return self._cut[key]
+
+    def tiled(self, tiling: Tiling) -> Dataset:
+        """The same images, cut into tiles; `info.splits` counts those of a square canvas."""
+        own = f"{self.info.fingerprint.partition('-')[0]}-{tiling.size}-{tiling.shared}-{tiling.empty:g}"
+        info = dataclasses.replace(self.info, tiling=tiling, aspect=1.0, fingerprint=own)
+        cut = Dataset(info, self._records, self._cache_root, self._alpha)
+        counts = {split: len(cut._shown(split, tiling.size, tiling.size)) for split in self._records}
+        cut.info = dataclasses.replace(info, splits=counts)
+        return cut
 
 
 def default_cache_root() -> Path:
@@ -141,7 +165,8 @@ def _open(source: Source, stated: str, seed: int, cache_root: Path, max_bad: flo
         fingerprint=_fingerprint(raw.classes, splits), defects=log.defects(), notes=tuple(raw.notes),
         masks=any(r.masks for r in records),
     )  # fmt: skip
-    return Dataset(info, splits, cache_root, alpha)
+    dataset = Dataset(info, splits, cache_root, alpha)
+    return dataset.tiled(source.file.tile) if source.file.tile else dataset
 
 
 def _add_groups(raw: RawData, source: Source) -> None:

@@ -18,8 +18,11 @@ from nasdet.data.records import AnyBoxes, Pixels
 from nasdet.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".npy", ".webp", ".gif", ".ppm", ".pgm")
-_ORIENTATION = 274
+ORIENTATION = 274
+"""Tag of EXIF and TIFF."""
 _DIRECT_MODES = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
+
+Image.MAX_IMAGE_PIXELS = 1 << 30  # Pillow refuses twice as many: its own limit takes large scenes for an attack
 
 
 def is_image(path: Path) -> bool:
@@ -48,18 +51,18 @@ def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
     if not path.is_file():
         raise InputError("no such image", where=str(path))
     suffix = path.suffix.lower()
-    with _decoding(path):
+    with decoding(path):
         if suffix == ".npy":
-            pixels, orientation = _bands_last(np.load(path, allow_pickle=False)), 1
+            pixels, orientation = bands_last(np.load(path, allow_pickle=False)), 1
         elif suffix in (".tif", ".tiff"):
             pixels, orientation = _read_tiff(path)
         else:
             pixels, orientation = _read_pillow(path, alpha)
-        return np.ascontiguousarray(upright(_stored_units(pixels), orientation)), orientation
+        return np.ascontiguousarray(upright(stored_units(pixels), orientation)), orientation
 
 
 @contextlib.contextmanager
-def _decoding(path: Path) -> Iterator[None]:
+def decoding(path: Path) -> Iterator[None]:
     """Turn every way in which decoders fail into one line that names the file."""
     try:
         with warnings.catch_warnings():
@@ -77,13 +80,13 @@ def _decoding(path: Path) -> Iterator[None]:
 
 def _read_pillow(path: Path, alpha: bool) -> tuple[Pixels, int]:
     with Image.open(path) as image:
-        orientation = int(image.getexif().get(_ORIENTATION, 1))
+        orientation = int(image.getexif().get(ORIENTATION, 1))
         if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _png_depth(path) == 16:
             pixels = _read_deep_png(path)
             return (pixels if alpha else pixels[:, :, : 1 if pixels.shape[2] == 2 else 3]), orientation
         if image.mode not in _DIRECT_MODES and image.mode not in ("I", "F"):
-            return _bands_last(np.asarray(image.convert(_plain_mode(image, alpha)))), orientation
-        return _bands_last(np.asarray(image)), orientation
+            return bands_last(np.asarray(image.convert(_plain_mode(image, alpha)))), orientation
+        return bands_last(np.asarray(image)), orientation
 
 
 def _plain_mode(image: Image.Image, alpha: bool) -> str:
@@ -111,7 +114,7 @@ def _read_tiff(path: Path) -> tuple[Pixels, int]:
 
     with tifffile.TiffFile(path) as tiff:
         page: Any = tiff.pages[0]
-        tag = page.tags.get(_ORIENTATION)
+        tag = page.tags.get(ORIENTATION)
         orientation = int(tag.value) if tag else 1
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
             return _read_pillow(path, alpha=False)
@@ -124,7 +127,7 @@ def _read_tiff(path: Path) -> tuple[Pixels, int]:
             return _read_compressed_tiff(path, str(error))
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
             pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
-    return _bands_last(pixels, axes), orientation
+    return bands_last(pixels, axes), orientation
 
 
 def _read_compressed_tiff(path: Path, reason: str) -> tuple[Pixels, int]:
@@ -137,7 +140,7 @@ def _read_compressed_tiff(path: Path, reason: str) -> tuple[Pixels, int]:
         ) from error
 
 
-def _bands_last(pixels: Pixels, axes: str = "") -> Pixels:
+def bands_last(pixels: Pixels, axes: str = "") -> Pixels:
     """`(height, width, bands)` from an array in any common axis order."""
     keep = [i for i, n in enumerate(pixels.shape) if n > 1 or pixels.ndim <= 2]
     if len(keep) < pixels.ndim and len(keep) >= 2:
@@ -152,7 +155,7 @@ def _bands_last(pixels: Pixels, axes: str = "") -> Pixels:
     return np.moveaxis(pixels, 0, 2) if first else pixels
 
 
-def _stored_units(pixels: Pixels) -> Pixels:
+def stored_units(pixels: Pixels) -> Pixels:
     """The array as uint8 or uint16; other whole numbers are accepted where their values fit."""
     if 0 in pixels.shape:
         raise ValueError(f"empty, shape {pixels.shape}")

@@ -79,6 +79,10 @@ class Polygons:
         pixels = _fill([part - low for part in parts], int(high[1] - low[1]), int(high[0] - low[0]))
         return Patch(int(low[1]), int(low[0]), pixels)
 
+    def part(self, height: int, width: int, top: int, left: int, rows: int, columns: int) -> Polygons:
+        """The mask of a part of a `height` x `width` image, in pixels of the part; points may leave it."""
+        return Polygons(tuple(points - np.array([left, top]) for points in self.parts))
+
     def to_coco(self, height: int, width: int) -> list[list[float]]:
         """The value of a COCO `segmentation`; polygons do not depend on the image's size."""
         return [part.ravel().tolist() for part in self.parts]
@@ -130,12 +134,15 @@ class Runs:
         top, left = int(rows[0]), int(columns[0])
         return Patch(top, left, seen[top : rows[-1] + 1, left : columns[-1] + 1])
 
+    def part(self, height: int, width: int, top: int, left: int, rows: int, columns: int) -> Runs:
+        """The mask of a part of a `height` x `width` image."""
+        shown = self.show(Window(height, width, top, left, rows, columns, rows, columns))
+        return Runs.of(_whole(shown, rows, columns))
+
     def to_coco(self, height: int, width: int) -> dict[str, Any]:
         """The value of a COCO `segmentation` of an image of this size, compressed, as JSON takes it."""
-        own = self
-        if (height, width) != (self.height, self.width):
-            whole = Window(height, width, 0, 0, height, width, height, width)
-            own = Runs.of(_whole(self.show(whole), height, width))
+        same = (height, width) == (self.height, self.width)
+        own = self if same else self.part(height, width, 0, 0, height, width)
         return {"size": [height, width], "counts": own.counts.decode()}
 
     def tobytes(self) -> bytes:

@@ -17,6 +17,7 @@ group: {regex: '(P\\d+)_'}      # images of equal group stay together: first bra
                         #   {csv: groups.csv, image: file, column: patient}: a table, one row an image
 split: [0.7, 0.15, 0.15]        # shares of train, val, test where no files name them
 max_bad: 0.05           # largest share of bad annotations, and of bad images, that is accepted
+tile: {size: 512, overlap: 128, empty: 0.2}     # images are cut into overlapping tiles (docs/data.md)
 ```
 """
 
@@ -36,6 +37,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from nasdet.data.files import read_text
 from nasdet.data.splits import SHARES
+from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError, nearest
 
 Part = str | list[str]
@@ -79,6 +81,7 @@ class DataFile(BaseModel):
     group: GroupRule | None = None
     split: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(ge=0)]] = SHARES
     max_bad: Annotated[float, Field(ge=0, le=1)] | None = None
+    tile: Tiling | None = None
 
 
 @dataclasses.dataclass(frozen=True)

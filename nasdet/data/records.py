@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.data.masks import Mask, Patch
+from nasdet.data.tiles import Tile, Tiling
 
 Boxes = npt.NDArray[np.float32]
 AnyBoxes = npt.NDArray[np.floating]
@@ -52,7 +53,7 @@ class DatasetInfo:
     """Of each channel over the training split, in stored units."""
     std: tuple[float, ...]
     splits: dict[str, int]
-    """Images per split: train, val and, where there is one, test."""
+    """Images, or their tiles, per split: train, val and, where there is one, test."""
     split_rule: str
     aspect: float
     """Median of width / height."""
@@ -63,6 +64,8 @@ class DatasetInfo:
     """Choices made while reading that a person should know of."""
     masks: bool = False
     """Whether objects have masks beside their boxes."""
+    tiling: Tiling | None = None
+    """How images are cut into tiles; None: they are not."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -91,6 +94,8 @@ class ImageRecord:
     """Hash of the file's bytes."""
     masks: tuple[Mask | None, ...] = ()
     """One per box in pixels, None where the object has none; empty if no object of the image has one."""
+    tile: Tile | None = None
+    """The part of the image that this record is of; its pixels are those of the part."""
 
 
 class Target(NamedTuple):

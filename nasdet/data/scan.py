@@ -5,12 +5,14 @@ file's size and time stay the same.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +26,9 @@ from nasdet.errors import InputError
 
 _VERSION = 1
 _STATS_PIXELS = 65536
+_LARGE_FILE = 32 << 20
+"""Bytes above which files are decoded one after another, for the memory that several would take."""
+_ONE_LARGE = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +107,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _scan(path: Path, stamp: tuple[int, int], alpha: bool) -> Scan:
+    with _ONE_LARGE if stamp[0] > _LARGE_FILE else contextlib.nullcontext():
+        return _look(path, stamp, alpha)
+
+
+def _look(path: Path, stamp: tuple[int, int], alpha: bool) -> Scan:
     try:
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         pixels, orientation = read_oriented(path, alpha=alpha)
     except InputError as error:
         return Scan(stamp, "", error=error.what)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.data.dataset import Dataset
+from nasdet.data.records import ImageRecord
 
 FEW_IMAGES = 1000
 """Training images below which scratch training is expected to lose against pre-training (Rethinking ImageNet
@@ -19,6 +20,8 @@ _SMALL, _MEDIUM = 32**2, 96**2
 _QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 _WANTED_SIDE = 32
 """Canvas pixels of a small object's longer side: four cells of a stride-8 level."""
+_LARGE_IMAGE = 2000
+"""Pixels of an image's longer side from which on it is better cut into tiles."""
 _SIZES = (96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
 
 
@@ -41,15 +44,23 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def suggest_size(dataset: Dataset) -> int:
-    """Long side of the canvas at which nine of ten training boxes measure 32 pixels, at most the images' own."""
+    """Long side of the canvas at which nine of ten training boxes measure 32 pixels, at most the images' own, or the
+    tiles'."""
     sides, images = [], dataset.images("train")
-    for record in images:
-        sides.append((record.boxes[:, 2:] - record.boxes[:, :2]).max(1) / max(record.width, record.height))
+    shown = [_shown_side(dataset, record) for record in images]
+    for record, side in zip(images, shown, strict=True):
+        sides.append((record.boxes[:, 2:] - record.boxes[:, :2]).max(1) / side)
     relative = np.concatenate(sides)
     wanted = _WANTED_SIDE / max(float(np.quantile(relative, 0.1)), 1e-6)
-    longest = float(np.median([max(r.width, r.height) for r in images]))
+    longest = float(np.median(shown))
     limit = max((s for s in _SIZES if s <= longest), default=_SIZES[0])
     return next((s for s in _SIZES if s >= wanted and s <= limit), limit)
+
+
+def _shown_side(dataset: Dataset, record: ImageRecord) -> int:
+    """Longer side in pixels of what the canvas shows: the image, or a tile of it."""
+    tiling = dataset.info.tiling
+    return tiling.size if tiling else max(record.width, record.height)
 
 
 def _objects(dataset: Dataset, split: str) -> dict[str, int]:
@@ -107,6 +118,7 @@ def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
         f"an input of {facts['suggested_size']} px (long side) shows nine of ten boxes at {_WANTED_SIDE} px or more, "
         "or is the images' own size"
     )
+    advice += _tile_advice(dataset)
     rare = [name for name, counts in facts["class_counts"].items() if counts["train"] < 20]
     if rare:
         listed = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
@@ -118,3 +130,21 @@ def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
     if leaks:
         advice.append(f"{leaks[0]['count']} images stand in two splits: validation figures are too good")
     return advice
+
+
+def _tile_advice(dataset: Dataset) -> list[str]:
+    """Where images are cut, whether the overlap holds the objects; where they are not, whether they should be."""
+    tiling, records = dataset.info.tiling, dataset.images("train")
+    if tiling is None:
+        longest = int(np.median([max(r.width, r.height) for r in records]))
+        large = (
+            f"images of {longest} px lose small objects on the canvas: `tile: {{size: 512}}` in a data YAML cuts them"
+        )
+        return [large] if longest >= _LARGE_IMAGE else []
+    sides = np.concatenate([(r.boxes[:, 2:] - r.boxes[:, :2])[~r.crowd].max(1, initial=0) for r in records])
+    over = int((sides > tiling.shared).sum())
+    pieces = (
+        f"{over} of {len(sides)} training objects are larger than the tiles' overlap of {tiling.shared} px and may be "
+        "found in pieces: choose a larger overlap"
+    )
+    return [pieces] if over else []

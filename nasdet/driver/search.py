@@ -23,6 +23,7 @@ from nasdet.driver.stages import Stage
 from nasdet.driver.study_run import StudyRun
 from nasdet.driver.tracking import Outcome, store_uri, write_missing
 from nasdet.errors import InputError, NasdetError
+from nasdet.export.bundle import tile_card
 from nasdet.search import StudyStore, study_root, summarise
 from nasdet.search.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.search.summary import NOT_TRAINED
@@ -69,6 +70,7 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
         "study": folder.absolute().name,
         "data": dataset.info.source,
         "classes": list(dataset.info.classes),
+        **tile_card(dataset),
         "address": options.address,
         "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
         "storage": options.storage and absolute_uri(options.storage),

@@ -21,7 +21,7 @@ from nasdet.driver.plan import Plan, cpu_count, resolve
 from nasdet.driver.quiet import quiet
 from nasdet.errors import InputError, NasdetError, nearest
 from nasdet.export import read_bundle
-from nasdet.export.bundle import JOB, LAST, TRAINING, check_free, writing
+from nasdet.export.bundle import JOB, LAST, TILE, TRAINING, check_free, tile_card, writing
 from nasdet.models import build_detector
 from nasdet.models.pretrained import RANDOM, InitReport, load_weights
 from nasdet.space.paths import key_of, message_of
@@ -115,7 +115,7 @@ def read_source(path: Path) -> Source:
         return Source(system.spec, Recipe(), {"system": system.name}, load_recipe(system.recipe))
     if path.is_dir():
         bundle = read_bundle(path)
-        kept = ("study", "space", "trial", "data_seed", "max_bad")
+        kept = ("study", "space", "trial", "data_seed", "max_bad", TILE)
         return Source(bundle.spec, bundle.recipe, {k: v for k, v in bundle.metrics.items() if k in kept})
     if not path.is_file():
         known = nearest(str(path), SYSTEMS) if path.name == str(path) else "known: see there"
@@ -221,7 +221,7 @@ def _new(source: Source, dataset: Dataset, out: Path, options: Options) -> tuple
         recipe=recipe.model_copy(update={"epochs": epochs}).to_json(),
         seed=options.seed or 0,
         out=str(out),
-        card={"data_seed": 0, **source.card, "data": dataset.info.source, **origin},
+        card={"data_seed": 0, **source.card, "data": dataset.info.source, **tile_card(dataset), **origin},
         time_limit=options.time_limit,
     )
     name = named.name if named else ""
@@ -307,6 +307,7 @@ def _group(dataset: Dataset, order: Order, plan: Plan) -> GroupConfig:
         latency_batch=1,
         latency_threads=plan.threads,
         cache_root=str(default_cache_root().absolute()),
+        tiling=dataset.info.tiling,
     )
 
 

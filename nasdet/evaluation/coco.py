@@ -27,6 +27,8 @@ METRICS: dict[str, str] = {
     "ar_m": "ARm",
     "ar_l": "ARl",
 }
+MOST_BOXES = 100
+"""Boxes of each image and class that COCO counts."""
 MASK = "mask_"
 """What the names of the same figures of masks begin with: `mask_ap`, `mask_ap50`, ..."""
 
@@ -59,6 +61,11 @@ class Predictions:
         masks = tuple(itertools.chain(*complete)) if complete and len(complete) == len(masked) else None
         return cls(ids, boxes, scores, labels, masks)
 
+    def taken(self, rows: npt.NDArray[np.int64]) -> Predictions:
+        """Some of the detections, by their rows."""
+        masks = None if self.masks is None else tuple(self.masks[row] for row in rows.tolist())
+        return Predictions(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows], masks)
+
     def to_coco_array(self) -> npt.NDArray[np.float64]:
         """`(N, 7)`: image id, x, y, width, height, score, category id."""
         wh = self.boxes[:, 2:] - self.boxes[:, :2]
@@ -76,7 +83,7 @@ class Predictions:
         ]
 
 
-def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions) -> dict[str, float]:
+def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most: int = MOST_BOXES) -> dict[str, float]:
     """The 12 COCO figures of boxes in 0..1, by the names of `METRICS`; -1 where the ground truth has no such box.
 
     If predictions and ground truth have masks, the same figures of masks follow, their names led by `MASK`.
@@ -84,12 +91,14 @@ def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions) -> dict
     Args:
         ground_truth: COCO annotation dict with category id = label + 1.
         predictions: detections of the same images.
+        most: best boxes of each image and class that count in all figures but `ar1` and `ar10`; COCO's 100, unless
+            images are scenes of many more objects.
     """
     if not ground_truth["annotations"]:
         return dict.fromkeys(METRICS, -1.0)
-    figures = _figures(ground_truth, np.ascontiguousarray(predictions.to_coco_array()), "bbox")
+    figures = _figures(ground_truth, np.ascontiguousarray(predictions.to_coco_array()), "bbox", most)
     if predictions.masks is not None and any("segmentation" in a for a in ground_truth["annotations"]):
-        own = _figures(mask_truth(ground_truth), predictions.to_coco_masks(), "segm")
+        own = _figures(mask_truth(ground_truth), predictions.to_coco_masks(), "segm", most)
         figures |= {MASK + name: value for name, value in own.items()}
     return figures
 
@@ -105,12 +114,13 @@ def _ignored(annotation: dict[str, Any]) -> dict[str, Any]:
     return {**annotation, "iscrowd": 1, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
 
 
-def _figures(ground_truth: dict[str, Any], results: Any, kind: str) -> dict[str, float]:
+def _figures(ground_truth: dict[str, Any], results: Any, kind: str, most: int) -> dict[str, float]:
     """The figures of `METRICS` of COCO results for `kind`, bbox or segm."""
     from hotcoco import COCO, COCOeval
 
     truth = COCO(ground_truth)
     run = COCOeval(truth, truth.load_res(results), kind)
+    run.params.max_dets = [1, 10, most]
     run.evaluate()
     run.accumulate()
     run.summary_lines()  # computes the figures, as summarize() does, without printing them

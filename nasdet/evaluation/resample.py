@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasdet.evaluation.coco import Predictions
+from nasdet.evaluation.coco import MOST_BOXES, Predictions
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ def draws(images: int, count: int = COUNT) -> Counts:
 
 
 def resample(
-    ground_truth: dict[str, Any], predictions: Predictions, weights: Counts | None = None
+    ground_truth: dict[str, Any], predictions: Predictions, weights: Counts | None = None, *, most: int = MOST_BOXES
 ) -> dict[str, Floats]:
     """AP and AP50 of boxes, `(R,)` each, on R resamples of the images; NaN where one has no object.
 
@@ -43,13 +43,14 @@ def resample(
         ground_truth: as in `coco_metrics`.
         predictions: as in `coco_metrics`.
         weights: `(R, images)`, how often each image counts, images in the order of their ids; None: `draws`.
+        most: as in `coco_metrics`.
     """
     ids = sorted(image["id"] for image in ground_truth["images"])
     columns = np.ascontiguousarray((draws(len(ids)) if weights is None else weights).T)
     place = {image: i for i, image in enumerate(ids)}
     total = np.zeros((2, columns.shape[1]))
     classes = np.zeros(columns.shape[1])
-    for matches in _by_class(ground_truth, predictions).values():
+    for matches in _by_class(ground_truth, predictions, most).values():
         precision, present = _average_precision(matches, place, columns)
         total += np.where(present, [precision.mean(axis=0), precision[0]], 0.0)
         classes += present
@@ -88,7 +89,7 @@ def read_resamples(folder: Path) -> dict[str, Floats]:
         return {}
 
 
-def _by_class(ground_truth: dict[str, Any], predictions: Predictions) -> dict[int, list[dict[str, Any]]]:
+def _by_class(ground_truth: dict[str, Any], predictions: Predictions, most: int) -> dict[int, list[dict[str, Any]]]:
     """hotcoco's matches of each image with boxes of any size, by category."""
     if not ground_truth["annotations"]:
         return {}
@@ -97,6 +98,7 @@ def _by_class(ground_truth: dict[str, Any], predictions: Predictions) -> dict[in
     truth = COCO(ground_truth)
     run = COCOeval(truth, truth.load_res(np.ascontiguousarray(predictions.to_coco_array())), "bbox")
     run.params.area_rng, run.params.area_rng_lbl = [run.params.area_rng[0]], ["all"]
+    run.params.max_dets = [1, 10, most]
     run.evaluate()
     found: dict[int, list[dict[str, Any]]] = {}
     for image in run.eval_imgs:

@@ -26,7 +26,7 @@ from nasdet.space.specs import DetectorSpec, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nasdet.data import Dataset
+    from nasdet.data import Dataset, Tiling
     from nasdet.models import Detector
 
 SPEC, RECIPE, CLASSES, METRICS = "spec.json", "recipe.json", "classes.json", "metrics.json"
@@ -34,6 +34,8 @@ WEIGHTS, README, ONNX = "weights.safetensors", "README.md", "model.onnx"
 TRAINING = "training"
 """Folder inside a bundle where a training in full keeps what it was asked (`JOB`) and its last checkpoint (`LAST`)."""
 JOB, LAST = "job.json", "last.pt"
+TILE = "tile"
+"""Key of the card: size and overlap of the tiles that the detector was trained on."""
 NEEDED = (SPEC, RECIPE, CLASSES, WEIGHTS)
 S = TypeVar("S", bound=Spec)
 
@@ -146,14 +148,29 @@ def _is_unbegun(path: Path) -> bool:
     return path.name == TRAINING and (path / JOB).is_file() and not (path / LAST).exists()
 
 
+def tile_card(dataset: Dataset) -> dict[str, Any]:
+    """What the card says of the tiles that the images were cut into; nothing if they were not."""
+    tiling = dataset.info.tiling
+    return {TILE: {"size": tiling.size, "overlap": tiling.shared}} if tiling else {}
+
+
+def tiling_of(card: Mapping[str, Any]) -> Tiling | None:
+    """The tiles that the bundle of this card was trained on; None: on whole images."""
+    from nasdet.data import Tiling
+
+    return Tiling(**card[TILE]) if card.get(TILE) else None
+
+
 def open_bundle_data(source: str, card: Mapping[str, Any]) -> Dataset:
-    """The data set `source`, split as the data behind a bundle's card was; a relative folder is meant absolutely from
-    here on, because workers have another working directory."""
+    """The data set `source`, split and cut into tiles as the data behind a bundle's card was, unless it says how.
+
+    A relative folder is meant absolutely from here on, because workers have another working directory."""
     from nasdet.data import open_data
 
     known = str(Path(source).absolute()) if Path(source).exists() else source
     stated = {name: card[key] for key, name in (("data_seed", "seed"), ("max_bad", "max_bad")) if key in card}
-    return open_data(known, **stated)
+    dataset, tiling = open_data(known, **stated), tiling_of(card)
+    return dataset.tiled(tiling) if tiling and not dataset.info.tiling else dataset
 
 
 def read_bundle(path: str | Path) -> Bundle:

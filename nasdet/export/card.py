@@ -28,6 +28,7 @@ ORIGIN = (
     ("recipe", "recipe"),
     ("data", "data"),
     ("data_seed", "seed of the data's split"),
+    ("tile", "tiles in pixels"),
     ("split", "split of the metrics"),
     ("epochs", "epochs trained"),
     ("latency", "latency measured on"),

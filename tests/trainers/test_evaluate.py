@@ -13,13 +13,14 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from nasdet.data import CachedSplit, Dataset, open_data, train_loader
+from nasdet.data import CachedSplit, Dataset, Tiling, open_data, train_loader
 from nasdet.models import Detections, Targets
-from nasdet.space.specs import AugmentSpec
-from nasdet.trainers.evaluate import evaluate, predict_split
+from nasdet.space.specs import AugmentSpec, InputSpec
+from nasdet.trainers.evaluate import evaluate, merged_tiles, predict_split
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training import Training
+from tests.scenes import write_scenes
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 CPU = torch.device("cpu")
@@ -120,3 +121,57 @@ def test_heads_get_masks_where_they_want_them(photos: Dataset, monkeypatch: pyte
         assert (targets.masks is not None) == wants
         if targets.masks is not None:
             assert targets.masks.shape == (*targets.labels.shape, 64, 64)
+
+
+class TileOracle:
+    """Finds all that each tile of a split shows, in its order, however little it is."""
+
+    def __init__(self, split: CachedSplit, seed: int = 0) -> None:
+        size = InputSpec(height=split.height, width=split.width, mean=(0.0,))
+        self.spec = SimpleNamespace(input=size, head=SimpleNamespace(nms_iou=0.6))
+        self._split, self._next, self._rng = split, 0, np.random.default_rng(seed)
+
+    def eval(self) -> None:
+        self._next = 0
+
+    def detect(self, images: Tensor) -> list[Detections]:
+        rows = range(self._next, self._next + len(images))
+        self._next += len(images)
+        targets = [self._split.target(row) for row in rows]
+        return [
+            Detections(
+                torch.from_numpy(target.boxes + self._rng.normal(0, 0.2, target.boxes.shape).astype(np.float32)),
+                torch.from_numpy(self._rng.uniform(0.9, 1, len(target.boxes))),
+                torch.from_numpy(target.labels),
+            )
+            for target in targets
+        ]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("scenes") / "set"
+    return open_data(write_scenes(folder, open_data("digits"), side=8, scenes={"train": 1, "val": 2}))
+
+
+@pytest.mark.parametrize("tiling", [Tiling(192, 64), Tiling(128, 50), Tiling(700, 50), Tiling(3000)])
+def test_what_tiles_show_is_the_whole_image(scenes: Dataset, tiling: Tiling) -> None:
+    tiled = scenes.tiled(tiling)
+    split = tiled.cached("val", tiling.size, tiling.size)
+    figures = evaluate(TileOracle(split), tiled, "val", Ranks(CPU))  # type: ignore[arg-type]
+    tiles = len(split) // 2
+    objects = sum(len(r.boxes) for r in scenes.images("val")) / 2
+    assert objects > 100  # more than COCO counts in an image
+    assert figures["max_detections"] == 100 * tiles
+    assert figures["ap50"] == figures["ap75"] == pytest.approx(1.0)
+
+
+def test_every_object_is_found_once(scenes: Dataset) -> None:
+    split = scenes.tiled(Tiling(192, 64)).cached("val", 192, 192)
+    oracle = TileOracle(split)
+    found = predict_split(oracle, split, Ranks(CPU))  # type: ignore[arg-type]
+    truth = sum(len(r.boxes) for r in scenes.images("val"))
+    shown = sum(len(split.target(i).boxes) for i in range(len(split)))
+    merged = merged_tiles(found, 0.6)
+    assert len(merged.scores) == truth < len(found.scores) < shown
+    assert (np.diff(merged.scores) <= 0).all()

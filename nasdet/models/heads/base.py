@@ -50,6 +50,11 @@ class Detections(NamedTuple):
     """(N, h, w) in 0..1 from heads that find masks: a grid of equal cells over each box (28 x 28 in Mask R-CNN), not
     over the canvas; `evaluation.paste` resizes it once, to original pixels."""
 
+    def taken(self, rows: Tensor) -> Detections:
+        """Some of them, by index or flag."""
+        masks = None if self.masks is None else self.masks[rows]
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], masks)
+
 
 class HeadModule(nn.Module):
     """Base of all heads; `features` are the neck's levels (B, C, h, w), `size` the canvas' (height, width) in pixels.

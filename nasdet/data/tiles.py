@@ -1,0 +1,122 @@
+"""How a large image is cut into overlapping tiles, and which tile a found box belongs to. One decision: the tiles of an
+image lie at equal distances and all have the same size, so that every tile shows objects at the same scale and what is
+not larger than the overlap is seen whole by at least one of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+CUT = 1 / 8
+"""Share of the overlap: a box that ends nearer to its tile's edge than this may be cut by it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """How images are cut. A tile has the aspect of the detector's canvas, onto which it is resized."""
+
+    size: Annotated[int, Field(ge=16)]
+    """Pixels of a tile's longer side."""
+    overlap: Annotated[int, Field(ge=0)] | None = None
+    """Least pixels that neighbours share, at most half of `size`; None: a quarter of it."""
+    empty: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Largest share of tiles without an object among the training tiles."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: the overlap is more than half of a tile."""
+        if 2 * self.shared > self.size:
+            raise ValueError(f"overlap {self.overlap} is more than half of size {self.size}")
+
+    @property
+    def shared(self) -> int:
+        """The overlap in pixels."""
+        return self.size // 4 if self.overlap is None else self.overlap
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of a tile for a canvas of `height` x `width`."""
+        scale = self.size / max(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A part of an image in whole pixels."""
+
+    top: int
+    left: int
+    height: int
+    """Less than `rows` only where the image ends before."""
+    width: int
+    rows: int
+    """Of a full tile, which fills the canvas."""
+    columns: int
+    strips: tuple[int, int, int, int]
+    """Pixels shared with the neighbour to the left, above, to the right and below; 0 where there is none."""
+    image_height: int
+    image_width: int
+
+    @property
+    def extent(self) -> npt.NDArray[np.float32]:
+        """xyxy in pixels of the image."""
+        corners = (self.left, self.top, self.left + self.width, self.top + self.height)
+        return np.array(corners, np.float32)
+
+    def fitted(self, height: int, width: int) -> tuple[int, int, float]:
+        """Rows, columns and scale on a canvas, the same scale for every tile of the same size."""
+        scale = min(height / self.rows, width / self.columns)
+        own = (round(self.height * scale), round(self.width * scale))
+        return min(height, max(1, own[0])), min(width, max(1, own[1])), scale
+
+    def owns(self, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+        """Which boxes `(n, 4)` xyxy pixels of the tile no neighbour sees better.
+
+        A neighbour sees a box better if the box lies inside the strip that both share, ends within `CUT` of that strip
+        from the tile's edge there, and is further from the neighbour's edge: whatever the edge has cut off, the
+        neighbour shows. Larger boxes, and those at an edge of the image, are kept.
+        """
+        keep = np.ones(len(boxes), np.bool_)
+        for axis, length in enumerate((self.width, self.height)):
+            low, high = boxes[:, axis], boxes[:, axis + 2]
+            for strip, near, far in (
+                (self.strips[axis], low, high),
+                (self.strips[axis + 2], length - high, length - low),
+            ):
+                keep &= (near > CUT * strip) | (far > strip) | (near >= strip - far)
+        return keep
+
+
+def grid(height: int, width: int, tiling: Tiling, canvas: tuple[int, int]) -> list[Tile]:
+    """The tiles of a `height` x `width` image for a canvas `(height, width)`, row by row."""
+    rows, columns = tiling.sides(*canvas)
+    down, across = _starts(height, rows, tiling.shared), _starts(width, columns, tiling.shared)
+    return [
+        Tile(
+            top, left, min(rows, height), min(columns, width), rows, columns,
+            (_strip(across, j, -1, columns), _strip(down, i, -1, rows),
+             _strip(across, j, 1, columns), _strip(down, i, 1, rows)),
+            height, width,
+        )
+        for i, top in enumerate(down)
+        for j, left in enumerate(across)
+    ]  # fmt: skip
+
+
+def _starts(extent: int, side: int, shared: int) -> list[int]:
+    """First pixels of as few tiles as cover `extent` with the overlap, at equal distances."""
+    shared = min(shared, side // 2)
+    if extent <= side:
+        return [0]
+    count = math.ceil((extent - shared) / (side - shared))
+    return [round(i * (extent - side) / (count - 1)) for i in range(count)]
+
+
+def _strip(starts: list[int], index: int, step: int, side: int) -> int:
+    """Pixels shared with the neighbour before (-1) or after (1)."""
+    other = index + step
+    return side - abs(starts[other] - starts[index]) if 0 <= other < len(starts) else 0

@@ -1,0 +1,89 @@
+"""The options of tiles, and what a bundle that was trained on tiles makes of a large image without being told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from nasdet.cli.eval import command as eval_command
+from nasdet.cli.options import parse_tiling
+from nasdet.cli.predict import command as predict_command
+from nasdet.data import Tiling, open_data
+from nasdet.driver.train import Options, Source, train_detector
+from nasdet.errors import InputError
+from nasdet.space.backbones import StagedSpec, StageSpec
+from nasdet.space.heads import TaskAlignedSpec
+from nasdet.space.necks import PyramidSpec
+from nasdet.space.specs import AugmentSpec, DetectorSpec, InputSpec, Recipe
+from tests.scenes import write_scenes
+
+PLAIN: dict[str, Any] = {}
+TRAINED = {"tile": {"size": 512, "overlap": 100}}
+
+
+def bundle(card: dict[str, Any]) -> Any:
+    return SimpleNamespace(metrics=card, spec=SimpleNamespace(input=InputSpec(height=192, width=256)))
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap", "card", "expected"),
+    [
+        (None, None, TRAINED, None),
+        ("640", None, TRAINED, Tiling(640)),
+        ("640", 200, PLAIN, Tiling(640, 200)),
+        ("auto", None, PLAIN, Tiling(256)),
+        ("auto", None, TRAINED, Tiling(512, 100)),
+        ("auto", 200, TRAINED, Tiling(512, 200)),
+    ],
+)
+def test_tiles_that_are_asked_for(
+    tile: str | None, overlap: int | None, card: dict[str, Any], expected: Tiling | None
+) -> None:
+    assert parse_tiling(tile, overlap, bundle(card)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap", "where"),
+    [(None, 10, "--overlap"), ("ten", None, "--tile"), ("8", None, "--tile"), ("100", 60, "--overlap")],
+)
+def test_wrong_tiles_are_named(tile: str | None, overlap: int | None, where: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_tiling(tile, overlap, bundle(PLAIN))
+    assert error.value.where == where
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_detector_trained_on_tiles_finds_the_objects_of_a_scene() -> None:
+    folder = write_scenes(Path("scenes"), open_data("digits"), side=15, scenes={"train": 2, "val": 1}, suffix=".tif")
+    Path("tiled.yaml").write_text(f"root: {folder}\nformat: coco\ntile: {{size: 96, overlap: 48}}\n")
+    spec = DetectorSpec(
+        input=InputSpec(height=96, width=96, channels=1),
+        backbone=StagedSpec(
+            stem="conv3x3", stem_width=16,
+            stages=(StageSpec(width=24), StageSpec(width=48), StageSpec(width=64)),
+        ),
+        neck=PyramidSpec(kind="fpn", levels=(-2, -1), width=32, depth=1),
+        head=TaskAlignedSpec(width=32, depth=1),
+    )  # fmt: skip
+    recipe = Recipe(batch_size=16, base_lr=2e-3, warmup=0.3, augment=AugmentSpec(strength=0.2, hflip=False))
+    data = open_data("tiled.yaml")
+    train_detector(
+        Source(spec, recipe, {}), data, Path("best"), Options(epochs=6), resume=False, report=lambda *_: None
+    )
+    ask = ["best", "--data", str(folder), "--json"]
+    tiled = json.loads(CliRunner().invoke(eval_command, ask, catch_exceptions=False).stdout)
+    assert tiled["max_detections"] == 100 * 29**2 and tiled["images"] == 1
+    assert tiled["ap50"] > 0.3
+    run = ["best", str(folder / "val0.tif"), "--out", "found", "--json", "--score", "0.4"]
+    found = json.loads(CliRunner().invoke(predict_command, run, catch_exceptions=False).stdout)
+    (entry,) = found["predictions"]
+    truth = len(data.images("val")[0].boxes)
+    assert (entry["width"], entry["height"]) == (1440, 1440)
+    assert 0.3 * truth < found["boxes"] < 1.5 * truth
+    assert (Path("found") / "0000-val0.png").is_file()
