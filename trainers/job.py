@@ -25,6 +25,11 @@ class GroupConfig:
     latency_threads: int
     cache_root: str
     """Folder of the image cache and the latency cache."""
+    latency_backend: str = "torch"
+    latency_command: str = ""
+    latency_timeout: float = 120.0
+    latency_folder: str = "."
+    """Where the command runs: where the search was started."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,11 +49,11 @@ class OnnxCheck:
     threads: int
 
 
-def check_onnx_extra() -> None:
-    """Raise `InputError` if the packages of the `onnx` extra are missing."""
+def check_onnx_extra(who: str = "--onnx") -> None:
+    """Raise `InputError` if the packages of the `onnx` extra, which `who` needs, are missing."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f"--onnx needs {', '.join(missing)}", remedy="pip install 'nasdet[onnx]'")
+        raise InputError(f"{who} needs {', '.join(missing)}", remedy="pip install 'nasdet[onnx]'")
 
 
 def check_exportable(spec: DetectorSpec) -> None:

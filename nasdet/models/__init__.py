@@ -4,7 +4,7 @@ from nasdet.models.costs import Costs, count_costs
 from nasdet.models.detector import CANDIDATES, LEAST_SCORE, LIMIT, Detector, build_detector, suppress
 from nasdet.models.fold import fold_norms
 from nasdet.models.heads import Candidates, Detections, Targets
-from nasdet.models.latency import Latency, measure_latency
+from nasdet.models.latency import Latency, measure_latency, time_against_reference
 
 __all__ = [
     "CANDIDATES",
@@ -21,4 +21,5 @@ __all__ = [
     "fold_norms",
     "measure_latency",
     "suppress",
+    "time_against_reference",
 ]
