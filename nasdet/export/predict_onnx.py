@@ -57,7 +57,7 @@ class OnnxDetector:
             raise ValueError(
                 f"{image.shape[2]} channels of {image.dtype} where {channels} of uint8 or uint16 are wanted"
             )
-        return image
+        return np.asarray(image)
 
     @staticmethod
     def decode(file: Any, mode: str | None) -> np.ndarray:
@@ -80,7 +80,7 @@ class OnnxDetector:
             # Pillow resizes whole numbers as bytes or not at all: 16 bits go as floats, rounded afterwards.
             plane = pixels[:, :, band] if pixels.dtype == np.uint8 else pixels[:, :, band].astype(np.float32)
             sized = Image.fromarray(np.ascontiguousarray(plane)).resize((columns, rows), Image.Resampling.BILINEAR)
-            canvas[0, band, :rows, :columns] = np.round(sized)
+            canvas[0, band, :rows, :columns] = np.round(np.asarray(sized))
         return canvas, scale
 
 

@@ -69,7 +69,9 @@ def pictures(tmp_path: Path) -> list[str]:
 
 def export(store: StudyStore, out: str, *options: str) -> dict[str, Any]:
     arguments = [str(store.dir), "--pick", "best", "--out", out, *options, "--json"]
-    report: dict[str, Any] = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
+    printed = CliRunner().invoke(command, arguments, catch_exceptions=False).stdout
+    # MLflow prints addresses of a server's runs, which in a real process go to the study's log.
+    report: dict[str, Any] = json.loads(printed[printed.index("{\n") :])
     return report
 
 
