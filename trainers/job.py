@@ -29,6 +29,11 @@ class GroupConfig:
     """Folder of the image cache and the latency cache."""
     tiling: Tiling | None = None
     """How images are cut; None: as the data set itself says."""
+    latency_backend: str = "torch"
+    latency_command: str = ""
+    latency_timeout: float = 120.0
+    latency_folder: str = "."
+    """Where the command runs: where the search was started."""
 
 
 @dataclasses.dataclass(frozen=True)

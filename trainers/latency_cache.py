@@ -3,6 +3,8 @@ measurement, is what makes a seeded study repeatable; the reference network's ti
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -11,27 +13,66 @@ from typing import Any
 
 import torch
 
-from nasdet.models import measure_latency
+from nasdet.models import Latency, measure_latency
 from nasdet.space.specs import DetectorSpec
+from nasdet.trainers.target import command_latency, onnxruntime_latency
 
 
-def cached_latency(spec: DetectorSpec, cache: Path, *, device: torch.device, threads: int, batch: int) -> float:
-    """Milliseconds of one batch on `device`; from `cache` where this specification was measured before."""
-    folder = cache / f"{_device_name(device)}-torch{torch.__version__}-{threads}t-b{batch}".replace(" ", "_").replace(
-        "/", "_"
-    )
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """Who measures: backend torch, onnxruntime or command, as the `latency` of a space says."""
+
+    backend: str = "torch"
+    command: str = ""
+    timeout: float = 120.0
+    folder: str = "."
+
+    @property
+    def name(self) -> str:
+        """What tells its measurements from others in the cache."""
+        if self.backend == "command":
+            return f"command-{hashlib.sha256(self.command.encode()).hexdigest()[:12]}"
+        if self.backend == "onnxruntime":
+            import onnxruntime
+
+            return f"onnxruntime{onnxruntime.__version__}"
+        return f"torch{torch.__version__}"
+
+
+def cached_latency(
+    spec: DetectorSpec, cache: Path, *, device: torch.device, threads: int, batch: int, judge: Judge = Judge()
+) -> float:
+    """Milliseconds of one batch on `device`; from `cache` where this specification was measured before.
+
+    Raises:
+        NasdetError: the judge cannot measure this specification.
+    """
+    place = f"{_device_name(device)}-{judge.name}-{threads}t-b{batch}"
+    folder = cache / place.replace(" ", "_").replace("/", "_")
     known = folder / f"{spec.content_hash()}.json"
     try:
         return float(json.loads(known.read_text())["ms"])
     except (OSError, ValueError, KeyError):
         pass
+    if judge.backend == "command":
+        ms = command_latency(spec, judge.command, folder=judge.folder, timeout=judge.timeout, batch=batch)
+        _write(known, {"ms": ms, "command": judge.command, "spec": spec.to_json()})
+        return ms
     reference = folder / "reference.json"
     stored = json.loads(reference.read_text())["ms"] if reference.exists() else None
-    result = measure_latency(spec, device=device, threads=threads, batch=batch, reference_ms=stored)
+    result = _measure(spec, judge, device, threads, batch, stored)
     if stored is None:
         _write(reference, {"ms": result.reference_ms})
     _write(known, {"ms": result.ms, "ratio": result.ratio, "cv": result.cv, "spec": spec.to_json()})
     return result.ms
+
+
+def _measure(
+    spec: DetectorSpec, judge: Judge, device: torch.device, threads: int, batch: int, reference_ms: float | None
+) -> Latency:
+    if judge.backend == "onnxruntime":
+        return onnxruntime_latency(spec, threads=threads, batch=batch, reference_ms=reference_ms)
+    return measure_latency(spec, device=device, threads=threads, batch=batch, reference_ms=reference_ms)
 
 
 def _device_name(device: torch.device) -> str:

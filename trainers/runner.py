@@ -19,7 +19,7 @@ from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.full import FullJob, FullTraining
 from nasdet.trainers.job import GroupConfig, Reply, TrainJob
-from nasdet.trainers.latency_cache import cached_latency
+from nasdet.trainers.latency_cache import Judge, cached_latency
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks, explain
 from nasdet.trainers.training import Training
@@ -179,6 +179,9 @@ class Runner:
                 device=torch.device(config.latency_device),
                 threads=config.latency_threads,
                 batch=config.latency_batch,
+                judge=Judge(
+                    config.latency_backend, config.latency_command, config.latency_timeout, config.latency_folder
+                ),
             )
             for name, spec in specs.items()
             if spec is not None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nasdet.search import StudyStore
     from nasdet.space.trial import TrialRecord
 
-CHECKED_IMAGES = 4
+CHECKED_IMAGES = 8
 
 
 @click.command("export")
@@ -26,14 +26,18 @@ CHECKED_IMAGES = 4
     help="knee, best, fastest, smallest, a trial, or bounds such as 'latency_ms<5' (the best within them).",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
-@click.option("--onnx", is_flag=True, help="Also write model.onnx, checked against PyTorch on real images.")
+@click.option("--onnx", is_flag=True, help="Also write model.onnx and model_nms.onnx, checked against PyTorch.")
+@click.option("--register", "name", metavar="NAME", help="Also put it into MLflow's Model Registry; implies --onnx.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(study: str | None, rule: str, out: Path, onnx: bool, as_json: bool) -> None:
+def command(study: str | None, rule: str, out: Path, onnx: bool, name: str | None, as_json: bool) -> None:
     """Write a trial of STUDY (a folder or a name; left out: the newest) as a bundle.
+
+    knee is the member of the front that gives up least: with every objective scaled to 0..1 between the front's ends,
+    the one farthest from the line (plane) through those ends.
 
     \b
     Example:
-      nasdet export --pick knee --out detector
+      nasdet export --pick knee --out detector --register blood-cells
       nasdet export digits-1 --pick 'latency_ms<5 and params_m<=2' --out fast --onnx
     """
     from nasdet.cli.output import print_json
@@ -43,12 +47,10 @@ def command(study: str | None, rule: str, out: Path, onnx: bool, as_json: bool) 
     from nasdet.search.trust import Trust
 
     check_free(out, overwrite=False)
-    if onnx:
-        from nasdet.export.onnx import check_onnx_extra
-
-        check_onnx_extra()
     store = open_study(study)
     record = pick(store.records(), store.objectives, rule)
+    if onnx or name is not None:
+        _check_onnx(record, name)
     bundle = _write(store, record, out)
     report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
     trust = Trust(store.dir, store.records(), store.objectives)
@@ -57,9 +59,24 @@ def command(study: str | None, rule: str, out: Path, onnx: bool, as_json: bool) 
             {"trial": r.trial, "chance": 1 - (trust.chance(record.trial, r.trial) or 0.0), "values": r.values}
             for r in rivals
         ]
-    if onnx:
+    if onnx or name is not None:
         report["onnx"] = _onnx(store, bundle)
+    if name is not None:
+        report["registered"] = _register(store, out, name, rule.strip())
     print_json(report) if as_json else click.echo(_told(report, store))
+
+
+def _check_onnx(record: TrialRecord, name: str | None) -> None:
+    """Refuse what cannot be exported or registered before anything is written."""
+    from nasdet.export.onnx import check_exportable, check_onnx_extra
+    from nasdet.export.registry import check_name
+    from nasdet.space.specs import DetectorSpec
+
+    check_onnx_extra()
+    if name is not None:
+        check_name(name)
+    if record.spec is not None:
+        check_exportable(DetectorSpec.model_validate(record.spec))
 
 
 def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
@@ -104,14 +121,38 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
 
 def _onnx(store: StudyStore, bundle: Bundle) -> dict[str, Any]:
     from nasdet.data import eval_loader
-    from nasdet.export.bundle import ONNX
+    from nasdet.export.bundle import note_in_card
     from nasdet.export.onnx import export_onnx
 
     image = bundle.spec.input
     split = _data(store).cached("val", image.height, image.width)
     batches = eval_loader(split, batch_size=CHECKED_IMAGES, rank=0, world=1, fill=image.mean)
-    check = export_onnx(bundle.load_detector(), next(iter(batches)).images, bundle.path / ONNX)
-    return dataclasses.asdict(check)
+    check = dataclasses.asdict(export_onnx(bundle.load_detector(), next(iter(batches)).images, bundle.path))
+    note_in_card(bundle, onnx=check)
+    return check
+
+
+def _register(store: StudyStore, out: Path, name: str, rule: str) -> dict[str, str]:
+    """The written bundle as a version of the registered model, where the study is tracked."""
+    from nasdet.data import read_image
+    from nasdet.driver.quiet import LOG, quiet
+    from nasdet.driver.tracking import store_uri, write_missing
+    from nasdet.errors import NasdetError
+    from nasdet.export import read_bundle
+    from nasdet.export.registry import register
+    from nasdet.tracking import public_uri, relocate, run_ids, sqlite_path
+
+    write_missing(store)
+    bundle, uri = read_bundle(out), store_uri(store)
+    if (path := sqlite_path(uri)) is not None:
+        relocate(path)
+    run_id = run_ids(store.dir).get(bundle.metrics["trial"], "")
+    if not run_id:
+        raise NasdetError(f"MLflow at {public_uri(uri)} holds no run of {bundle.metrics['trial']}")
+    channels = bundle.spec.input.channels
+    pixels = read_image(_data(store).images("val")[0].path, alpha=channels == 4)
+    with quiet(store.dir / LOG):
+        return {**register(bundle, name, pixels, uri=uri, run_id=run_id, rule=rule), "tracking_uri": public_uri(uri)}
 
 
 def _data(store: StudyStore) -> Any:
@@ -136,7 +177,17 @@ def _told(report: dict[str, Any], store: StudyStore) -> str:
         lines.append(_rival(report, rivals[0], store))
     if check := report.get("onnx"):
         where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
-        lines.append(f"model.onnx agrees with PyTorch {where}")
+        lines.append(f"model.onnx and model_nms.onnx agree with PyTorch {where}")
+        threads = f"{check['threads']} thread" + "s" * (check["threads"] > 1)
+        lines.append(
+            f"{check['ms']:.3g} ms per image with ONNX Runtime on this CPU, {threads}; README.md shows the use"
+        )
+    if made := report.get("registered"):
+        alias = f", alias {made['alias']}" if made["alias"] else ""
+        lines.append(
+            f"registered: {made['name']} version {made['version']}{alias}, in MLflow at {made['tracking_uri']}"
+        )
+        lines.append(f"load it: mlflow.pyfunc.load_model('{made['uri']}').predict(['image.png'])")
     data = store.config.get("data", "DATA")
     lines.append(f"train it in full: nasdet train {report['bundle']} --data {data} --out {report['bundle']}-full")
     return "\n".join(lines)

@@ -11,8 +11,8 @@ from nasdet.cli.options import tile_options
 
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE|FOLDER...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pictures and predictions.json.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE|FOLDER|PATTERN...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for pictures and boxes.")
 @click.option("--score", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Least score that is kept.")
 @tile_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
@@ -31,10 +31,14 @@ def command(
     input: choose it so that objects have the size they had in training (auto: the input's size). A bundle that was
     trained on tiles cuts images as then without being told.
 
+    The same boxes go to predictions.csv, to coco_results.json (with coco_images.json: COCO's result format) and to
+    labels/*.txt (YOLO's rows and the score).
+
     \b
     Example:
       nasdet predict best ./new_images --out found
       nasdet predict best drone.tif --tile 640 --out found
+      nasdet predict best 'scans/**/*.png' --out found
     """
     from nasdet.cli.options import parse_tiling
     from nasdet.cli.output import print_json

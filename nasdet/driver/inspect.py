@@ -3,6 +3,7 @@ evaluated it, in float32 on the bundle's canvas, so figures and boxes agree with
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from nasdet.data.contact_sheet import class_colours, preview, to_rgb
 from nasdet.data.images import is_image
 from nasdet.data.scene import Scene, open_scene
 from nasdet.data.tiles import Tile, grid
+from nasdet.driver.found import write_found
 from nasdet.driver.plan import cpu_count
 from nasdet.errors import InputError
 from nasdet.evaluation import paste, unpack
@@ -72,14 +74,14 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, views: Views =
 def predict_images(
     bundle: Bundle, sources: Sequence[Path], out: Path, *, score: float, tiling: Tiling | None = None
 ) -> dict[str, Any]:
-    """Write each image with its boxes to `out`, and all boxes to `out/predictions.json`.
+    """Write each image with its boxes to `out`, all boxes to `out/predictions.json`, and what `write_found` writes.
 
     Of images that are cut into tiles only parts are held where their format allows it, and their pictures are scaled
     down to at most `LARGEST` pixels, without masks.
 
     Args:
         bundle: the detector.
-        sources: image files and folders of images.
+        sources: image files, folders of images, and patterns such as scans/**/*.png.
         out: folder to write; made if missing.
         score: least score that is kept.
         tiling: how images are cut into tiles; None: each is seen whole.
@@ -106,6 +108,7 @@ def predict_images(
             draw(picture, entry["boxes"], bundle.classes, scale).save(out / f"{number:04d}-{file.stem}.png")
     with writing(out):
         (out / "predictions.json").write_text(json.dumps(entries, indent=1))
+        write_found(entries, [f"{number:04d}-{file.stem}" for number, file in enumerate(files)], bundle.classes, out)
     total = sum(len(entry["boxes"]) for entry in entries)
     return {"images": len(files), "boxes": total, "out": str(out), "predictions": entries}
 
@@ -223,5 +226,11 @@ def _image_files(sources: Sequence[Path]) -> Iterator[Path]:
             yield from files
         elif source.is_file():
             yield source
+        elif any(sign in str(source) for sign in "*?["):
+            names = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 (pathlib takes no absolute pattern)
+            files = [f for f in map(Path, names) if f.is_file() and is_image(f)]
+            if not files:
+                raise InputError("no image matches this pattern", where=str(source), remedy="** goes through folders")
+            yield from files
         else:
             raise InputError("no such image or folder", where=str(source))

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
+import shutil
 from pathlib import Path
 
 from nasdet.errors import InputError
 from nasdet.space import SearchSpace
-from nasdet.space.schema import Resources
+from nasdet.space.schema import LatencyConfig, Resources
 from nasdet.trainers.job import GroupConfig
 
 TRIAL_CPUS = 0.01
@@ -55,7 +57,20 @@ def make_plan(space: SearchSpace, *, cpus: int, gpus: int) -> Plan:
     """`resolve` for a space, whose latency must be measurable too; raises as that."""
     if space.latency.device == "cuda" and not gpus:
         raise InputError("no GPU here", where="latency.device", remedy="use --set latency.device=cpu or a cluster")
+    check_judge(space.latency)
     return resolve(space.resources, cpus=cpus, gpus=gpus)
+
+
+def check_judge(target: LatencyConfig) -> None:
+    """Raise `InputError` if what is to measure the latency is not installed here."""
+    if target.backend == "torch":
+        return
+    from nasdet.export.onnx import check_onnx_extra
+
+    check_onnx_extra("latency.backend")
+    if target.command is not None and shutil.which(shlex.split(target.command)[0]) is None:
+        what = f"no such program: {shlex.split(target.command)[0]}"
+        raise InputError(what, where="latency.command", remedy="give its path, or make it executable")
 
 
 def resolve(wanted: Resources, *, cpus: int, gpus: int) -> Plan:
@@ -101,6 +116,7 @@ def group_config(space: SearchSpace, plan: Plan, *, source: str, cache_root: Pat
     """What every worker of the study needs to know."""
     target = space.latency
     device = plan.device if target.device == "auto" else target.device
+    device = "cpu" if target.backend == "onnxruntime" else device
     return GroupConfig(
         source=source,
         data_seed=space.data.seed,
@@ -111,4 +127,8 @@ def group_config(space: SearchSpace, plan: Plan, *, source: str, cache_root: Pat
         latency_batch=target.batch,
         latency_threads=plan.threads if target.threads == "auto" else target.threads,
         cache_root=str(cache_root),
+        latency_backend=target.backend,
+        latency_command=target.command or "",
+        latency_timeout=target.timeout,
+        latency_folder=str(Path.cwd()),
     )

@@ -147,6 +147,8 @@ def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress)
     """Run every stage that is left; however they end, the terminal and MLflow are brought up to date."""
     group = group_config(store.space, plan, source=dataset.info.source, cache_root=default_cache_root())
     latency = {"device": group.latency_device, "batch": group.latency_batch, "threads": group.latency_threads}
+    if group.latency_backend != "torch":
+        latency["backend"] = group.latency_command or group.latency_backend
     store.save_config(plan=dataclasses.asdict(plan), latency=latency)
     runs = [StudyRun(store, dataset, plan, progress)]
     outcome: Outcome = "FAILED"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nasdet.models import Detector
 
 SPEC, RECIPE, CLASSES, METRICS = "spec.json", "recipe.json", "classes.json", "metrics.json"
-WEIGHTS, README, ONNX = "weights.safetensors", "README.md", "model.onnx"
+WEIGHTS, README, ONNX, ONNX_NMS = "weights.safetensors", "README.md", "model.onnx", "model_nms.onnx"
 TRAINING = "training"
 """Folder inside a bundle where a training in full keeps what it was asked (`JOB`) and its last checkpoint (`LAST`)."""
 JOB, LAST = "job.json", "last.pt"
@@ -124,6 +124,16 @@ def write_bundle(
     return read_bundle(out)
 
 
+def note_in_card(bundle: Bundle, **values: Any) -> Bundle:
+    """Add JSON values to the card of a bundle that is there, in metrics.json and README.md."""
+    card = {**bundle.metrics, **values}
+    with writing(bundle.path):
+        (bundle.path / METRICS).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        text = model_card(bundle.spec, bundle.recipe, bundle.classes, card, bundle.path)
+        (bundle.path / README).write_text(text, encoding="utf-8")
+    return read_bundle(bundle.path)
+
+
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
     """Turn an `OSError` inside into one line that names `out`."""
@@ -214,7 +224,8 @@ def _put_in_place(part: Path, out: Path) -> None:
     if not out.exists():
         part.replace(out)
         return
-    (out / ONNX).unlink(missing_ok=True)
+    for name in (ONNX, ONNX_NMS):
+        (out / name).unlink(missing_ok=True)
     for file in part.iterdir():
         file.replace(out / file.name)
 

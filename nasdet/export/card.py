@@ -19,6 +19,7 @@ UNITS = {
     "params_m": "trainable parameters, millions",
     "gflops": "1e9 multiply-adds of one image",
 }
+STANDALONE = Path(__file__).with_name("predict_onnx.py")
 ORIGIN = (
     ("study", "study"),
     ("space", "search space"),
@@ -48,6 +49,7 @@ def model_card(spec: DetectorSpec, recipe: Recipe, classes: Sequence[str], card:
         "## Input and output\n\n" + _shapes(spec, classes),
         "## Recipe\n\n```json\n" + recipe.model_dump_json(indent=1) + "\n```",
         _commands(card, _initialisation(recipe), out),
+        _onnx(card["onnx"], out) if "onnx" in card else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -78,7 +80,9 @@ def _shapes(spec: DetectorSpec, classes: Sequence[str]) -> str:
         "resized to fit with their aspect kept, top-left, the rest filled with the channel mean "
         f"({', '.join(f'{m:.4g}' for m in image.mean)}).\n\n"
         "`model.onnx`, where there is one, takes them as float32 `images` and gives `boxes` `(N, A, 4)` xyxy in pixels "
-        "of that canvas and `scores` `(N, A, K)` in 0..1, before suppression.\n\n"
+        "of that canvas and `scores` `(N, A, K)` in 0..1, before suppression. `model_nms.onnx` gives `boxes` "
+        "`(N, D, 4)`, `labels` `(N, D)` and `scores` `(N, D)` after it, best first; rows without an object have "
+        "score 0 and label -1. N is free in both.\n\n"
         f"Classes: {shown}."
     )
 
@@ -91,3 +95,16 @@ def _commands(card: Mapping[str, Any], start: str, out: Path) -> str:
         f"nasdet train {bundle} --data {data} --out {bundle}-full      # in full, from {start}",
     ]
     return "## Commands\n\nIn the folder that holds this one:\n\n```\n" + "\n".join(lines) + "\n```"
+
+
+def _onnx(check: Mapping[str, Any], out: Path) -> str:
+    told = (
+        f"On {check['images']} images both files gave PyTorch's boxes to {check['box_pixels']:.2g} pixels and its "
+        f"scores to {check['score']:.2g}; model_nms.onnx takes {check['ms']:.3g} ms per image with ONNX Runtime on "
+        f"the CPU that exported it ({check['threads']} threads)."
+    )
+    use = (
+        "Without nasdet and PyTorch: save this as `predict_onnx.py`, then "
+        f"`python predict_onnx.py {shlex.quote(out.name)} IMAGE`. It gives the boxes of `nasdet predict`."
+    )
+    return f"## ONNX\n\n{told}\n\n{use}\n\n```python\n{STANDALONE.read_text(encoding='utf-8')}```"

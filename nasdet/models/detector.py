@@ -24,6 +24,8 @@ from nasdet.models.standardization import standardize_weights
 from nasdet.space.specs import DetectorSpec
 
 CANDIDATES = 1000  # scores per image that go into suppression
+LEAST_SCORE = 0.001
+"""Lower scores are dropped where nothing else is asked for: in evaluation and in exported suppression."""
 LIMIT = 100
 """Most boxes of an image, as COCO counts them."""
 
@@ -73,7 +75,7 @@ class Detector(nn.Module):
         return levels
 
     @torch.no_grad()
-    def detect(self, images: Tensor, *, score_threshold: float = 0.001, limit: int = LIMIT) -> list[Detections]:
+    def detect(self, images: Tensor, *, score_threshold: float = LEAST_SCORE, limit: int = LIMIT) -> list[Detections]:
         """Boxes of each image after suppression within classes, at the IoU that the head's specification states.
 
         Args:
@@ -84,7 +86,7 @@ class Detector(nn.Module):
         features, size = self.features(images), (images.shape[-2], images.shape[-1])
         candidates = self.head.predict(features, size)
         iou = self.spec.head.nms_iou
-        found = [_suppress(*one, score_threshold, iou, limit) for one in zip(*_best(candidates, size), strict=True)]
+        found = suppress(candidates, size, iou, score_threshold, limit)
         return self.head.refine(features, found, size)
 
     @property
@@ -101,6 +103,21 @@ class Detector(nn.Module):
         """Whether the backbone computes its activations again for the gradient instead of keeping them: dense layers
         their concatenation and norms (Pleiss et al. 2017), others stage by stage (Chen et al. 2016)."""
         set_recompute(self.backbone, on)
+
+
+def suppress(
+    candidates: Candidates, size: tuple[int, int], iou: float, least: float = LEAST_SCORE, limit: int = LIMIT
+) -> list[Detections]:
+    """What is left of the candidates of each image: the best ones, cut to the canvas, without duplicates of a class.
+
+    Args:
+        candidates: of every image.
+        size: height and width of the canvas.
+        iou: from which on the lower score of two boxes of a class is dropped.
+        least: lower scores are dropped.
+        limit: most boxes per image.
+    """
+    return [_suppress(*one, least, iou, limit) for one in zip(*_best(candidates, size), strict=True)]
 
 
 def build_detector(spec: DetectorSpec) -> Detector:

@@ -66,10 +66,26 @@ def measure_latency(
     with _threads(threads), torch.inference_mode():
         candidate = fold_norms(build_detector(spec)).to(device)
         image = torch.full(shape, 127.0, device=device).contiguous(memory_format=torch.channels_last)
+        return time_against_reference(
+            lambda: candidate(image), device=device, threads=threads, reference_ms=reference_ms, pairs=pairs
+        )
+
+
+def time_against_reference(
+    call: Callable[[], object],
+    *,
+    device: str | torch.device = "cpu",
+    threads: int = 1,
+    reference_ms: float | None = None,
+    pairs: tuple[int, int] = (30, 120),
+) -> Latency:
+    """Time a call in turn with the reference network; arguments as for `measure_latency`."""
+    device = torch.device(device)
+    with _threads(threads), torch.inference_mode():
         reference = reference_network().to(device)
         probe = torch.zeros(1, 16, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
         clock = time.thread_time if threads == 1 else time.perf_counter
-        run = _Stretch(lambda: candidate(image), device, clock)
+        run = _Stretch(call, device, clock)
         run_reference = _Stretch(lambda: reference(probe), device, clock)
         ratios: list[float] = []
         references: list[float] = []

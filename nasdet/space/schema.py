@@ -160,6 +160,21 @@ class LatencyConfig(Section):
     """Images per call; latency is that of the whole call."""
     threads: AutoInt = "auto"
     """CPU threads."""
+    backend: Literal["torch", "onnxruntime", "command"] = "torch"
+    """Who measures: PyTorch; ONNX Runtime on the CPU; or a command that gets the candidate's model.onnx."""
+    command: str | None = None
+    """Program and arguments; {model} and {shape} become the path of model.onnx and a shape such as 1x3x256x256.
+    Its last line is the milliseconds."""
+    timeout: Seconds = 120.0
+    """Seconds that the command may take, or a text such as 2m."""
+
+    @model_validator(mode="after")
+    def _command_and_backend_agree(self) -> Self:
+        if (self.backend == "command") != bool((self.command or "").strip()):
+            raise ValueError("backend command and a command go together: give both or neither")
+        if self.backend == "onnxruntime" and self.device == "cuda":
+            raise ValueError("backend onnxruntime measures on the CPU: write device: cpu, or use backend command")
+        return self
 
 
 class RulesConfig(Section):

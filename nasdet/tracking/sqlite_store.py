@@ -13,7 +13,14 @@ from pathlib import Path
 ARTIFACTS = "mlartifacts"
 SPACE_TAG, KEY_TAG = "nasdet.space", "nasdet.key"
 _OURS = f"SELECT experiment_id FROM experiment_tags WHERE key = '{SPACE_TAG}'"
-_COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+_IN_OURS = f"experiment_id IN ({_OURS})"
+_COLUMNS = (
+    ("experiments", "artifact_location", _IN_OURS),
+    ("runs", "artifact_uri", _IN_OURS),
+    ("logged_models", "artifact_location", _IN_OURS),
+    ("model_versions", "storage_location", f"run_id IN (SELECT run_uuid FROM runs WHERE {_IN_OURS})"),
+)
+"""Where locations stand: table, column, and which rows are nasdet's."""
 
 
 def artifact_root(database: Path) -> Path:
@@ -22,7 +29,7 @@ def artifact_root(database: Path) -> Path:
 
 
 def relocate(database: Path) -> int:
-    """Point nasdet's experiments and runs in an SQLite store at the artifacts beside it.
+    """Point nasdet's experiments, runs and registered models in an SQLite store at the artifacts beside it.
 
     Experiments that nasdet did not make are left alone.
 
@@ -36,7 +43,7 @@ def relocate(database: Path) -> int:
     with contextlib.closing(sqlite3.connect(database, timeout=30)) as store, store:
         if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiment_tags'").fetchone():
             return 0
-        return sum(_repair(store, table, column, root) for table, column in _COLUMNS)
+        return sum(_repair(store, *place, root) for place in _COLUMNS)
 
 
 def holds(database: Path, key: str) -> bool:
@@ -50,14 +57,16 @@ def holds(database: Path, key: str) -> bool:
     return False
 
 
-def _repair(store: sqlite3.Connection, table: str, column: str, root: str) -> int:
+def _repair(store: sqlite3.Connection, table: str, column: str, ours: str, root: str) -> int:
+    if not store.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+        return 0  # an older MLflow
     marker = f"/{ARTIFACTS}/"
-    rows = store.execute(f"SELECT DISTINCT {column} FROM {table} WHERE experiment_id IN ({_OURS})").fetchall()
+    rows = store.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {ours}").fetchall()
     changes = 0
     for (old,) in rows:
         before, found, rest = f"{old or ''}/".rpartition(marker)
         new = f"{root}/{rest}".rstrip("/")
         if found and "://" not in before.removeprefix("file://") and old != new:
-            sql = f"UPDATE {table} SET {column} = ? WHERE {column} = ? AND experiment_id IN ({_OURS})"
+            sql = f"UPDATE {table} SET {column} = ? WHERE {column} = ? AND {ours}"
             changes += store.execute(sql, (new, old)).rowcount
     return changes

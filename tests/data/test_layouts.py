@@ -57,6 +57,18 @@ def test_digits_survive_every_layout(digits: Dataset, opens: Opens, tmp_path: Pa
     assert_same_boxes(digits, again, 0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "layout"),  # VOC names classes by their boxes only, and coco60 has classes without
+    [*(("bccd", layout) for layout in WRITERS), ("coco60", "coco"), ("coco60", "yolo")],
+)
+def test_real_data_survive_every_layout(
+    shared_data: Path, opens: Opens, tmp_path: Path, name: str, layout: str
+) -> None:
+    first = opens(shared_data / name)
+    again = opens(write_folder(first, layout, tmp_path / "out"))
+    assert_same_boxes(first, again, 1.0, crowds=layout == "coco")
+
+
 def test_names_with_spaces_survive_voc_lists(coco_folder: Any, opens: Opens, tmp_path: Path) -> None:
     for entry in coco_folder.content["images"]:
         old = coco_folder.root / "images" / entry["file_name"]

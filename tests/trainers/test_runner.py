@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ def test_a_rung_is_trained_evaluated_and_kept(group: GroupConfig, tmp_path: Path
     assert 0 <= rung.values["ap"] <= 1 and rung.seconds > 0
     assert (tmp_path / "checkpoint.pt").exists()
     assert load_file(tmp_path / "weights.safetensors")
+
+
+def test_a_judge_without_an_answer_fails_the_trial_only(group: GroupConfig, tmp_path: Path) -> None:
+    group = dataclasses.replace(group, latency_backend="command", latency_command="/no/such/judge {model}")
+    failed, epoch, _ = replies(group, job(tmp_path, measure_latency=True), job(tmp_path))
+    assert failed.kind == "failed" and epoch.kind == "epoch"
+    assert failed.reason.startswith("the latency measurement failed: latency.command cannot be run")
 
 
 def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path: Path) -> None:

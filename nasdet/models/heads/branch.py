@@ -51,7 +51,7 @@ class Branch(nn.Module):
             for conv, norm in zip(self.convs, norms, strict=True):
                 x = norm(conv(x))
             x = self.predict(x).permute(0, 2, 3, 1)  # (B, H, W, places * outputs)
-            flat.append(x.reshape(len(x), -1, self.outputs))
+            flat.append(x.reshape(x.shape[0], -1, self.outputs))  # len() would fix the batch in an exported graph
         return torch.cat(flat, dim=1)
 
     @torch.no_grad()

@@ -1,0 +1,196 @@
+"""A registered model and the code of a bundle's README give the boxes of `nasdet predict`, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from nasdet.cli.export import command
+from nasdet.cli.predict import command as predict_command
+from nasdet.data import open_data
+from nasdet.errors import InputError
+from nasdet.export.registry import check_name
+from nasdet.search import StudyStore, open_study
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+ALONE = "import sys; sys.modules['torch'] = sys.modules['nasdet'] = None\n"
+LOADED = """
+import json, os
+from pathlib import Path
+import mlflow, numpy as np
+from PIL import Image
+names = sys.argv[2:]
+model = mlflow.pyfunc.load_model(sys.argv[1])
+kinds = [names, [Path(n).read_bytes() for n in names], [np.asarray(Image.open(n)) for n in names]]
+print(json.dumps([model.predict(kind) for kind in kinds]))
+"""
+
+
+@pytest.fixture
+def sure(stored: StudyStore) -> StudyStore:
+    """The study with a trial that finds something everywhere."""
+    weights = load_file(stored.checkpoint("t0"))
+    for name in weights:
+        if name.startswith("head.cls") and name.endswith("bias") and weights[name].shape == (10,):
+            weights[name] += 4.0
+            weights[name.replace("bias", "weight")] *= 20.0
+    save_file(weights, stored.checkpoint("t0"))
+    return stored
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    """One image of the canvas' size, one that has to be shrunk and one to be enlarged."""
+    names = []
+    for record, size in zip(open_data("digits").images("val")[:3], (None, (150, 110), (60, 80)), strict=True):
+        names.append(str(tmp_path / f"{len(names)}.png"))
+        image = Image.open(record.path)
+        (image.resize(size) if size else image).save(names[-1])
+    return names
+
+
+def export(store: StudyStore, out: str, *options: str) -> dict[str, Any]:
+    arguments = [str(store.dir), "--pick", "best", "--out", out, *options, "--json"]
+    printed = CliRunner().invoke(command, arguments, catch_exceptions=False).stdout
+    # MLflow prints addresses of a server's runs, which in a real process go to the study's log.
+    report: dict[str, Any] = json.loads(printed[printed.index("{\n") :])
+    return report
+
+
+def predicted(bundle: str, pictures: list[str]) -> list[list[dict[str, Any]]]:
+    result = CliRunner().invoke(
+        predict_command, [bundle, *pictures, "--out", "found", "--json"], catch_exceptions=False
+    )
+    return [entry["boxes"] for entry in json.loads(result.stdout)["predictions"]]
+
+
+def alone(code: str, *arguments: str, **environment: str) -> str:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | environment
+    env["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    done = subprocess.run([sys.executable, "-c", ALONE + code, *arguments], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def assert_same(own: list[dict[str, Any]], given: dict[str, Any]) -> None:
+    """The same objects; of nearly equal scores either may come first."""
+    rows = list(zip(given["labels"], given["scores"], given["boxes"], strict=True))
+    assert len(rows) == len(own) > 3
+    for box in own:
+        near = [row for row in rows if row[0] == box["class"] and np.abs(np.subtract(row[2], box["box"])).max() < 0.5]
+        assert near and abs(near[0][1] - box["score"]) < 1e-2
+
+
+def assert_loads(report: dict[str, Any], uri: str, own: list[list[dict[str, Any]]], pictures: list[str]) -> None:
+    printed = alone(LOADED, report["registered"]["uri"], *pictures, MLFLOW_TRACKING_URI=uri)
+    for kind in json.loads(printed.splitlines()[-1]):
+        for mine, given in zip(own, kind, strict=True):
+            assert_same(mine, given)
+
+
+def test_the_readme_without_pytorch(sure: StudyStore, pictures: list[str]) -> None:
+    report = export(sure, "best", "--onnx")
+    card = Path("best", "README.md").read_text()
+    assert f"{report['onnx']['ms']:.3g} ms per image" in card
+    assert json.loads(Path("best", "metrics.json").read_text())["onnx"] == report["onnx"]
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block
+    lines = alone(block[1], "best", *pictures).splitlines()
+    for name, own in zip(pictures, predicted("best", pictures), strict=True):
+        rows = [line.removeprefix(f"{name} ").split() for line in lines if line.startswith(name)]
+        columns = {"labels": [r[0] for r in rows], "scores": [float(r[1]) for r in rows]}
+        assert_same(own, {**columns, "boxes": [[float(v) for v in r[2:]] for r in rows]})
+
+
+def test_the_registry_in_a_file_and_after_a_move(sure: StudyStore, pictures: list[str], tmp_path: Path) -> None:
+    report = export(sure, "best", "--register", "digits-detector")
+    assert report["registered"]["uri"] == "models:/digits-detector@best" and report["registered"]["version"] == "1"
+    own = predicted("best", pictures)
+    assert_loads(report, f"sqlite:///{tmp_path}/studies/mlflow.db", own, pictures)
+
+    shutil.move(tmp_path / "studies", tmp_path / "moved")
+    second = export(open_study(str(tmp_path / "moved" / "made-1")), "again", "--register", "digits-detector")
+    assert second["registered"]["version"] == "2"
+    uri = f"sqlite:///{tmp_path}/moved/mlflow.db"
+    assert_loads(second, uri, own, pictures)
+    assert_loads({"registered": {"uri": "models:/digits-detector/1"}}, uri, own, pictures)
+    assert_what_is_stored(uri)
+
+
+def assert_what_is_stored(uri: str) -> None:
+    import mlflow
+    from mlflow.models import get_model_info
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri, uri)
+    version = client.get_model_version_by_alias("digits-detector", "best")
+    assert str(version.version) == "2" and version.tags["nasdet.trial"] == "t0" and version.tags["nasdet.ap"] == "0.5"
+    run = client.get_run(version.run_id)
+    assert run.data.tags["nasdet.trial"] == "t0" and run.outputs.model_outputs
+    mlflow.set_tracking_uri(uri)
+    info = get_model_info("models:/digits-detector@best")
+    assert info.signature.inputs and info.signature.outputs and info.signature.params
+    assert not list(Path(uri.removeprefix("sqlite:///")).parent.glob("mlartifacts/**/*.pkl"))
+
+
+@pytest.mark.slow
+def test_the_registry_of_a_server(sure: StudyStore, pictures: list[str], server: str) -> None:
+    sure.save_config(tracking_uri=server, finished=True)
+    report = export(sure, "best", "--register", "digits-detector")
+    assert_loads(report, server, predicted("best", pictures), pictures)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """MLflow's server on loopback, through which artifacts go too."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "held"),
+    ]
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    process = subprocess.Popen([sys.executable, "-m", "mlflow", "server", *store, *where], start_new_session=True)
+    try:
+        yield _answering(process, f"http://127.0.0.1:{port}")
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+def _answering(process: subprocess.Popen[bytes], url: str) -> str:
+    for _ in range(600):
+        assert process.poll() is None
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=1):
+                return url
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail("the server does not answer")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(InputError, match="cannot name a model"):
+        check_name(name)
