@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 
 # --what -> one line for --help; the module of that name runs it
-ANALYSES: dict[str, str] = {}
+ANALYSES: dict[str, str] = {
+    "spectrum": "of a bundle: how much of its width each layer uses, beside a second one, and narrower widths.",
+    "errors": "of a bundle: what it gets wrong (TIDE), what that costs, where, and the worst images.",
+}
 
 
 @click.command("analyze", epilog="\n\n".join(f"{name}: {text}" for name, text in ANALYSES.items()))
