@@ -3,7 +3,6 @@ driver found, and computes nothing."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,6 @@ from nasdet.analysis.view import FRONT, GRID, INK, OTHER, QUIET
 
 COLOURS = {"random": FRONT, "given": OTHER}
 LABELS = {"random": "random initialisation", "given": "given start"}
-
-
-def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """One training a row: init, epochs, share, seed, ap."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["init", "epochs", "share", "seed", "ap"])
-        for row in rows:
-            for seed, ap in enumerate(row["ap"]):
-                writer.writerow([row["init"], row["epochs"], row["share"], seed, ap])
 
 
 def draw(rows: Sequence[dict[str, Any]], sentence: str, path: Path) -> None:

@@ -10,6 +10,8 @@ import click
 
 # --what -> one line for --help; the module of that name runs it
 ANALYSES: dict[str, str] = {
+    "errors": "of a bundle: what it gets wrong (TIDE), what that costs, where, and the worst images.",
+    "spectrum": "of a bundle: how much of its width each layer uses, beside a second one, and narrower widths.",
     "convergence": "train from random initialisation and from --init, for several lengths and amounts of data.",
 }
 # option -> the analysis that it belongs to

@@ -23,11 +23,11 @@ from nasdet.data.tiles import Tile, grid
 from nasdet.driver.found import write_found
 from nasdet.driver.plan import cpu_count
 from nasdet.errors import InputError
-from nasdet.evaluation import paste, unpack
+from nasdet.evaluation import Predictions, paste, unpack
 from nasdet.export import Bundle
 from nasdet.export.bundle import writing
 from nasdet.models import Detections, Detector
-from nasdet.trainers.evaluate import PLAIN, evaluate
+from nasdet.trainers.evaluate import PLAIN, evaluate, predict_split
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.views import Views
 
@@ -53,6 +53,28 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, views: Views =
     Raises:
         InputError: the data set has other classes or channels than the bundle, or no such split.
     """
+    _check_fits(bundle, dataset)
+    count = len(dataset.images(split))
+    device = best_device()
+    torch.set_num_threads(cpu_count())
+    figures = evaluate(bundle.load_detector(str(device)), dataset, split, Ranks(device), views)
+    return {**figures, "images": count}
+
+
+def predict_bundle(bundle: Bundle, dataset: Dataset, split: str) -> Predictions:
+    """What a bundle finds in a split, as it is evaluated.
+
+    Raises:
+        InputError: as `evaluate_bundle`.
+    """
+    _check_fits(bundle, dataset)
+    device, size = best_device(), bundle.spec.input
+    torch.set_num_threads(cpu_count())
+    pixels = dataset.cached(split, size.height, size.width)
+    return predict_split(bundle.load_detector(str(device)), pixels, Ranks(device))
+
+
+def _check_fits(bundle: Bundle, dataset: Dataset) -> None:
     classes, channels = dataset.info.classes, dataset.info.channels
     if tuple(classes) != tuple(bundle.classes):
         raise InputError(
@@ -64,11 +86,6 @@ def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, views: Views =
         raise InputError(
             f"images have {channels} channels, the bundle takes {bundle.spec.input.channels}", where=dataset.info.source
         )
-    count = len(dataset.images(split))
-    device = best_device()
-    torch.set_num_threads(cpu_count())
-    figures = evaluate(bundle.load_detector(str(device)), dataset, split, Ranks(device), views)
-    return {**figures, "images": count}
 
 
 def predict_images(

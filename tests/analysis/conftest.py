@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nasdet.analysis.fronts import hypervolume_history
 from nasdet.analysis.view import Axis, FrontView
+from nasdet.data import eval_loader, open_data
+from nasdet.export import Bundle, write_bundle
+from nasdet.models import Targets, build_detector
 from nasdet.space.pareto import front
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.space.trial import TrialRecord
+from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 AXES = (Axis("ap", "max"), Axis("latency_ms", "min"), Axis("params_m", "min"))
 REFERENCE = [0.0, 20.0, 10.0]
@@ -73,3 +79,31 @@ def axes() -> tuple[Axis, ...]:
 @pytest.fixture
 def reference() -> list[float]:
     return REFERENCE
+
+
+def digits_bundle_in(folder: Path) -> Bundle:
+    """A tiny detector after 32 steps on the validation images of the digits, in a bundle that says so."""
+    torch.manual_seed(0)
+    dataset, detector = open_data("digits"), build_detector(tiny_spec())
+    pixels = dataset.cached("val", 64, 64)
+    optimizer = torch.optim.AdamW(detector.parameters(), 4e-3)
+    for _ in range(2):
+        for batch in eval_loader(pixels, batch_size=10, fill=(60.0,)):
+            loss = detector(batch.images, Targets(batch.boxes, batch.labels))["loss"]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    card = {"data": "digits", "data_seed": 0, "epochs": 2}
+    return write_bundle(
+        folder,
+        spec=detector.spec,
+        recipe=tiny_recipe(),
+        state_dict=detector.state_dict(),
+        classes=dataset.info.classes,
+        card=card,
+    )
+
+
+@pytest.fixture(scope="session")
+def digits_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return digits_bundle_in(tmp_path_factory.mktemp("bundles") / "digits")

@@ -23,6 +23,7 @@ RUNS = {
     "accuracy_at_time --minutes 0.05 --size 128": ("nasdet", "fcos", "retinanet"),
     "claims stem --seeds 1 --epochs 1": ("stem",),
     "tiling": ("skipped",),  # without data
+    "spectrum_speed --images 4 --size 128": ("seconds", "forward_seconds", "images", "params_m", "peak_mb"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 

@@ -3,6 +3,7 @@ goes on after an interruption and a larger one adds to it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ EPOCHS = 12
 
 def run(request: Request) -> dict[str, Any]:
     """Train what is lacking; writes convergence.json, .csv and .png. Returns as `nasdet.driver.convergence.converge`,
-    and `folder`."""
-    from nasdet.analysis.convergence import draw, write_csv
+    and `out` and `files`."""
+    from nasdet.analysis.convergence import draw
+    from nasdet.analysis.tables import write_csv
     from nasdet.driver.convergence import Grid, converge
     from nasdet.driver.search import Interrupted, Options
     from nasdet.driver.train import read_source
@@ -44,9 +46,12 @@ def run(request: Request) -> dict[str, Any]:
         result = converge(source, Options(data), grid, out / STUDIES)
     except Interrupted as interrupted:
         raise Interrupted("interrupted; finished trainings are kept. Go on with the same command") from interrupted
-    write_csv(result["rows"], out / "convergence.csv")
     draw(result["rows"], result["sentence"], out / "convergence.png")
-    return {**result, "folder": str(out)}
+    trainings = [{**row, "seed": seed, "ap": ap} for row in result["rows"] for seed, ap in enumerate(row["ap"])]
+    write_csv([{k: v for k, v in training.items() if k != "mean"} for training in trainings], out / "convergence.csv")
+    result |= {"out": str(out), "files": ["convergence.json", "convergence.png", "convergence.csv"]}
+    (out / "convergence.json").write_text(json.dumps(result, indent=1))
+    return result
 
 
 def told(result: dict[str, Any]) -> list[str]:
@@ -55,4 +60,4 @@ def told(result: dict[str, Any]) -> list[str]:
     for row in result["rows"]:
         seeds = " ".join(f"{ap:.3f}" for ap in row["ap"])
         lines.append(f"{row['share']:>7.0%} {row['epochs']:>7}  {row['init']:<7} {row['mean']:>7.3f}  {seeds}")
-    return [*lines, result["sentence"], f"written: {result['folder']}"]
+    return [*lines, "", result["sentence"], "", f"{', '.join(result['files'])} -> {result['out']}"]
