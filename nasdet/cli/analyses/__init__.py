@@ -22,15 +22,15 @@ class Request:
     """Folder for the files; None: a folder of the analysis' name in the study or bundle."""
     other: Path | None
     """A second bundle to compare with (spectrum)."""
-    init: str | None
+    init: str | None = None
     """Start to compare random initialisation with (convergence)."""
-    epochs: int | None
+    epochs: int | None = None
     """Of the shortest training (convergence)."""
-    schedules: str | None
+    schedules: str | None = None
     """Lengths as multiples of `epochs`, separated by commas (convergence)."""
-    fractions: str | None
+    fractions: str | None = None
     """Per cent of the training images, separated by commas (convergence)."""
-    seeds: int | None
+    seeds: int | None = None
     """Trainings of each kind (convergence)."""
 
     def folder(self, name: str, beside: Path) -> Path:
