@@ -22,6 +22,8 @@ RUNS = {
     "eval_speed --rounds 1": ("pycocotools_seconds", "nasdet_seconds", "ratio", "max_abs_diff"),
     "accuracy_at_time --minutes 0.05 --size 128": ("nasdet", "fcos", "retinanet"),
     "claims stem --seeds 1 --epochs 1": ("stem",),
+    "search_scale --told 20 --repeats 2 --only random": ("ask_tell_ms", "memory_mb", "tracking_ms", "samplers"),
+    "search_scale --quality --trials 12 --seeds 1": ("quality",),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 
