@@ -3,7 +3,7 @@ remaining epoch. One decision: a decision is a pure function of (records, seed, 
 only saves time.
 
 A Gaussian process over (parameters, log budget) predicts the full-budget value of thousands of new candidates and of
-every paused one; costs known before training enter exactly, or are learnt from those of earlier proposals where
+paused ones; costs known before training enter exactly, or are learnt from those of earlier proposals where
 computing them takes long. The one with the largest expected improvement per epoch that it still needs goes on by one
 rung; now and then a random candidate is started instead, so that a wrong model cannot rule for good.
 """
@@ -122,18 +122,18 @@ class FreezeThaw:
         self._table.update(records)
         told = self._table.told
         rng = np.random.default_rng([seed, number, told])
-        paused = [i for i, r in enumerate(records) if r.state == "paused" and allowed(r)]
         if new:
             place = number - len(self.space.points)
             if place < self._design_size():
                 return Decision(params=self._design(seed)[place])
             if not reference or told < self._design_size() // 2:
                 return Decision(params=self._random(rng))
-        if not paused and not new:
+        if not new and not (self._table.states == "paused").any():
             return Decision()
         corner = np.asarray(reference, dtype=np.float64) * self._known.signs()
         view = Outlook(self._known, self._table, records[0].params, corner, given, rng)
-        return self._best(view, records, paused, rng, new)
+        paused = [i for i in view.paused() if allowed(records[i])]
+        return self._best(view, records, paused, rng, new) if paused or new else Decision()
 
     def _design_size(self) -> int:
         trials = self.space.budget.trials

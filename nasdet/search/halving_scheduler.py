@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nasdet.search.halving import promotable
 from nasdet.search.jobs import Job
-from nasdet.search.scheduler import Scheduler
+from nasdet.search.scheduler import COMPARED, Scheduler
 
 NEW_SHARE = 0.6
 """Share of a time limit in which new candidates are started; the rest is for promotions."""
@@ -21,17 +21,16 @@ class HalvingScheduler(Scheduler):
         return self._promotion() or self._new() or self._left_over()
 
     def _promotion(self) -> Job | None:
+        """Of the highest rung that has one."""
         if not self.reference.point:
             return None
-        chosen = promotable(
-            self.store.records(),
-            self.space.objectives,
-            self.rungs,
-            self.space.scheduler.eta,
-            self.reference.point,
-            allowed=self.budget.fits,
-        )
-        return self.budget.job(chosen) if chosen is not None else None
+        eta, objectives, reference = self.space.scheduler.eta, self.space.objectives, self.reference.point
+        for step in reversed(self.steps()):
+            group = self.store.ledger.newest(step[0], COMPARED)
+            chosen = promotable(group, objectives, step, eta, reference, allowed=self.budget.fits)
+            if chosen is not None:
+                return self.budget.job(chosen)
+        return None
 
     def _new(self) -> Job | None:
         if self.proposals.exhausted or not self.budget.may_start() or self._only_promotions():

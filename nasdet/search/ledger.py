@@ -3,6 +3,7 @@ so that a decision late in a study does not walk ten thousand records to learn h
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,6 +26,7 @@ class Ledger:
         self._ordered: list[TrialRecord] = []
         self._place: dict[str, int] = {}
         self._states: Counter[str] = Counter()
+        self._reached: dict[int, list[tuple[int, str]]] = {}
         self.told, self.epochs, self.train_seconds = 0, 0, 0.0
         for record in sorted(records, key=lambda r: r.number):
             self.put(record)
@@ -47,6 +49,11 @@ class Ledger:
         """How many records are in one of these states."""
         return sum(self._states[state] for state in states)
 
+    def newest(self, epochs: int, most: int) -> list[TrialRecord]:
+        """The records seen at this rung, at most so many of those told last, in the order of their numbers."""
+        told = self._reached.get(epochs, [])[-most:]
+        return sorted((self.get(trial) for _, trial in told), key=lambda r: r.number)
+
     def put(self, record: TrialRecord) -> None:
         """Add a record whose number is the highest, or replace the one of the same trial.
 
@@ -55,12 +62,16 @@ class Ledger:
         """
         self.check(record)
         place = self._place.setdefault(record.trial, len(self._ordered))
+        rungs = 0
         if place < len(self._ordered):
             self._count(self._ordered[place], -1)
+            rungs = len(self._ordered[place].rungs)
             self._ordered[place] = record
         else:
             self._ordered.append(record)
         self._count(record, 1)
+        for rung in record.rungs[rungs:]:
+            bisect.insort(self._reached.setdefault(rung.epochs, []), (rung.told, record.trial))
 
     def check(self, record: TrialRecord) -> None:
         """Raise `ValueError` unless the record may be put."""

@@ -54,11 +54,15 @@ def with_failures(seen: Observations, failed: Ints, epochs: Ints) -> Observation
 
 
 def bounded(seen: Observations, most: int = MOST) -> Observations:
-    """At most so many: the last of each candidate before others, then those at higher rungs, then newer ones."""
+    """At most so many: the last of each candidate before others, then those at higher rungs, then newer ones; but a
+    third of the places is for the newest whatever their rung, so that a long study still sees how candidates begin."""
     if len(seen) <= most:
         return seen
+    index = np.arange(len(seen))
     _, from_end = np.unique(seen.who[::-1], return_index=True)
     last = np.zeros(len(seen), dtype=bool)
     last[len(seen) - 1 - from_end] = True
-    order = np.lexsort((np.arange(len(seen)), seen.epochs, last))
-    return seen[np.sort(order[::-1][:most])]
+    order = np.lexsort((index, seen.epochs, last))[::-1]
+    top, rest = order[: most - most // 3], order[most - most // 3 :]
+    newest = np.lexsort((rest, np.where(last, 0.0, seen.epochs)[rest], last[rest]))[::-1]
+    return seen[np.sort(np.concatenate([top, rest[newest[: most // 3]]]))]

@@ -15,6 +15,7 @@ from nasdet.search.encoding import Encoder
 from nasdet.search.forecasts import CostModel, Forecasts
 from nasdet.search.improvement import Boxes, boxes, expected_improvement
 from nasdet.search.jobs import Build, Candidate
+from nasdet.search.observations import MOST
 from nasdet.search.table import Table
 from nasdet.space import Params, SearchSpace
 from nasdet.space.pareto import non_dominated
@@ -102,6 +103,12 @@ class Outlook:
             mean, deviation = mean - optimism * deviation, np.zeros_like(deviation)
         return expected_improvement(self.cut, mean, deviation) * feasible / self._price(self.encoder.features(rows))
 
+    def paused(self) -> Ints:
+        """Positions of the paused records that a model has seen; in a long study those are the newest."""
+        paused = np.flatnonzero(self._table.states == "paused")
+        seen = paused[np.isin(paused, [i for curve in self.curves.values() for i in curve.at.who])]
+        return (seen if len(seen) else paused)[-MOST:]
+
     def of_paused(self, which: Sequence[int]) -> tuple[Floats, Floats]:
         """Expected improvement of paused records, and the same per epoch that is left."""
         if not len(which):
@@ -145,7 +152,7 @@ class Outlook:
                 value, wide = self.costs[objective.name](features)
                 mean[:, d], deviation[:, d] = self._signs[d] * value, wide
         if self._known.exact:
-            built = [self._known.build(self.encoder.params(row)) for row in rows]
+            built = [self._known.build(params) for params in self.encoder.all_params(rows)]
             values = np.array([self._row(b.costs) for b in built])
             mean = np.where(np.isfinite(values), values, mean)
             feasible = np.array([self._feasible(b) for b in built])
@@ -191,14 +198,11 @@ class Outlook:
 
     def _expected(self, running: Ints) -> Floats:
         """Values in full `(R, D)` of running records; costs that are known already stand."""
-        mean, _, _ = self._predict(self.rows[running])
         own = self._last(running)
-        for k, i in enumerate(running):
-            at = self.forecasts.final(self._table.features[[i]], np.array([i]))
-            for d, objective in enumerate(self.space.objectives):
-                if objective.name in self.curves:
-                    own[k, d] = self.curves[objective.name].predict(at)[0][0]
-        return np.where(np.isfinite(own), own, mean)
+        for d, objective in enumerate(self.space.objectives):
+            if objective.name in self.curves:
+                own[:, d] = self.curves[objective.name].values[-len(running) :]  # what `believe` put there
+        return own if np.isfinite(own).all() else np.where(np.isfinite(own), own, self._predict(self.rows[running])[0])
 
     def _last(self, which: Ints) -> Floats:
         """Last objective values `(M, D)` of records, smaller is better; NaN for those that are not there."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import itertools
 
 from nasdet.search.budget import Budget
 from nasdet.search.halving import best_paused
@@ -16,6 +17,10 @@ from nasdet.search.memory import Store
 from nasdet.search.proposals import Proposals
 from nasdet.search.reference import Reference
 from nasdet.space.trial import TrialRecord
+
+COMPARED = 200
+"""At a rung candidates are compared with so many that were told last: enough to know the best share of them, and the
+same work late in a study as early."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +62,18 @@ class Scheduler(abc.ABC):
         """
 
     def paused(self) -> list[TrialRecord]:
-        """Paused trials, the one most worth going on with first."""
+        """Paused trials, the one most worth going on with first: by rung, and of a rung the `COMPARED` by rank, then
+        older ones."""
         if not self.reference.point:
             return []
-        return best_paused(self.store.records(), self.space.objectives, self.rungs, self.reference.point)
+        records, found = self.store.records(), dict[str, TrialRecord]()
+        for step in reversed(self.steps()):
+            group = self.store.ledger.newest(step[0], COMPARED)
+            ranked = best_paused(group, self.space.objectives, step, self.reference.point)
+            older = [r for r in reversed(records) if r.state == "paused" and r.epochs == step[0]]
+            found |= {r.trial: r for r in (*ranked, *older) if r.trial not in found}
+        return list(found.values())
+
+    def steps(self) -> list[tuple[int, int]]:
+        """Each rung with the one after it."""
+        return list(itertools.pairwise(self.rungs))

@@ -42,6 +42,7 @@ def test_rows_and_neighbours_are_valid_candidates(nested: SearchSpace) -> None:
     rows = encoder.snap(rng.random((300, 6)))
     for table in (rows, encoder.changed(rows, rng)):
         assert encoder.snap(table) == pytest.approx(table)
+        assert encoder.all_params(table) == [encoder.params(row) for row in table]
         for row, active in zip(table, encoder.active(table), strict=True):
             params = encoder.params(row)
             assert not nested.problems(params)

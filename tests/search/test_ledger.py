@@ -27,3 +27,16 @@ def test_what_has_ended_stays() -> None:
     with pytest.raises(ValueError, match="t0 is failed and cannot change"):
         ledger.put(record(0))
     assert ledger.count("failed") == 1
+
+
+def test_the_newest_at_a_rung_are_those_told_last() -> None:
+    def seen(number: int, *told: int) -> TrialRecord:
+        return TrialRecord(
+            f"t{number}", number, "paused", {}, rungs=tuple(Rung(3**j, {}, t) for j, t in enumerate(told))
+        )
+
+    ledger = Ledger([seen(0, 5, 6), seen(1, 0), seen(2, 1, 4)])
+    assert [r.trial for r in ledger.newest(1, 2)] == ["t0", "t2"]
+    ledger.put(seen(1, 0, 7))
+    assert [r.trial for r in ledger.newest(3, 2)] == ["t0", "t1"]
+    assert [r.trial for r in ledger.newest(1, 10)] == ["t0", "t1", "t2"] and ledger.newest(9, 5) == []

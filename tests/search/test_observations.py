@@ -21,3 +21,11 @@ def test_history_is_bounded_and_keeps_the_ends_of_curves() -> None:
     kept = bounded(seen(who, epochs, [0.1] * len(who)), 100)
     assert len(kept) == 100
     assert sum(kept.epochs == 9) == 20 and 199 in kept.who
+
+
+def test_a_long_history_of_full_trainings_still_shows_how_candidates_begin() -> None:
+    who = [i for i in range(400) for _ in range(2)] + list(range(400, 500))
+    epochs = [e for _ in range(400) for e in (1, 9)] + [1] * 100
+    kept = bounded(seen(who, epochs, [0.1] * len(who)), 90)
+    assert len(kept) == 90 and sum(kept.epochs == 1) == 30 and kept.who[-1] == 499
+    assert kept.who.tolist() == sorted(kept.who)

@@ -1,0 +1,319 @@
+"""What the search engine costs when a study is long: seconds of a decision, memory, and MLflow.
+
+    python benchmarks/search_scale.py --json                                  everything, about an hour
+    python benchmarks/search_scale.py --json --told 100 1000 --only halving   some of it
+    python benchmarks/search_scale.py --json --quality                        whether bounding the history costs quality
+
+`ask_tell_ms` and `memory_mb` are those of the slowest and the largest that `auto` can choose (`samplers` has all of
+them): the median over `--repeats` of one `Study.ask` and one `Study.tell`, with so many trials told, 64 pending, 15
+parameters of which 4 are conditional, 3 objectives and a constraint; and the peak of the process. `tracking_ms` is the
+time from the first event until MLflow holds everything, divided by the trials (`tracking` tells what of it the search
+waits for). `--quality` compares TPE's hypervolume after `--trials` trials, as a share of the best possible one, with
+the history that its sampler sees bounded and not.
+
+One decision: every cell is a process of its own, because memory counts, and its history is written down instead of
+searched for, because ten thousand decisions would take hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasdet.search import MemoryStore, SearchSpace, Study, StudyStore, parse_space
+from nasdet.search.halving import order_by_hypervolume
+from nasdet.space import Constraint
+from nasdet.space.schema import SAMPLERS, SCHEDULERS
+from nasdet.space.trial import Rung, TrialRecord
+
+TOLD = (100, 1000, 10_000)
+PENDING = 64
+RUNGS = (3, 9, 27)
+REFERENCE = [0.0, 16.0, 22.0]
+PARAMETERS: dict[str, Any] = {
+    "width": {"kind": "float", "low": 0.0, "high": 1.0},
+    "resolution": {"kind": "float", "low": 0.0, "high": 1.0},
+    "depth": {"kind": "int", "low": 1, "high": 8},
+    "kernel": {"kind": "choice", "values": [3, 5, 7]},
+    "norm": {"kind": "choice", "values": ["batch", "group", "layer"]},
+    "groups": {"kind": "int", "low": 2, "high": 32, "log": True, "when": {"norm": "group"}},
+    "optimiser": {"kind": "choice", "values": ["sgd", "adam"]},
+    "momentum": {"kind": "float", "low": 0.5, "high": 0.99, "when": {"optimiser": "sgd"}},
+    "beta": {"kind": "float", "low": 0.8, "high": 0.99, "when": {"optimiser": "adam"}},
+    "lr": {"kind": "float", "low": 1e-4, "high": 1.0, "log": True},
+    "decay": {"kind": "float", "low": 1e-6, "high": 1e-2, "log": True},
+    "dropout": {"kind": "float", "low": 0.0, "high": 0.5},
+    "flip": {"kind": "float", "low": 0.0, "high": 1.0},
+    "mixing": {"kind": "choice", "values": ["none", "mosaic", "mixup"]},
+    "mix_share": {"kind": "float", "low": 0.0, "high": 1.0, "when": {"mixing": ["mosaic", "mixup"]}},
+}
+OBJECTIVES = (("ap", "max"), ("latency_ms", "min"), ("params_m", "min"))
+BOUND = Constraint("latency_ms", "<=", 12.0)
+
+
+def space(scheduler: str, sampler: str, **budget: Any) -> SearchSpace:
+    """15 parameters, 3 objectives and a constraint."""
+    document = {
+        "name": "scale",
+        "space": PARAMETERS,
+        "objectives": [{"name": n, "direction": d} for n, d in OBJECTIVES],
+        "budget": {"epochs": RUNGS[-1], "rungs": list(RUNGS), "seed": 0, **budget},
+        "scheduler": {"kind": scheduler},
+        "sampler": {"kind": sampler},
+    }
+    return dataclasses.replace(parse_space(document, function=True), constraints=(BOUND,))
+
+
+def costs(params: dict[str, Any]) -> dict[str, float]:
+    """Known before training."""
+    return {
+        "latency_ms": 2 + 10 * params["width"] * (0.3 + params["resolution"]),
+        "params_m": 1 + 20 * params["width"],
+    }
+
+
+def evaluate(params: dict[str, Any], epochs: int) -> dict[str, float]:
+    """Larger is better, up to a recipe that is best for every size."""
+    recipe = (
+        (math.log10(params["lr"]) + 2) ** 2 / 8
+        + (math.log10(params["decay"]) + 4) ** 2 / 16
+        + params["dropout"] ** 2
+        + (params["flip"] - 0.5) ** 2
+        + 0.1 * (params["norm"] != "group")
+        + 0.1 * (params["kernel"] != 5)
+        + abs(params["depth"] - 5) / 20
+    )
+    return {"ap": _best_ap(params["width"], params["resolution"]) / (1 + recipe) * epochs / (epochs + 3)} | costs(
+        params
+    )
+
+
+def _best_ap(width: float, resolution: float) -> float:
+    return (1 - math.exp(-3 * (width + 0.05))) * (0.5 + 0.5 * resolution)
+
+
+def records(where: SearchSpace, told: int) -> list[TrialRecord]:
+    """So many trials with results, promoted as halving would have; one in twenty more infeasible, and 64 that run."""
+    rng = random.Random(0)
+    drawn: list[TrialRecord] = []
+    while sum(r.state == "running" for r in drawn) < told + PENDING:
+        params = where.sample(rng)
+        known, number = costs(params), len(drawn)
+        record = TrialRecord(f"t{number:04d}", number, "running", params, values=known)
+        if BOUND.holds(known):
+            drawn.append(record)
+        elif number % 20 == 0:
+            drawn.append(record.replace(state="infeasible", reason=f"violates {BOUND}"))
+    feasible = [r for r in drawn if r.state == "running"]
+    return _trained(drawn, feasible[:told], where.rungs(), where.scheduler.eta)
+
+
+def _trained(drawn: list[TrialRecord], group: list[TrialRecord], rungs: tuple[int, ...], eta: int) -> list[TrialRecord]:
+    """`drawn` with all of the group trained to the first rung, the best share of them to the second, and so on."""
+    found, told = {r.trial: r for r in drawn}, 0
+    for epochs in rungs:
+        for i, record in enumerate(group):
+            values = evaluate(record.params, epochs)
+            group[i] = found[record.trial] = record.replace(
+                state="complete" if epochs == rungs[-1] else "paused",
+                values=values,
+                epochs=epochs,
+                rungs=(*record.rungs, Rung(epochs, values, told)),
+                train_seconds=1.0 * epochs,
+            )
+            told += 1
+        table = np.array([[-r.values["ap"], r.values["latency_ms"], r.values["params_m"]] for r in group])
+        count = len(group) // eta
+        best = order_by_hypervolume(table, np.array([-REFERENCE[0], *REFERENCE[1:]]), count)[:count]
+        group = [group[i] for i in best]
+    return list(found.values())
+
+
+def ask_tell(scheduler: str, sampler: str, told: int, repeats: int, *, known: bool, disk: bool) -> dict[str, float]:
+    """Median milliseconds of an ask and a tell, by the clock and of processor time, and this process's peak in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        where = space(scheduler, sampler)
+        store: MemoryStore | StudyStore = MemoryStore(where, records(where, told))
+        if disk:
+            store = _on_disk(Path(folder, "study"), store)
+        store.save_config(reference_point=REFERENCE, reference_given=True)
+        study = Study(where, costs=costs if known else None, store=store)
+        pending = [study.ask() for _ in range(PENDING)]  # those that run are handed out first
+        times, cpu = [], []
+        for _ in range(repeats + 1):
+            start, began = time.perf_counter(), time.process_time()
+            pending.append(study.ask())
+            job = pending.pop(0)
+            assert job is not None
+            study.tell(job, evaluate(job.params, job.stop), seconds=1.0)
+            times.append((time.perf_counter() - start) * 1e3)
+            cpu.append((time.process_time() - began) * 1e3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    middle = {"ms": round(statistics.median(times[1:]), 2), "cpu_ms": round(statistics.median(cpu[1:]), 2)}
+    return {**middle, "worst_ms": round(max(times), 1), "mb": round(peak, 1)}
+
+
+def _on_disk(folder: Path, of: MemoryStore) -> StudyStore:
+    store = StudyStore.create(folder, dict(of.config), of.space)
+    for record in of.records():
+        store.put(record)
+    return store
+
+
+def tracking(told: int) -> dict[str, float]:
+    """Milliseconds a trial until MLflow holds a study of so many trials, and those that the search waits."""
+    import optuna
+
+    from nasdet.driver.tracking import Tracking
+    from nasdet.search import Engine
+    from nasdet.search.jobs import Candidate
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    where = space("full", "random")
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder, "studies", "scale")
+        StudyStore.create(study, {"study": "scale", "data": ""}, where)
+        storage = optuna.storages.InMemoryStorage()  # what the study's own storage takes is no part of this
+        storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE] * 3, "scale")
+        store = StudyStore(study, {"study": "scale", "data": "", "reference_point": REFERENCE}, where, storage)
+        engine = Engine(store, lambda params: Candidate(None, None, {}))
+        observer, waited = Tracking(store, lambda line: print(line, file=sys.stderr)), 0.0
+        begin = time.perf_counter()
+        for record in records(where, told):
+            if record.state != "complete":
+                continue
+            store.put(record.replace(state="running", epochs=0, rungs=()))
+            store.put(record)
+            start = time.perf_counter()
+            observer.epoch(record, record.epochs, {"loss": 1.0, "lr": 0.1})
+            observer.changed(record, engine)
+            waited += time.perf_counter() - start
+        observer.close("FINISHED", timeout=3600)
+        written = time.perf_counter() - begin
+    return {"ms": round(written * 1e3 / told, 2), "search_waits_ms": round(waited * 1e3 / told, 3)}
+
+
+def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
+    """TPE's hypervolume after so many trials in full, as a share of the best one."""
+    from nasdet.search import samplers, simulate
+
+    samplers.MAX_HISTORY = sys.maxsize if bound is None else bound
+    where = space("full", "tpe", trials=trials)
+    begin = time.perf_counter()
+    found = simulate(evaluate, where, workers=1, costs=costs, seed=seed, reference=REFERENCE).study.summary()
+    return {"share": found["hypervolume"] / _best_hypervolume(), "seconds": round(time.perf_counter() - begin, 1)}
+
+
+def _best_hypervolume(steps: int = 60) -> float:
+    """Of the best recipe at every size, on a grid."""
+    from nasdet.space.pareto import hypervolume, non_dominated
+
+    trained = RUNGS[-1] / (RUNGS[-1] + 3)
+    sizes = [{"width": i / steps, "resolution": j / steps} for i in range(steps + 1) for j in range(steps + 1)]
+    points = [[-_best_ap(**s) * trained, *costs(s).values()] for s in sizes if BOUND.holds(costs(s))]
+    on = non_dominated(points, ["min"] * 3)
+    return hypervolume([p for p, stays in zip(points, on, strict=True) if stays], [-REFERENCE[0], *REFERENCE[1:]])
+
+
+def cells(only: str) -> dict[str, dict[str, Any]]:
+    """Everything that is offered, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for scheduler in (s for s in SCHEDULERS if s != "auto"):
+        for sampler in ("auto",) if scheduler == "freeze_thaw" else SAMPLERS:
+            found[f"{scheduler} {sampler}"] = {"scheduler": scheduler, "sampler": sampler, "known": True, "disk": False}
+    found["freeze_thaw auto, costs learnt"] = {**found["freeze_thaw auto"], "known": False}
+    found["halving auto, on disk"] = {**found["halving auto"], "disk": True}
+    return {name: cell for name, cell in found.items() if only in name}
+
+
+def measure(function: str, **arguments: Any) -> dict[str, float]:
+    """Call a function of this file in a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--call", function, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"search_scale: {function} {arguments} failed\n{done.stderr[-2000:]}")
+    print(f"{function} {arguments}: {done.stdout.strip()}", file=sys.stderr, flush=True)
+    return dict(json.loads(done.stdout))
+
+
+def report(told: list[int], repeats: int, only: str) -> dict[str, Any]:
+    """What is printed without `--quality`."""
+    found = {
+        name: {str(n): measure("ask_tell", **cell, told=n, repeats=repeats) for n in told}
+        for name, cell in cells(only).items()
+    }
+    auto = {name: by_told for name, by_told in found.items() if name.split(",")[0].endswith(" auto")} or found
+    result: dict[str, Any] = {"ask_tell_ms": {}, "memory_mb": {}}
+    for n in map(str, told):
+        result["ask_tell_ms"][n] = max((v[n]["ms"] for v in auto.values()), default=None)
+        result["memory_mb"][n] = max((v[n]["mb"] for v in auto.values()), default=None)
+    tracked = {str(n): measure("tracking", told=n) for n in told}
+    result["tracking_ms"] = {n: v["ms"] for n, v in tracked.items()}
+    return {**result, "samplers": found, "tracking": tracked}
+
+
+def compare(trials: int, seeds: int) -> dict[str, Any]:
+    """What is printed with `--quality`."""
+    from nasdet.search.samplers import MAX_HISTORY
+
+    runs = {
+        name: [measure("quality", trials=trials, seed=s, bound=bound) for s in range(seeds)]
+        for name, bound in (("bounded", MAX_HISTORY), ("unbounded", None))
+    }
+    shares = {name: [r["share"] for r in found] for name, found in runs.items()}
+    if MAX_HISTORY is not None and trials > 2 * MAX_HISTORY and shares["bounded"] == shares["unbounded"]:
+        sys.exit("search_scale: the bound changed nothing, so nothing was compared")
+    return {
+        "quality": {
+            "hypervolume_share": shares,
+            "median": {name: statistics.median(values) for name, values in shares.items()},
+            "seconds": {name: statistics.median(r["seconds"] for r in found) for name, found in runs.items()},
+            "bound": MAX_HISTORY,
+            "trials": trials,
+        }
+    }
+
+
+CALLS = {f.__name__: f for f in (ask_tell, tracking, quality)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--told", type=int, nargs="+", default=list(TOLD))
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--only", default="", help="only schedulers and samplers with this in their name")
+    parser.add_argument("--quality", action="store_true", help="bounded against unbounded history")
+    parser.add_argument("--trials", type=int, default=600, help="of --quality")
+    parser.add_argument("--seeds", type=int, default=5, help="of --quality")
+    parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.call:
+        print(json.dumps(CALLS[options.call[0]](**json.loads(options.call[1]))))
+        return
+    if options.quality:
+        result = compare(options.trials, options.seeds)
+    else:
+        result = report(options.told, options.repeats, options.only)
+    print(json.dumps(result, indent=1) if options.json else _table(result))
+
+
+def _table(result: dict[str, Any]) -> str:
+    return "\n".join(f"{name:>20}  {values}" for name, values in result.items())
+
+
+if __name__ == "__main__":
+    main()
