@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,18 @@ class FrontView:
         if len(self.axes) == 1:
             return [(Axis("number", "min"), self.axes[0])]
         return [_across(a, b) for a, b in combinations(self.axes, 2)]
+
+    def interval(self, record: TrialRecord, axis: Axis) -> tuple[float, float] | None:
+        """Confidence interval of a trial's value; None where none was computed."""
+        low, high = (record.values.get(f"{axis.name}_{end}", np.nan) for end in ("low", "high"))
+        return (low, high) if np.isfinite(low) and np.isfinite(high) else None
+
+    def unclear(self) -> set[str]:
+        """Members of the front that the first objective does not tell apart: their intervals overlap a neighbour's."""
+        axis = self.axes[0]
+        known = [(spread, r.trial) for r in self.front if (spread := self.interval(r, axis)) is not None]
+        pairs = pairwise(sorted(known, key=lambda item: sum(item[0])))
+        return {t for (a, one), (b, other) in pairs if a[0] <= b[1] and b[0] <= a[1] for t in (one, other)}
 
     def marked(self, x: Axis, y: Axis) -> dict[str, str]:
         """What to write at the front's members that stand out in a pair of axes: label by trial."""

@@ -8,7 +8,10 @@ from pathlib import Path
 import click
 
 # --what -> one line for --help; the module of that name runs it
-ANALYSES: dict[str, str] = {}
+ANALYSES: dict[str, str] = {
+    "report": "a study as one page to read: front, progress, what mattered, what failed, what to do next",
+    "importance": "which parameters of a study mattered for each objective",
+}
 
 
 @click.command("analyze", epilog="\n\n".join(f"{name}: {text}" for name, text in ANALYSES.items()))

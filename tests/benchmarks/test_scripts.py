@@ -22,6 +22,7 @@ RUNS = {
     "eval_speed --rounds 1": ("pycocotools_seconds", "nasdet_seconds", "ratio", "max_abs_diff"),
     "accuracy_at_time --minutes 0.05 --size 128": ("nasdet", "fcos", "retinanet"),
     "claims stem --seeds 1 --epochs 1": ("stem",),
+    "report_speed --trials 40": ("pareto_seconds", "report_seconds", "open_seconds", "megabytes"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 
