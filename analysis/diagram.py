@@ -38,12 +38,12 @@ def curve_svg(record: TrialRecord, axis: Axis) -> str:
         return ""
     low, high = min(v for _, v in points), max(v for _, v in points)
     places = [
-        (18 + 164 * epochs / points[-1][0], 52 - 38 * (value - low) / ((high - low) or 1)) for epochs, value in points
+        (18 + 164 * epochs / points[-1][0], 52 - 34 * (value - low) / ((high - low) or 1)) for epochs, value in points
     ]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{FRONT}"/>' for x, y in places)
     names = "".join(
-        f'<text x="{x:.1f}" y="{y - 7:.1f}" class="s">{value:.3g}</text><text x="{x:.1f}" y="68" class="s q">{e}</text>'
+        f'<text x="{x:.1f}" y="{y - 6:.1f}" class="s">{value:.3g}</text><text x="{x:.1f}" y="68" class="s q">{e}</text>'
         for (x, y), (e, value) in zip(places, points, strict=True)
     )
     said = escape(f"{axis.name} after " + ", ".join(f"{e} epochs {v:.3g}" for e, v in points))
