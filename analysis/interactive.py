@@ -33,6 +33,8 @@ PAGE = """<!doctype html>
 <body>{body}</body>
 </html>
 """
+FRONT_NAME = "Pareto front"
+CONFIG = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}}
 FONT = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "color": INK, "size": 14}
 
 
@@ -41,39 +43,48 @@ def pareto_html(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> No
     it `curves` over the epochs and over the time, if there are any."""
     figure = pareto_figure(view)
     path.parent.mkdir(parents=True, exist_ok=True)
-    config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}}
-    body = figure.to_html(include_plotlyjs=True, full_html=False, config=config, default_height="100vh")
+    body = figure.to_html(include_plotlyjs=True, full_html=False, config=CONFIG, default_height="100vh")
     if curves:
-        body += curves_figure(curves).to_html(include_plotlyjs=False, full_html=False, config=config)
+        body += curves_figure(curves).to_html(include_plotlyjs=False, full_html=False, config=CONFIG)
     path.write_text(PAGE.format(title=escape(view.title), body=body), encoding="utf-8")
 
 
 def pareto_figure(view: FrontView) -> Any:
     """The plotly figure behind `pareto_html`."""
+    figure = front_figure(view)
+    figure.add_trace(_history(view))
+    return figure.update_layout(_whole_page(view))
+
+
+def front_figure(view: FrontView) -> Any:
+    """All trials and the front: traces 0 to 2 are low budget, full budget and front, 3 is the front's line."""
     import plotly.graph_objects as go
 
     pairs = view.pairs()
     x, y = pairs[0]
     figure = go.Figure()
     for records, colour, size, name in _groups(view):
+        own = {
+            "name": f"{name} ({len(records)})",
+            "marker": {"color": colour, "size": size, "line": {"color": "white", "width": 1}},
+        }
+        own |= _hollow(view) if name == FRONT_NAME else {}
         figure.add_trace(
             go.Scatter(
                 x=[value(r, x) for r in records],
                 y=[value(r, y) for r in records],
                 mode="markers",
-                name=f"{name} ({len(records)})",
-                marker={"color": colour, "size": size, "line": {"color": "white", "width": 1}},
                 error_x=_bars(records, x) | {"color": colour, "thickness": 1},
                 error_y=_bars(records, y) | {"color": colour, "thickness": 1},
                 text=[_card(r, name) for r in records],
                 hovertemplate="%{text}<extra></extra>",
+                **own,
             )
         )
     line_x, line_y = staircase(view.front, x, y)
     style = {"color": FRONT, "width": 2}
     figure.add_trace(go.Scatter(x=line_x, y=line_y, mode="lines", line=style, hoverinfo="skip", showlegend=False))
-    figure.add_trace(_history(view))
-    figure.update_layout(_layout(view, x, y))
+    figure.update_layout(_layout(x, y))
     if len(pairs) > 1:
         figure.update_layout(updatemenus=[_menu(view, pairs)])
     return figure
@@ -90,8 +101,18 @@ def _groups(view: FrontView) -> list[tuple[Sequence[TrialRecord], str, int, str]
     return [
         (view.low_budget, GREY, 9, "low budget, not on the front"),
         (view.dominated, OTHER, 10, "full budget"),
-        (view.front, FRONT, 13, "Pareto front"),
+        (view.front, FRONT, 13, FRONT_NAME),
     ]
+
+
+def _hollow(view: FrontView) -> dict[str, Any]:
+    """Hollow points for members of the front that cannot be told apart."""
+    unclear = view.unclear()
+    if not unclear:
+        return {}
+    symbols = ["circle-open" if r.trial in unclear else "circle" for r in view.front]
+    marker = {"color": FRONT, "size": 13, "symbol": symbols, "line": {"width": 2}}
+    return {"marker": marker, "name": f"{FRONT_NAME} ({len(view.front)}); hollow: not told apart"}
 
 
 def _history(view: FrontView) -> Any:
@@ -116,21 +137,32 @@ def _history(view: FrontView) -> Any:
     )
 
 
-def _layout(view: FrontView, x: Axis, y: Axis) -> dict[str, Any]:
-    grid = {"gridcolor": GRID, "zeroline": False, "linecolor": "#c5cad1", "ticks": "outside", "automargin": True}
-    grid |= {"tickfont": {"size": 13}}
+def _whole_page(view: FrontView) -> dict[str, Any]:
+    """The front above, the hypervolume below, a title over both."""
     subtitle = {"text": escape(view.subtitle), "font": {"size": 13, "color": QUIET}}
+    title = {"text": f"<b>{escape(view.title)}</b>", "subtitle": subtitle, "x": 0.02, "xanchor": "left", "y": 0.97}
+    volume = {"title": {"text": "hypervolume", "font": {"size": 14}}, "domain": [0.0, 0.22], "rangemode": "tozero"}
+    return {
+        "title": title,
+        "margin": {"t": 120},
+        "yaxis": {"domain": [0.38, 1.0]},
+        "xaxis2": grid() | {"title": {"text": "finished trials"}, "anchor": "y2", "tickformat": "d"},
+        "yaxis2": grid() | volume,
+    }
+
+
+def grid() -> dict[str, Any]:
+    """What all axes have."""
+    lines = {"gridcolor": GRID, "zeroline": False, "linecolor": "#c5cad1", "ticks": "outside", "automargin": True}
+    return lines | {"tickfont": {"size": 13}}
+
+
+def base_layout() -> dict[str, Any]:
+    """What all figures have."""
     return {
         "template": "none",
         "font": FONT,
-        "title": {
-            "text": f"<b>{escape(view.title)}</b>",
-            "subtitle": subtitle,
-            "x": 0.02,
-            "xanchor": "left",
-            "y": 0.97,
-        },
-        "margin": {"l": 80, "r": 30, "t": 120, "b": 70},
+        "margin": {"l": 80, "r": 30, "t": 60, "b": 70},
         "hovermode": "closest",
         "hoverlabel": {
             "align": "left",
@@ -139,12 +171,13 @@ def _layout(view: FrontView, x: Axis, y: Axis) -> dict[str, Any]:
             "font": {"size": 12, "color": INK},
         },
         "legend": {"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom"},
-        "xaxis": grid | {"title": {"text": x.label, "font": {"size": 14}}, "anchor": "y"},
-        "yaxis": grid | {"title": {"text": y.label, "font": {"size": 14}}, "domain": [0.38, 1.0]},
-        "xaxis2": grid
-        | {"title": {"text": "finished trials", "font": {"size": 14}}, "anchor": "y2", "tickformat": "d"},
-        "yaxis2": grid
-        | {"title": {"text": "hypervolume", "font": {"size": 14}}, "domain": [0.0, 0.22], "rangemode": "tozero"},
+    }
+
+
+def _layout(x: Axis, y: Axis) -> dict[str, Any]:
+    return base_layout() | {
+        "xaxis": grid() | {"title": {"text": x.label, "font": {"size": 14}}, "anchor": "y"},
+        "yaxis": grid() | {"title": {"text": y.label, "font": {"size": 14}}},
     }
 
 

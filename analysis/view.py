@@ -87,6 +87,15 @@ class FrontView:
             return [(Axis("number", "min"), self.axes[0])]
         return [_across(a, b) for a, b in combinations(self.axes, 2)]
 
+    def interval(self, record: TrialRecord, axis: Axis) -> tuple[float, float] | None:
+        """Confidence interval of a trial's value; None where none was computed."""
+        low, high = (record.values.get(axis.name + end, np.nan) for end in (LOW, HIGH))
+        return (low, high) if np.isfinite(low) and np.isfinite(high) else None
+
+    def unclear(self) -> set[str]:
+        """Members of the front whose order beside a neighbour's is not known (`nasdet.search.trust`)."""
+        return {trial for pair in self.summary.get("indistinct", []) for trial in pair["trials"]}
+
     def marked(self, x: Axis, y: Axis) -> dict[str, str]:
         """What to write at the front's members that stand out in a pair of axes: label by trial."""
         if not self.front:

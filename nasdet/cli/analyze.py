@@ -10,6 +10,8 @@ import click
 
 # --what -> one line for --help; the module of that name runs it
 ANALYSES: dict[str, str] = {
+    "report": "of a study: one page to read: front, progress, what mattered, what failed, what to do next.",
+    "importance": "of a study: which parameters mattered for each objective.",
     "errors": "of a bundle: what it gets wrong (TIDE), what that costs, where, and the worst images.",
     "spectrum": "of a bundle: how much of its width each layer uses, beside a second one, and narrower widths.",
     "convergence": "train from random initialisation and from --init, for several lengths and amounts of data.",

@@ -19,10 +19,12 @@ from nasdet.search.summary import TRAINED
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import (
     MlflowTracker,
+    attach,
     default_uri,
     holds,
     mirror_state,
     note_mirror,
+    parent_run_id,
     public_uri,
     sqlite_path,
     study_key,
@@ -119,6 +121,26 @@ def write_missing(store: StudyStore) -> None:
         progress.phase(f"writing the study into MLflow at {public_uri(uri)}")
         outcome: Outcome = "FINISHED" if store.config.get("finished") else "KILLED"
         Tracking(store, progress.warn, uri).close(outcome, timeout=600.0)
+
+
+def attach_report(store: StudyStore, page: Path) -> str:
+    """Put a file into the study's run in MLflow.
+
+    Returns:
+        The run's id; "" if the study has no run, or the store does not take the file: the file itself is written.
+    """
+    run_id, uri = parent_run_id(store.dir), store_uri(store)
+    path = sqlite_path(uri)
+    if not run_id or (path is not None and not holds(path, study_key(store.dir))):
+        return ""
+    with quiet(store.dir / LOG) as terminal:
+        try:
+            attach(uri, run_id, page, store.dir)
+        except Exception as error:  # whatever MLflow, its driver or the network raises
+            line = public_uri(str(error).split("\n", 1)[0])
+            Progress(terminal).warn(f"MLflow did not take {page.name} ({type(error).__name__}: {line})")
+            return ""
+    return run_id
 
 
 def _lacks(store: StudyStore, uri: str) -> bool:

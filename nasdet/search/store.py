@@ -5,6 +5,7 @@ never made, and a study in it never adopted, but by `create`."""
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nasdet.errors import InputError
 from nasdet.search.distributions import direction, distribution, encode
 from nasdet.search.ledger import Ledger
+from nasdet.search.reading import read_records
 from nasdet.space import Objective, SearchSpace, load_space
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import public_uri, sqlite_path
@@ -42,21 +44,29 @@ _STATES = {
 class StudyStore:
     """All that is kept of one study: `study.json`, `space.yaml`, the Optuna storage, `trials/<id>/`."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], space: SearchSpace, storage: BaseStorage) -> None:
-        self.dir, self.config, self.space, self._storage = folder, config, space, storage
+    def __init__(self, folder: Path, config: dict[str, Any], space: SearchSpace) -> None:
+        self.dir, self.config, self.space = folder, config, space
         self.name: str = config["study"]
+        path = sqlite_path(_url(folder, config))
+        known = read_records(path, self.name, RECORD) if path else None
+        self._study_id, records = known or self._read()
+        self._ids = {record.trial: number for number, record in records.items()}
+        self.ledger = Ledger(records.values())
+
+    @functools.cached_property
+    def _storage(self) -> BaseStorage:
+        return _storage(_url(self.dir, self.config))
+
+    def _read(self) -> tuple[int, dict[int, TrialRecord]]:
+        """The study's id and its records by Optuna's trial id, as Optuna reads them."""
         try:
-            self._study_id = storage.get_study_id_from_name(self.name)
+            study_id = self._storage.get_study_id_from_name(self.name)
         except KeyError:
-            what, remedy = f"the storage holds no study {self.name!r}", f"correct `storage` in {folder / CONFIG}"
-            raise InputError(what, where=public_uri(_url(folder, config)), remedy=remedy) from None
-        self._ids: dict[str, int] = {}
-        records: list[TrialRecord] = []
-        for trial in storage.get_all_trials(self._study_id, deepcopy=False):
-            if RECORD in trial.user_attrs:
-                records.append(TrialRecord.from_json(json.loads(trial.user_attrs[RECORD])))
-                self._ids[records[-1].trial] = trial._trial_id
-        self.ledger = Ledger(records)
+            what, remedy = f"the storage holds no study {self.name!r}", f"correct `storage` in {self.dir / CONFIG}"
+            raise InputError(what, where=public_uri(_url(self.dir, self.config)), remedy=remedy) from None
+        trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        texts = {t._trial_id: t.user_attrs[RECORD] for t in trials if RECORD in t.user_attrs}
+        return study_id, {number: TrialRecord.from_json(json.loads(text)) for number, text in texts.items()}
 
     @classmethod
     def create(cls, folder: Path, config: dict[str, Any], space: SearchSpace) -> Self:
@@ -74,12 +84,11 @@ class StudyStore:
         except OSError as error:
             raise InputError(f"cannot write here ({error.strerror})", where=str(folder)) from error
         try:
-            storage = _storage(url)
-            _add_study(storage, config["study"], space, url)
+            _add_study(_storage(url), config["study"], space, url)
         except InputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        store = cls(folder, {**config, "function": space.function}, space, storage)
+        store = cls(folder, {**config, "function": space.function}, space)
         store.save_config()
         return store
 
@@ -107,7 +116,7 @@ class StudyStore:
         if path is not None and not path.is_file():
             remedy = f"put it back, or correct `storage` in {folder / CONFIG}"
             raise InputError("the study's storage is missing", where=str(path), remedy=remedy)
-        return cls(folder, config, space, _storage(url))
+        return cls(folder, config, space)
 
     def remove(self) -> None:
         """Undo `create`."""
@@ -206,7 +215,7 @@ def _url(folder: Path, config: dict[str, Any]) -> str:
 
 
 def _storage(url: str) -> BaseStorage:
-    with _quiet_optuna():
+    with quiet_optuna():
         try:
             return optuna.storages.get_storage(url)
         except Exception as error:
@@ -219,7 +228,7 @@ def _storage(url: str) -> BaseStorage:
 
 
 def _add_study(storage: BaseStorage, name: str, space: SearchSpace, url: str) -> None:
-    with _quiet_optuna():
+    with quiet_optuna():
         try:
             storage.create_new_study([direction(o) for o in space.objectives], name)
         except DuplicatedStudyError:
@@ -228,7 +237,8 @@ def _add_study(storage: BaseStorage, name: str, space: SearchSpace, url: str) ->
 
 
 @contextmanager
-def _quiet_optuna() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
+    """Optuna says errors only."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

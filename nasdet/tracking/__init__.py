@@ -1,8 +1,9 @@
 """A study's mirror in MLflow. Nothing here is needed to search, resume or export: the study folder is the truth."""
 
 from nasdet.tracking.mlflow_tracker import MlflowTracker
-from nasdet.tracking.runs_file import mirror_state, note_mirror, run_ids, study_key
+from nasdet.tracking.runs_file import mirror_state, note_mirror, parent_run_id, run_ids, study_key
 from nasdet.tracking.sqlite_store import holds, relocate
+from nasdet.tracking.store import attach
 from nasdet.tracking.uri import (
     absolute_uri,
     check_storage,
@@ -15,12 +16,14 @@ from nasdet.tracking.uri import (
 __all__ = [
     "MlflowTracker",
     "absolute_uri",
+    "attach",
     "check_storage",
     "check_tracking_uri",
     "default_uri",
     "holds",
     "mirror_state",
     "note_mirror",
+    "parent_run_id",
     "public_uri",
     "relocate",
     "run_ids",

@@ -46,11 +46,21 @@ def _table(front: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def next_commands(summary: dict[str, Any], study_dir: Path) -> list[tuple[str, str]]:
+    """What can be done with the study, as (what it is for, command) with its real names."""
+    study, data = shlex.quote(str(study_dir)), shlex.quote(summary["data"])
+    name = summary["study"]
+    bundle, full = shlex.quote(f"{name}-knee"), shlex.quote(f"{name}-full")
+    steps = [("go on, if it was interrupted", f"nasdet resume {study}")]
+    if summary["front"] and summary["front"][0]["spec"]:
+        steps += [
+            ("take the knee of the front", f"nasdet export {study} --pick knee --out {bundle}"),
+            ("train it in full", f"nasdet train {bundle} --data {data} --out {full}"),
+            ("measure it", f"nasdet eval {full} --data {data}"),
+        ]
+    return [*steps, ("read the study as one page", f"nasdet analyze {study} --what report")]
+
+
 def _commands(summary: dict[str, Any], study_dir: Path) -> str:
-    study, bundle = shlex.quote(str(study_dir)), shlex.quote(f"{summary['study']}-best")
-    lines = [
-        f"nasdet resume {study}",
-        f"nasdet export {study} --pick knee --out {bundle}",
-        f"nasdet train {bundle} --data {shlex.quote(summary['data'])} --out {shlex.quote(summary['study'] + '-full')}",
-    ]
+    lines = [command for _, command in next_commands(summary, study_dir)]
     return "Go on, export, train in full:\n\n```\n" + "\n".join(lines) + "\n```"

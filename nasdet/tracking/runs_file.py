@@ -40,6 +40,12 @@ def run_ids(study_dir: Path) -> dict[str, str]:
     return runs
 
 
+def parent_run_id(study_dir: Path) -> str:
+    """Run id of the study itself; "" for a study that was never tracked."""
+    found = [line["run_id"] for line in _lines(study_dir / FILE) if line.get("trial") == PARENT]
+    return found[-1] if found else ""
+
+
 def note_mirror(study_dir: Path, state: MirrorState) -> None:
     """Note how MLflow stands to the study from now on."""
     _append(study_dir / FILE, {"mirror": state})

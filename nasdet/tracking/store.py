@@ -105,6 +105,17 @@ class RunStore:
             refused(f"{run.name}: {error.message}")
 
 
+def attach(uri: str, run_id: str, file: Path, study_dir: Path) -> None:
+    """Log a file as an artifact of a run, whatever wrote the run; raises what MLflow raises."""
+    quiet_mlflow(study_dir / "logs" / "mlflow.log")
+    database = sqlite_path(uri)
+    if database is not None:
+        relocate(database)
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient(tracking_uri=uri).log_artifact(run_id, str(file))
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

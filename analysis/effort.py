@@ -1,0 +1,73 @@
+"""What a study spent, and what came of the candidates that are not on the front. One decision: reasons are grouped by
+their words, the numbers and trials in them left out, with one of them quoted in full."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nasdet.space.pareto import FrontStep
+from nasdet.space.trial import TrialRecord
+
+STATES = ("complete", "stopped", "failed", "paused", "running", "infeasible", "duplicate")
+
+
+class Effort(NamedTuple):
+    """What the trials of one state took together."""
+
+    state: str
+    trials: int
+    epochs: int
+    train_seconds: float
+    overhead_seconds: float
+    """Between the end of one job and the first step of the next."""
+
+
+class Reason(NamedTuple):
+    """Why candidates of one state went no further."""
+
+    state: str
+    trials: int
+    example: str
+    """The reason of one of them, as recorded."""
+
+
+def effort(records: Sequence[TrialRecord]) -> list[Effort]:
+    """One row for each state that occurs."""
+    groups = {state: [r for r in records if r.state == state] for state in STATES}
+    return [
+        Effort(
+            state,
+            len(group),
+            sum(r.epochs for r in group),
+            sum(r.train_seconds for r in group),
+            sum(r.overhead_seconds for r in group),
+        )
+        for state, group in groups.items()
+        if group
+    ]
+
+
+def reasons(records: Sequence[TrialRecord]) -> list[Reason]:
+    """Why candidates were infeasible, duplicate, failed or stopped; the most frequent first within a state."""
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record.state not in ("complete", "running", "paused"):
+            key = record.state, re.sub(r"\bt\d+\b|\d+(\.\d+)?(e[-+]?\d+)?", "#", record.reason)
+            counts[key] += 1
+            examples.setdefault(key, record.reason or "no reason was recorded")
+    order = sorted(counts, key=lambda key: (STATES.index(key[0]), -counts[key]))
+    return [Reason(key[0], counts[key], examples[key]) for key in order]
+
+
+def write_rows(path: Path, rows: Sequence[Effort] | Sequence[Reason] | Sequence[FrontStep]) -> None:
+    """Write the rows with their field names as heading; a heading alone needs a first row to take it from."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(rows[0]._fields if rows else Reason._fields)
+        writer.writerows(rows)
