@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -86,7 +85,7 @@ def _picture(pixels: np.ndarray, boxes: Sequence[dict[str, object]], classes: Se
     small = resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
     plain = [{key: value for key, value in box.items() if key != "mask"} for box in boxes]
     buffer = io.BytesIO()
-    draw(Image.fromarray(to_rgb(small)), plain, classes, scale).save(buffer, "JPEG", quality=80)
+    draw(to_rgb(small), plain, classes, scale).save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
 
 

@@ -38,3 +38,8 @@ def test_nothing_to_report(stored: StudyStore) -> None:
     stored.save_config(reference_point=[])
     with pytest.raises(InputError, match="made-1: no trial was measured yet"):
         CliRunner().invoke(command, [str(stored.dir), "--what", "report"], catch_exceptions=False)
+
+
+def test_options_of_another_analysis_are_refused() -> None:
+    result = CliRunner().invoke(command, ["best", "--what", "errors", "--with", "second"])
+    assert str(result.exception) == "--with: has no meaning with --what errors, only with spectrum"

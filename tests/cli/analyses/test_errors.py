@@ -54,7 +54,6 @@ def test_wrong_input_is_one_line(digits_bundle: Bundle) -> None:
         ({"target": None}, "no bundle given"),
         ({"target": "nowhere"}, "no such bundle folder"),
         ({"split": "dev"}, "no split 'dev'"),
-        ({"other": Path("second")}, "compares two bundles by their spectrum only"),
     ):
         with pytest.raises(InputError, match=message):
             run(Request(**{**vars(asked), **changes}))
