@@ -100,5 +100,5 @@ def test_a_detector_of_standardised_weights_exports(tmp_path: Path) -> None:
     from nasdet.export.onnx import export_onnx
 
     torch.manual_seed(0)
-    check = export_onnx(build_detector(_spec()).eval(), torch.rand(2, 3, 96, 96) * 255, tmp_path / "model.onnx")
+    check = export_onnx(build_detector(_spec()).eval(), torch.rand(2, 3, 96, 96) * 255, tmp_path)
     assert check.images == 2
