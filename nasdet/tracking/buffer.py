@@ -67,6 +67,10 @@ class RunBuffer:
         """Tags replace those of the same name."""
         self.tags.update({_key(k): v[:MAX_TAG] for k, v in values.items()})
 
+    def first_tags(self) -> dict[str, str]:
+        """What a run may be made with: a transaction less than in `write`. The files are not there yet."""
+        return {k: v for k, v in self.tags.items() if k != FILES_TAG}
+
     def add_metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Numbers at a step; what is no finite number, older than what is stored, or the same, is passed over."""
         for key, value in values.items():

@@ -86,7 +86,8 @@ class RunStore:
             run.adopt(found)
         else:
             tags = self.identity(trial) | {"mlflow.user": _user(), "mlflow.source.name": "nasdet"}
-            tags |= {"mlflow.parentRunId": parent_id, **UNRANKED} if parent_id else {}
+            tags |= {"mlflow.parentRunId": parent_id} if parent_id else {}
+            tags |= (UNRANKED if parent_id else {}) | run.first_tags()
             made = self.client.create_run(self.experiment_id, start_time=run.started, tags=tags, run_name=run.name)
             run.adopt(made)
         if self._noted.get(trial) != run.run_id:
