@@ -12,12 +12,50 @@ from pathlib import Path
 
 import numpy as np
 
-from nasdet.space.pareto import FrontStep, ObjectiveLike, as_costs, front, hypervolume, non_dominated, values_of
+from nasdet.space.pareto import FrontStep, ObjectiveLike, as_costs, front, hypervolume, values_of
 from nasdet.space.trial import TrialRecord
 
 ENDED = ("complete", "stopped", "failed")
 """States of trials that trained and will not train on."""
 METRICS = ("ap", "ap50", "ap75", "latency_ms", "params_m", "gflops")
+
+
+class FrontHistory:
+    """The hypervolume and size of the front after each finished trial, one by one.
+
+    Args:
+        objectives: the D objectives of the study.
+        reference: `(D,)` in the objectives' own units and directions, as `reference_point` of a study's summary.
+
+    Attributes:
+        steps: so far.
+    """
+
+    def __init__(self, objectives: Sequence[ObjectiveLike], reference: Sequence[float]) -> None:
+        self.steps: list[FrontStep] = []
+        self._objectives, self._directions = objectives, [o.direction for o in objectives]
+        self._corner = as_costs([list(reference)], self._directions)[0]
+        self._points = np.empty((0, len(objectives)))
+
+    def add(self, record: TrialRecord) -> None:
+        """The next one that finished; a trial that still runs or pauses is passed over."""
+        if record.state not in ENDED:
+            return
+        number, volume, _, epochs, seconds = self.steps[-1] if self.steps else FrontStep(0, 0.0, 0, 0, 0.0)
+        if record.state == "complete" and self._grow(record):
+            volume = hypervolume(self._points, self._corner)
+        epochs, seconds = epochs + record.epochs, seconds + record.train_seconds
+        self.steps.append(FrontStep(number + 1, volume, len(self._points), epochs, seconds))
+
+    def _grow(self, record: TrialRecord) -> bool:
+        """Whether the record is on the front, which then holds it."""
+        row, points = as_costs(values_of([record], self._objectives), self._directions), self._points
+        worse, differs = (points <= row).all(axis=1), (points != row).any(axis=1)
+        if not np.isfinite(row).all() or (worse & differs).any():
+            return False
+        beaten = (points >= row).all(axis=1) & differs
+        self._points = np.concatenate([points[~beaten], row])
+        return True
 
 
 def hypervolume_history(
@@ -28,26 +66,14 @@ def hypervolume_history(
     Args:
         records: in the order in which they finished; trials still running or paused are passed over.
         objectives: the D objectives of the study.
-        reference: `(D,)` in the objectives' own units and directions, as `reference_point` of a study's summary; empty
-            before it is fixed, and then there is no history.
+        reference: as for `FrontHistory`; empty before it is fixed, and then there is no history.
     """
     if not reference:
         return []
-    directions = [o.direction for o in objectives]
-    corner = as_costs([list(reference)], directions)[0]
-    points = np.empty((0, len(objectives)))
-    steps: list[FrontStep] = []
-    volume, epochs, seconds = 0.0, 0, 0.0
-    for record in (r for r in records if r.state in ENDED):
-        epochs, seconds = epochs + record.epochs, seconds + record.train_seconds
-        row = as_costs(values_of([record], objectives), directions)
-        if record.state == "complete" and np.isfinite(row).all():
-            grown = np.concatenate([points, row])
-            grown = grown[non_dominated(grown, ["min"] * len(directions))]
-            if not np.array_equal(grown, points):
-                points, volume = grown, hypervolume(grown, corner)
-        steps.append(FrontStep(len(steps) + 1, volume, len(points), epochs, seconds))
-    return steps
+    history = FrontHistory(objectives, reference)
+    for record in records:
+        history.add(record)
+    return history.steps
 
 
 def write_csv(path: Path, records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nasdet.analysis.curves import study_curves
-from nasdet.analysis.fronts import ENDED, hypervolume_history
+from nasdet.analysis.fronts import ENDED, FrontHistory
 from nasdet.analysis.plots import draw_front
 from nasdet.driver.progress import Progress
 from nasdet.driver.quiet import LOG, quiet
@@ -18,6 +18,7 @@ from nasdet.search import StudyStore, summarise
 from nasdet.search.summary import TRAINED
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import (
+    Front,
     MlflowTracker,
     attach,
     default_uri,
@@ -31,6 +32,8 @@ from nasdet.tracking import (
 )
 
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
+SECONDS_A_TRIAL = 0.1
+"""A long study's last ranks may take this long to write."""
 
 
 class Tracking:
@@ -71,36 +74,39 @@ class Tracking:
             self._front()
 
     def close(self, outcome: Outcome, *, timeout: float = 60.0) -> None:
-        """Bring everything up to date and wait until it is written; what MLflow lacks then is said and noted."""
-        records = self._store.records()
+        """Bring everything up to date and wait until it is written, for `timeout` seconds, or longer in a long study;
+        what MLflow lacks then is said and noted."""
+        records, finished = self._store.records(), set(self._finished)
         if not any(r.state in TRAINED for r in records):
             return
         lacking = "interrupted"
         try:
             for record in records:
-                if record.state == "stopped" and record.trial not in self._finished:
+                if record.state == "stopped" and record.trial not in finished:
                     self._finished.append(record.trial)
                     self._tracker.trial(record)
             self._front()
-            lacking = self._tracker.close(outcome, timeout=timeout)
+            lacking = self._tracker.close(outcome, timeout=max(timeout, SECONDS_A_TRIAL * len(records)))
         finally:
             note_mirror(self._store.dir, "lacking" if lacking else "whole")
         if lacking:
             self._warn(f"{lacking}; nasdet resume or nasdet ui tries again")
 
     def _front(self) -> None:
-        if not self._store.config.get("reference_point"):
-            return
-        summary, records = summarise(self._store), self._store.records()
-        done = [self._store.get(trial) for trial in self._finished]
-        history = hypervolume_history(done, self._store.objectives, summary["reference_point"])
+        if self._store.config.get("reference_point"):
+            self._tracker.front(self._measure)
 
-        curves = study_curves(self._store)
+    @functools.cached_property
+    def _history(self) -> FrontHistory:
+        return FrontHistory(self._store.objectives, self._store.config["reference_point"])
 
-        def draw(folder: Path, summary: dict[str, Any] = summary) -> None:
-            draw_front(summary, records, history, folder, curves)
-
-        self._tracker.front(summary, history, draw)
+    def _measure(self) -> Front:
+        """The front as of now; on the tracker's thread, while the study goes on."""
+        for trial in self._finished[len(self._history.steps) :]:
+            self._history.add(self._store.get(trial))
+        summary, history = summarise(self._store), self._history.steps
+        records, curves = self._store.records(), study_curves(self._store)
+        return Front(summary, history, lambda folder: draw_front(summary, records, history, folder, curves))
 
 
 def store_uri(store: StudyStore) -> str:

@@ -1,5 +1,6 @@
 """A study's mirror in MLflow. Nothing here is needed to search, resume or export: the study folder is the truth."""
 
+from nasdet.tracking.mirror import Front
 from nasdet.tracking.mlflow_tracker import MlflowTracker
 from nasdet.tracking.runs_file import mirror_state, note_mirror, parent_run_id, run_ids, study_key
 from nasdet.tracking.sqlite_store import holds, relocate
@@ -14,6 +15,7 @@ from nasdet.tracking.uri import (
 )
 
 __all__ = [
+    "Front",
     "MlflowTracker",
     "absolute_uri",
     "attach",

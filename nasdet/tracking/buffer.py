@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ MAX_PARAM = 6000
 MAX_TAG = 5000
 FILES_TAG = "nasdet.files"
 """Set on a run whose files are complete and never change."""
-METRICS_A_WRITE = 500
-TEXTS_A_WRITE = 100
 ENDED = ("FINISHED", "FAILED", "KILLED")
 
 
@@ -32,16 +30,14 @@ class RunBuffer:
 
     Args:
         name: the run's name in the UI.
-        identity: the tags by which the run is found again.
         started: milliseconds since 1970.
     """
 
-    def __init__(self, name: str, identity: Mapping[str, str], started: int | None = None) -> None:
+    def __init__(self, name: str, started: int | None = None) -> None:
         self.name = name
         self.run_id = ""
         self.status = "RUNNING"
         self.started = started or _now()
-        self.identity = dict(identity)
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         self.metrics: dict[tuple[str, int], tuple[float, int]] = {}
@@ -71,6 +67,10 @@ class RunBuffer:
         """Tags replace those of the same name."""
         self.tags.update({_key(k): v[:MAX_TAG] for k, v in values.items()})
 
+    def first_tags(self) -> dict[str, str]:
+        """What a run may be made with: a transaction less than in `write`. The files are not there yet."""
+        return {k: v for k, v in self.tags.items() if k != FILES_TAG}
+
     def add_metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Numbers at a step; what is no finite number, older than what is stored, or the same, is passed over."""
         for key, value in values.items():
@@ -95,21 +95,19 @@ class RunBuffer:
         """Send what the store lacks: files before the tag that vouches for them, the status last."""
         from mlflow.entities import Metric, Param, RunTag
 
-        params, tags = self._new_params(), self._new_tags()
-        metrics = list(self.metrics.items())
+        params, tags, metrics = self._new_params(), self._new_tags(), dict(self.metrics)
         self._write_files(client)
-        for some in _chunks(params, TEXTS_A_WRITE):
-            client.log_batch(self.run_id, params=[Param(k, v) for k, v in some.items()])
-            self._stored_params |= set(some)
-        for some in _chunks(tags, TEXTS_A_WRITE):
-            client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in some.items()])
-            self._stored_tags |= some
-        for start in range(0, len(metrics), METRICS_A_WRITE):
-            batch = metrics[start : start + METRICS_A_WRITE]
-            client.log_batch(self.run_id, metrics=[Metric(n, v, t, s) for (n, s), (v, t) in batch])
-            for (name, step), (value, _) in batch:
-                del self.metrics[name, step]
-                self._last[name] = max(self._last.get(name, (-1, value)), (step, value))
+        client.log_batch(
+            self.run_id,
+            metrics=[Metric(name, value, at, step) for (name, step), (value, at) in metrics.items()],
+            params=[Param(k, v) for k, v in params.items()],
+            tags=[RunTag(k, v) for k, v in tags.items()],
+        )
+        self._stored_params |= set(params)
+        self._stored_tags |= tags
+        self.metrics.clear()
+        for (name, step), (value, _) in metrics.items():
+            self._last[name] = max(self._last.get(name, (-1, value)), (step, value))
         self._write_status(client)
 
     def _is_new(self, name: str, step: int, value: float) -> bool:
@@ -138,11 +136,6 @@ class RunBuffer:
 
     def _new_tags(self) -> dict[str, str]:
         return {k: v for k, v in self.tags.items() if self._stored_tags.get(k) != v}
-
-
-def _chunks(values: Mapping[str, str], size: int) -> Iterator[dict[str, str]]:
-    items = list(values.items())
-    return (dict(items[i : i + size]) for i in range(0, len(items), size))
 
 
 def _key(name: str) -> str:

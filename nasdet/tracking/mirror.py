@@ -7,18 +7,28 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nasdet.space.pareto import FrontStep, non_dominated_rank
 from nasdet.space.trial import TrialRecord
-from nasdet.tracking.buffer import FILES_TAG, RunBuffer
+from nasdet.tracking.buffer import FILES_TAG, MAX_TAG, RunBuffer
 from nasdet.tracking.note import study_note
 from nasdet.tracking.runs_file import PARENT
 
 STATUS = {"running": "RUNNING", "paused": "SCHEDULED", "complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-UNRANKED = "none"
+
+
+class Front(NamedTuple):
+    """The front as of now."""
+
+    summary: dict[str, Any]
+    """The object that `nasdet search --json` prints."""
+    history: Sequence[FrontStep]
+    """The front after each finished trial."""
+    draw: Callable[[Path], None]
+    """Leaves pareto.html and pareto.png in the folder that it is given."""
 
 
 class Mirror:
@@ -31,15 +41,16 @@ class Mirror:
 
     def __init__(self, study_name: str, study_dir: Path) -> None:
         self.study_name, self.study_dir = study_name, study_dir
-        self.parent = RunBuffer(study_name, {})
+        self.parent = RunBuffer(study_name)
         self.runs: dict[str, RunBuffer] = {PARENT: self.parent}
+        self.touched: dict[str, RunBuffer] = {}
+        """Those that may hold what the store lacks."""
         self.known = False
-        self.stale = False
-        """Whether the front's files are older than the front."""
+        self.measure: Callable[[], Front] | None = None
+        """Tells the front, where it may be newer than what the runs say of it."""
         self.summary: dict[str, Any] = {}
-        self.draw: Callable[[Path], None] | None = None
         self._values: dict[str, dict[str, float]] = {}
-        self._unranked = False
+        self._steps = 0
 
     def start(self, config: Mapping[str, Any], space_yaml: str) -> None:
         """The parent run, running."""
@@ -55,8 +66,6 @@ class Mirror:
         spent = record.train_seconds + record.overhead_seconds
         run = self._run(record.trial, seconds_ago=spent if record.state != "running" else 0.0)
         run.set_params(record.params)
-        if record.trial not in self._values:
-            run.set_tags({"nasdet.pareto": "false", "nasdet.rank": UNRANKED})
         reason = {"nasdet.reason": record.reason} if record.reason else {}
         run.set_tags({"nasdet.state": record.state, "nasdet.epochs": str(record.epochs), **reason})
         for rung in record.rungs:
@@ -64,46 +73,52 @@ class Mirror:
         run.add_metrics(record.values, record.epochs)
         self._add_spec(run, record)
         run.status = STATUS[record.state]
-        if record.state == "complete" and self._values.get(record.trial) != record.values:
+        if record.state == "complete":
             self._values[record.trial] = record.values
-            self._unranked = True
 
     def epoch(self, trial: str, epoch: int, metrics: Mapping[str, float]) -> None:
         """The metrics of one epoch of a trial."""
         self._run(trial).add_metrics(metrics, epoch)
 
-    def front(self, summary: dict[str, Any], history: Sequence[FrontStep], draw: Callable[[Path], None] | None) -> None:
-        """The front as of now; the ranks follow in `rank`."""
-        for step in history:
-            self.parent.add_metrics({"hypervolume": step.hypervolume, "front_size": step.front_size}, step.step)
-        self.parent.set_tags({"mlflow.note.content": study_note(summary, self.study_dir)})
-        self.stale = self.stale or summary != self.summary
-        self.summary, self.draw, self._unranked = summary, draw, True
+    def front(self, front: Front) -> bool:
+        """The front, and every trial's place in it, as of now.
 
-    def rank(self) -> None:
-        """Bring `nasdet.pareto` and `nasdet.rank` of all trials up to date."""
-        if not self._unranked or not self.summary:
-            return
-        self._unranked = False
+        Returns:
+            Whether the files that show it are out of date.
+        """
+        for step in front.history[self._steps :]:
+            self.parent.add_metrics({"hypervolume": step.hypervolume, "front_size": step.front_size}, step.step)
+        self._steps = len(front.history)
+        self.parent.set_tags({"mlflow.note.content": study_note(front.summary, self.study_dir, MAX_TAG)})
+        changed, self.summary = front.summary != self.summary, front.summary
+        self._rank()
+        return changed
+
+    def _rank(self) -> None:
         objectives = self.summary["objectives"]
         trials = list(self._values)
         table = [[self._values[t].get(o["name"], np.nan) for o in objectives] for t in trials]
         ranks = non_dominated_rank(table, [o["direction"] for o in objectives])
         front = {member["trial"] for member in self.summary["front"]}
         for trial, rank in zip(trials, ranks.tolist(), strict=True):
-            self.runs[trial].set_tags({"nasdet.pareto": str(trial in front).lower(), "nasdet.rank": str(rank)})
+            run = self._run(trial)
+            run.set_tags({"nasdet.pareto": str(trial in front).lower(), "nasdet.rank": str(rank)})
+            if self.parent.status != "RUNNING":
+                # MLflow sorts tags as text. A rank changes with every trial: only the last one is worth a history.
+                run.add_metrics({"rank": rank}, 0)
 
     def end(self, status: str) -> None:
         """The parent run, ended, and nothing left that looks as if it ran."""
-        for run in self.runs.values():
-            if run.status == "RUNNING":
-                run.status = "KILLED"
+        for trial, run in self.runs.items():
+            if run.status == "RUNNING" and trial != PARENT:
+                self._run(trial).status = "KILLED"
         self.parent.status = status
 
     def _run(self, trial: str, seconds_ago: float = 0.0) -> RunBuffer:
         if trial not in self.runs:
             started = int((time.time() - seconds_ago) * 1000)
-            self.runs[trial] = RunBuffer(trial, {}, started)
+            self.runs[trial] = RunBuffer(trial, started)
+        self.touched[trial] = self.runs[trial]
         return self.runs[trial]
 
     def _add_spec(self, run: RunBuffer, record: TrialRecord) -> None:

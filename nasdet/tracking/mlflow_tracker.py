@@ -13,21 +13,21 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from nasdet.space.pareto import FrontStep
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking.buffer import RunBuffer
-from nasdet.tracking.mirror import Mirror
+from nasdet.tracking.mirror import Front, Mirror
 from nasdet.tracking.runs_file import PARENT
 from nasdet.tracking.store import RunStore
 from nasdet.tracking.uri import default_uri, public_uri
 
-Draw = Callable[[Path], None]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
+MAX_PAUSE = 600.0
+"""Seconds between two looks at the front, however long they take."""
 
 
 class MlflowTracker:
@@ -42,7 +42,8 @@ class MlflowTracker:
         study_name: name of the study, and of the parent run.
         study_dir: the study's folder.
         warn: called with one line when the store starts to fail; from the tracker's thread.
-        redraw_seconds: the front's files are drawn and sent at most this often, and at the end.
+        front_seconds: the front, its ranks and its files are brought up to date at most this often, so seldom that it
+            takes at most a tenth of the time (or every ten minutes), and at the end.
     """
 
     def __init__(
@@ -53,17 +54,18 @@ class MlflowTracker:
         study_dir: Path,
         *,
         warn: Callable[[str], None] | None = None,
-        redraw_seconds: float = 30.0,
+        front_seconds: float = 30.0,
     ) -> None:
         self.uri = uri or default_uri(study_dir)
         self._names = (space_name, study_name, study_dir)
         self._warn = warn or (lambda line: None)
-        self._redraw_seconds = redraw_seconds
+        self._front_seconds = front_seconds
         self._mirror = Mirror(study_name, study_dir)
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._started, self._closing = threading.Event(), threading.Event()
         self._problem, self._missing = "", list[str]()
-        self._drawn_at = float("-inf")
+        self._said: set[str] = set()
+        self._front_due = float("-inf")
         self._thread = threading.Thread(target=self._work, name="nasdet-mlflow", daemon=True)
         self._thread.start()
 
@@ -91,16 +93,13 @@ class MlflowTracker:
         values = dict(metrics)
         self._events.put(lambda: self._mirror.epoch(trial, epoch, values))
 
-    def front(self, summary: dict[str, Any], history: Sequence[FrontStep], draw: Draw | None = None) -> None:
-        """Bring the front up to date: tags and ranks where they changed, the parent's metrics, note and files.
+    def front(self, measure: Callable[[], Front]) -> None:
+        """Say that the front may have changed: the ranks, the parent's metrics, note and files will follow it.
 
         Args:
-            summary: the object that `nasdet search --json` prints.
-            history: the front after each finished trial.
-            draw: leaves pareto.html and pareto.png in the folder that it is given; called on the tracker's thread.
+            measure: tells the front; called on the tracker's thread, not for every call of `front`.
         """
-        steps = list(history)
-        self._events.put(lambda: self._mirror.front(summary, steps, draw))
+        self._events.put(lambda: setattr(self._mirror, "measure", measure))
 
     @property
     def parent_run_id(self) -> str:
@@ -122,7 +121,9 @@ class MlflowTracker:
         self._closing.set()
         self._events.put(lambda: None)
         self._thread.join(timeout)
-        lacking = [run.name for run in list(self._mirror.runs.values()) if run.pending()]
+        mirror = self._mirror
+        lacking = [mirror.parent.name] if mirror.parent.pending() or mirror.measure else []
+        lacking += [run.name for run in list(mirror.touched.values()) if run.pending()]
         if not lacking and not self._missing:
             return ""
         parts = [f"MLflow at {public_uri(self.uri)} lacks results of {_some(lacking)}"] if lacking else []
@@ -137,8 +138,10 @@ class MlflowTracker:
             while True:
                 if failures:
                     self._closing.wait(PAUSES[min(failures, len(PAUSES)) - 1])
-                self._fold_events(0.0 if failures or self._closing.is_set() else self._redraw_seconds)
+                self._fold_events(0.0 if failures or self._closing.is_set() else self._front_seconds)
                 closing = self._closing.is_set()
+                if closing:
+                    self._fold_events(0.0)  # what came before that was set, and after the queue was empty
                 try:
                     store = store or RunStore(self.uri, *self._names)
                     self._write(store, Path(folder), last=closing)
@@ -162,31 +165,39 @@ class MlflowTracker:
             return
         store.ensure(PARENT, mirror.parent, "")
         self._started.set()
-        mirror.rank()
-        if mirror.stale and (last or time.monotonic() - self._drawn_at >= self._redraw_seconds):
-            self._draw(folder)
-        for trial, run in list(mirror.runs.items()):
-            if run.pending() and trial != PARENT:
+        begin = time.monotonic()
+        measure = mirror.measure if last or begin >= self._front_due else None
+        if measure is not None:
+            self._measure(measure, folder)
+        for trial, run in list(mirror.touched.items()):
+            if run.pending():
                 self._write_run(store, trial, run)
+            del mirror.touched[trial]
         if mirror.parent.pending():
             self._write_run(store, PARENT, mirror.parent)
+        if measure is not None:
+            end = time.monotonic()
+            self._front_due = end + min(max(self._front_seconds, 9 * (end - begin)), MAX_PAUSE)
 
     def _write_run(self, store: RunStore, trial: str, run: RunBuffer) -> None:
         store.ensure(trial, run, self._mirror.parent.run_id if trial != PARENT else "")
         store.write(run, self._missing.append)
 
-    def _draw(self, folder: Path) -> None:
-        """A front that cannot be drawn is said once and costs nothing else."""
-        mirror = self._mirror
-        mirror.stale, self._drawn_at = False, time.monotonic()
-        mirror.parent.files["front.json"] = json.dumps(mirror.summary, indent=1)
-        if mirror.draw is None:
-            return
+    def _measure(self, measure: Callable[[], Front], folder: Path) -> None:
+        """A front that cannot be measured or drawn is said once and costs nothing else."""
+        mirror, doing = self._mirror, "measured"
         try:
-            mirror.draw(folder)
+            front = measure()
+            changed, mirror.measure = mirror.front(front), None
+            if not changed:
+                return
+            mirror.parent.files["front.json"] = json.dumps(front.summary, indent=1)
+            doing = "drawn"
+            front.draw(folder)
         except Exception as error:
-            mirror.draw = None
-            self._warn(f"the front could not be drawn ({type(error).__name__}: {error})")
+            if doing not in self._said:
+                self._warn(f"the front could not be {doing} ({type(error).__name__}: {error})")
+            self._said.add(doing)
         mirror.parent.files.update({path.name: path for path in folder.iterdir()})
 
     def _failed(self, error: Exception, *, first: bool) -> None:

@@ -16,16 +16,18 @@ UNITS = {
 MAX_ROWS = 30
 
 
-def study_note(summary: dict[str, Any], study_dir: Path) -> str:
-    """Markdown for `mlflow.note.content` from a study's summary."""
+def study_note(summary: dict[str, Any], study_dir: Path, most: int) -> str:
+    """Markdown for `mlflow.note.content` from a study's summary, of at most so many characters: its table is shortened,
+    never its commands."""
     trials, front = summary["trials"], summary["front"]
     head = f"Search of **{summary['space']}** on **{summary['data']}**, seed {summary['seed']}."
     counts = ", ".join(f"{trials[k]} {k}" for k in ("complete", "stopped", "failed", "paused", "running") if trials[k])
     counts += f"; proposed but not trained: {trials['infeasible']} infeasible, {trials['duplicate']} duplicate"
     volume = f"{len(front)} on the front, hypervolume {summary['hypervolume']:.4g} (reference {_point(summary)})"
-    return "\n\n".join(
-        [head, f"{trials['total']} trials: {counts}.", volume + ".", _table(front), _commands(summary, study_dir)]
-    )
+    parts = [head, f"{trials['total']} trials: {counts}.", volume + ".", _commands(summary, study_dir)]
+    room = most - len("\n\n".join([*parts, ""]))
+    rows = next((n for n in range(MAX_ROWS, 0, -1) if len(_table(front, n)) <= room), 0)
+    return "\n\n".join([*parts[:-1], _table(front, rows), parts[-1]])
 
 
 def _point(summary: dict[str, Any]) -> str:
@@ -33,16 +35,16 @@ def _point(summary: dict[str, Any]) -> str:
     return ", ".join(f"{o['name']} {value:.4g}" for o, value in pairs)
 
 
-def _table(front: list[dict[str, Any]]) -> str:
+def _table(front: list[dict[str, Any]], rows: int) -> str:
     if not front:
         return "No trial has been trained at the full budget yet."
     names = list(front[0]["values"])
     lines = ["| trial | " + " | ".join(UNITS.get(n, n) for n in names) + " |", "|---|" + "---:|" * len(names)]
-    for member in front[:MAX_ROWS]:
+    for member in front[:rows]:
         cells = [f"{v:.4g}" if (v := member["values"].get(n)) is not None else "" for n in names]
         lines.append(f"| {member['trial']} | " + " | ".join(cells) + " |")
-    if len(front) > MAX_ROWS:
-        lines.append(f"\n{len(front) - MAX_ROWS} more in front.json")
+    if len(front) > rows:
+        lines.append(f"\n{len(front) - rows} more in front.json")
     return "\n".join(lines)
 
 

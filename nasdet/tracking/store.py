@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TRIAL_TAG = "nasdet.trial"
+UNRANKED = {"nasdet.pareto": "false", "nasdet.rank": "none"}
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -86,6 +87,7 @@ class RunStore:
         else:
             tags = self.identity(trial) | {"mlflow.user": _user(), "mlflow.source.name": "nasdet"}
             tags |= {"mlflow.parentRunId": parent_id} if parent_id else {}
+            tags |= (UNRANKED if parent_id else {}) | run.first_tags()
             made = self.client.create_run(self.experiment_id, start_time=run.started, tags=tags, run_name=run.name)
             run.adopt(made)
         if self._noted.get(trial) != run.run_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from nasdet.analysis.plots import draw_front
-from nasdet.tracking import MlflowTracker, default_uri, relocate, run_ids
+from nasdet.tracking import Front, MlflowTracker, default_uri, relocate, run_ids
 from nasdet.tracking.quiet import quiet_mlflow
 
 CONFIG = {"data": "digits", "seed": 0, "budget": {"epochs": 3}}
@@ -33,11 +34,14 @@ def track(study: Any, folder: Path, uri: str | None = None, status: Any = "FINIS
         for epoch in range(1, record.epochs + 1):
             tracker.epoch(record.trial, epoch, {"loss": 1.0 / epoch, "lr": 0.1, "bad": float("nan")})
         tracker.trial(record)
-    tracker.front(
-        study.summary, study.history, lambda out: draw_front(study.summary, study.records, study.history, out)
-    )
+    draw = functools.partial(draw_front, study.summary, study.records, study.history)
+    tracker.front(lambda: Front(study.summary, study.history, draw))
     assert tracker.close(status) == ""
     return tracker
+
+
+def undrawn(out: Path) -> None:
+    """Leaves no file."""
 
 
 def client_of(uri: str) -> Any:
@@ -79,6 +83,8 @@ def test_everything_is_in_the_store(study: Any, tmp_path: Path) -> None:
         "t0003": ("stopped", "false", "none"),
         "t0004": ("failed", "false", "none"),
     }
+    ranks = {t: r.data.metrics.get("rank") for t, r in trials.items()}  # a table sorts a tag as text
+    assert ranks == {"t0000": 0.0, "t0001": 0.0, "t0002": 1.0, "t0003": None, "t0004": None}
     statuses = {t: r.info.status for t, r in trials.items()}
     assert statuses == {**dict.fromkeys(("t0000", "t0001", "t0002"), "FINISHED"), "t0003": "KILLED", "t0004": "FAILED"}
     assert trials["t0004"].data.tags["nasdet.reason"] == "loss is not finite"
@@ -166,18 +172,18 @@ def test_a_moved_store_points_at_its_own_artifacts(study: Any, tmp_path: Path, m
 
 def test_ranks_follow_the_front(study: Any, made: Path) -> None:
     folder = made
-    tracker = MlflowTracker(None, "detnet", "digits-1", folder, redraw_seconds=0.01)
+    tracker = MlflowTracker(None, "detnet", "digits-1", folder, front_seconds=0.01)
     tracker.start(CONFIG, YAML)
     client = client_of(default_uri(folder))
     given = study(3)
     worst = given.records[2]
     tracker.trial(worst)
     alone = {**given.summary, "front": [{**given.summary["front"][0], "trial": worst.trial, "values": worst.values}]}
-    tracker.front(alone, given.history[:1])
+    tracker.front(lambda: Front(alone, given.history[:1], undrawn))
     wait_until(lambda: tag(client, worst.trial, "nasdet.pareto") == "true")
     for record in given.records[:2]:
         tracker.trial(record)
-    tracker.front(given.summary, given.history)
+    tracker.front(lambda: Front(given.summary, given.history, undrawn))
     # Runs are written one after another: each is waited for, since the first may be seen before the last is there.
     wait_until(lambda: tag(client, worst.trial, "nasdet.rank") == "1")
     wait_until(lambda: tag(client, worst.trial, "nasdet.pareto") == "false")
@@ -203,7 +209,7 @@ def test_a_dead_server_costs_a_warning_and_a_line_at_the_end(study: Any, tmp_pat
     begin = time.perf_counter()
     for record in study().records:
         tracker.trial(record)
-    tracker.front(study().summary, study().history)
+    tracker.front(lambda: Front(study().summary, study().history, undrawn))
     assert time.perf_counter() - begin < 1.0
     missing = tracker.close("FAILED")
     assert len(lines) == 1 and "does not answer; the study itself lacks nothing" in lines[0]
@@ -219,7 +225,7 @@ def test_a_front_that_cannot_be_drawn_is_said_and_the_rest_is_there(study: Any, 
     folder = made
     tracker = MlflowTracker(None, "detnet", "s", folder, warn=lines.append)
     tracker.start(CONFIG, YAML)
-    tracker.front(study().summary, study().history, draw)
+    tracker.front(lambda: Front(study().summary, study().history, draw))
     assert tracker.close() == ""
     client = client_of(default_uri(folder))
     assert {a.path for a in client.list_artifacts(runs_of(client)[0].info.run_id)} == {"front.json", "space.yaml"}
