@@ -33,7 +33,7 @@ class HalvingScheduler(Scheduler):
         return None
 
     def _new(self) -> Job | None:
-        if self.proposals.exhausted or not self.budget.may_start() or self._only_promotions():
+        if self.proposals.exhausted() or not self.budget.may_start() or self._only_promotions():
             return None
         record = self.proposals.next()
         return self.budget.job(record) if record is not None else None
