@@ -37,6 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
     "halving tpe staged": {"sampler": {"kind": "tpe"}, **STAGED},
     "halving random few": {"sampler": {"kind": "random"}, "space": FEW},
     "halving qmc": {"sampler": {"kind": "qmc"}},
+    "halving random brackets": {"scheduler": {"kind": "halving", "brackets": 2}, "sampler": {"kind": "random"}},
     "full tpe": {"scheduler": {"kind": "full"}, "sampler": {"kind": "tpe"}},
     "full nsga2": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga2"}},
     "full nsga3 staged": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga3"}, **STAGED},
