@@ -147,9 +147,8 @@ def ask_tell(scheduler: str, sampler: str, told: int, repeats: int, *, known: bo
     """Median milliseconds of an ask and a tell, by the clock and of processor time, and this process's peak in MB."""
     with tempfile.TemporaryDirectory() as folder:
         where = space(scheduler, sampler)
-        store: MemoryStore | StudyStore = MemoryStore(where, records(where, told))
-        if disk:
-            store = _on_disk(Path(folder, "study"), store)
+        memory = MemoryStore(where, records(where, told))
+        store = _on_disk(Path(folder, "study"), memory) if disk else memory
         store.save_config(reference_point=REFERENCE, reference_given=True)
         study = Study(where, costs=costs if known else None, store=store)
         pending = [study.ask() for _ in range(PENDING)]  # those that run are handed out first
@@ -176,31 +175,21 @@ def _on_disk(folder: Path, of: MemoryStore) -> StudyStore:
 
 def tracking(told: int) -> dict[str, float]:
     """Milliseconds a trial until MLflow holds a study of so many trials, and those that the search waits."""
-    import optuna
-
     from nasdet.driver.tracking import Tracking
-    from nasdet.search import Engine
-    from nasdet.search.jobs import Candidate
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     where = space("full", "random")
     with tempfile.TemporaryDirectory() as folder:
-        study = Path(folder, "studies", "scale")
-        StudyStore.create(study, {"study": "scale", "data": ""}, where)
-        storage = optuna.storages.InMemoryStorage()  # what the study's own storage takes is no part of this
-        storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE] * 3, "scale")
-        store = StudyStore(study, {"study": "scale", "data": "", "reference_point": REFERENCE}, where, storage)
-        engine = Engine(store, lambda params: Candidate(None, None, {}))
+        store = StudyStore.create(Path(folder, "studies", "scale"), {"study": "scale", "data": ""}, where)
+        store.save_config(reference_point=REFERENCE)
         observer, waited = Tracking(store, lambda line: print(line, file=sys.stderr)), 0.0
         begin = time.perf_counter()
         for record in records(where, told):
             if record.state != "complete":
                 continue
-            store.put(record.replace(state="running", epochs=0, rungs=()))
-            store.put(record)
+            store.ledger.put(record)  # what the study's own storage takes is no part of this
             start = time.perf_counter()
             observer.epoch(record, record.epochs, {"loss": 1.0, "lr": 0.1})
-            observer.changed(record, engine)
+            observer.changed(record, math.inf)
             waited += time.perf_counter() - start
         observer.close("FINISHED", timeout=3600)
         written = time.perf_counter() - begin
