@@ -35,6 +35,7 @@ import numpy as np
 
 from nasdet.search import MemoryStore, SearchSpace, Study, StudyStore, parse_space
 from nasdet.search.halving import order_by_hypervolume
+from nasdet.search.samplers import MAX_HISTORY
 from nasdet.space import Constraint
 from nasdet.space.schema import SAMPLERS, SCHEDULERS
 from nasdet.space.trial import Rung, TrialRecord
@@ -146,9 +147,8 @@ def ask_tell(scheduler: str, sampler: str, told: int, repeats: int, *, known: bo
     """Median milliseconds of an ask and a tell, by the clock and of processor time, and this process's peak in MB."""
     with tempfile.TemporaryDirectory() as folder:
         where = space(scheduler, sampler)
-        store: MemoryStore | StudyStore = MemoryStore(where, records(where, told))
-        if disk:
-            store = _on_disk(Path(folder, "study"), store)
+        memory = MemoryStore(where, records(where, told))
+        store = _on_disk(Path(folder, "study"), memory) if disk else memory
         store.save_config(reference_point=REFERENCE, reference_given=True)
         study = Study(where, costs=costs if known else None, store=store)
         pending = [study.ask() for _ in range(PENDING)]  # those that run are handed out first
@@ -257,23 +257,21 @@ def report(told: list[int], repeats: int, only: str) -> dict[str, Any]:
     return {**result, "samplers": found, "tracking": tracked}
 
 
-def compare(trials: int, seeds: int) -> dict[str, Any]:
+def compare(trials: int, seeds: int, most: int) -> dict[str, Any]:
     """What is printed with `--quality`."""
-    from nasdet.search.samplers import MAX_HISTORY
-
     runs = {
         name: [measure("quality", trials=trials, seed=s, bound=bound) for s in range(seeds)]
-        for name, bound in (("bounded", MAX_HISTORY), ("unbounded", None))
+        for name, bound in (("bounded", most), ("unbounded", None))
     }
     shares = {name: [r["share"] for r in found] for name, found in runs.items()}
-    if MAX_HISTORY is not None and trials > 2 * MAX_HISTORY and shares["bounded"] == shares["unbounded"]:
+    if trials >= 2 * most and shares["bounded"] == shares["unbounded"]:
         sys.exit("search_scale: the bound changed nothing, so nothing was compared")
     return {
         "quality": {
             "hypervolume_share": shares,
             "median": {name: statistics.median(values) for name, values in shares.items()},
             "seconds": {name: statistics.median(r["seconds"] for r in found) for name, found in runs.items()},
-            "bound": MAX_HISTORY,
+            "bound": most,
             "trials": trials,
         }
     }
@@ -291,13 +289,14 @@ def main() -> None:
     parser.add_argument("--quality", action="store_true", help="bounded against unbounded history")
     parser.add_argument("--trials", type=int, default=600, help="of --quality")
     parser.add_argument("--seeds", type=int, default=5, help="of --quality")
+    parser.add_argument("--bound", type=int, default=MAX_HISTORY, help="of --quality: observations that are seen")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
         print(json.dumps(CALLS[options.call[0]](**json.loads(options.call[1]))))
         return
     if options.quality:
-        result = compare(options.trials, options.seeds)
+        result = compare(options.trials, options.seeds, options.bound)
     else:
         result = report(options.told, options.repeats, options.only)
     print(json.dumps(result, indent=1) if options.json else _table(result))

@@ -143,10 +143,14 @@ def _rules(space: SearchSpace, drawn: Sequence[_Sample]) -> list[dict[str, Any]]
 
 
 def epochs_per_trial(space: SearchSpace) -> float:
-    """Mean epochs of a trial: all reach the first rung, one of eta each further one."""
-    rungs, eta = space.rungs(), space.scheduler.eta
-    steps = [to - before for before, to in zip((0, *rungs[:-1]), rungs, strict=True)]
-    return sum((step / eta**i for i, step in enumerate(steps)), 0.0)
+    """Mean epochs of a trial: all reach the first rung of their bracket, one of eta each further one."""
+    rungs, starts, eta = space.rungs(), space.starts(), space.scheduler.eta
+    total = 0.0
+    for bracket in range(len(starts)):
+        own = rungs[bracket:]
+        steps = [to - before for before, to in zip((0, *own[:-1]), own, strict=True)]
+        total += sum(step / eta**i for i, step in enumerate(steps))
+    return total / len(starts)
 
 
 def _time(space: SearchSpace, data: DataInfo, feasible: Sequence[_Sample]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Budget:
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._ledger, self._limits, self._clock = store.ledger, store.space.budget, clock
-        self._rungs = store.space.rungs()
+        self._rungs, self._starts = store.space.rungs(), store.space.starts()
         self._start = clock() - float(store.config.get("wall_seconds", 0.0))
         self.running: set[str] = set()
 
@@ -59,10 +59,10 @@ class Budget:
         return self.elapsed / self._limits.time_limit if self._limits.time_limit else 0.0
 
     def may_start(self) -> bool:
-        """Whether one more candidate may be started."""
+        """Whether one more candidate may be started, of whatever bracket."""
         if self._limits.trials is not None and self._trained() >= self._limits.trials:
             return False
-        return self._rungs[0] <= self.epochs_left
+        return self._starts[-1] <= self.epochs_left
 
     def fits(self, record: TrialRecord) -> bool:
         """Whether the trial's next step fits into the epochs, and the rest of its full training into the time."""
@@ -81,4 +81,5 @@ class Budget:
         return len(self._ledger) - self._ledger.count(*NOT_TRAINED)
 
     def _step(self, record: TrialRecord) -> int:
-        return next(r for r in self._rungs if r > record.epochs) - record.epochs
+        start = self._starts[record.number % len(self._starts)]
+        return next(r for r in self._rungs if r >= start and r > record.epochs) - record.epochs

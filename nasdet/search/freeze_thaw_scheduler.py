@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from nasdet.search.freeze_thaw import Decision, FreezeThaw
 from nasdet.search.jobs import Job
-from nasdet.search.proposals import MAX_REJECTED
 from nasdet.search.scheduler import Parts, Scheduler
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 
@@ -25,10 +24,8 @@ class FreezeThawScheduler(Scheduler):
 
     def next_job(self) -> Job | None:
         """A new or a paused candidate, by one rung."""
-        if self.proposals.rejected >= MAX_REJECTED:
-            self.proposals.give_up()
-        for _ in range(MAX_REJECTED):
-            new = not self.proposals.exhausted and self.budget.may_start() and self._time_for_new()
+        while True:
+            new = not self.proposals.exhausted() and self.budget.may_start() and self._time_for_new()
             params = self.proposals.point() if new else None
             if params is None:
                 decision = self._decide(new)
@@ -41,8 +38,6 @@ class FreezeThawScheduler(Scheduler):
             record = self.proposals.register(params)
             if record is not None:
                 return self.budget.job(record)
-        self.proposals.give_up()
-        return None
 
     def _decide(self, new: bool) -> Decision:
         records = self.store.records()

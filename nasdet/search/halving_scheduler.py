@@ -1,5 +1,9 @@
 """Asynchronous successive halving as a scheduler: promote if a rung has someone to promote, else start a candidate. One
-decision: what is left of the budget when no candidate may start any more goes to the best of those passed over."""
+decision: what is left of the budget when no candidate may start any more goes to the best of those passed over.
+
+With `scheduler.brackets`, candidates take turns at which rung they start (asynchronous Hyperband, Li et al. 2020, arXiv
+1810.05934). Those of all brackets are compared with each other at a rung.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class HalvingScheduler(Scheduler):
         return None
 
     def _new(self) -> Job | None:
-        if self.proposals.exhausted or not self.budget.may_start() or self._only_promotions():
+        if self.proposals.exhausted() or not self.budget.may_start() or self._only_promotions():
             return None
         record = self.proposals.next()
         return self.budget.job(record) if record is not None else None

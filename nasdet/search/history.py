@@ -21,8 +21,6 @@ Values = dict[str, float]
 
 MIN_OBSERVATIONS = 8
 """A rung needs this many observations before a sampler learns from it."""
-MAX_HISTORY: int | None = 200
-"""Observations a sampler sees, and a quarter as many infeasible and failed candidates; None: all of them."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ the sampler learns what is infeasible and a resumed study goes on with the same 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 from typing import Any
@@ -19,6 +20,8 @@ from nasdet.space.trial import TrialRecord
 
 MAX_REJECTED = 100
 """Infeasible or duplicate proposals in a row after which the space is taken as exhausted, or as empty."""
+MEASURED = "latency_ms"
+"""The cost of a detector that is measured after its proposal."""
 
 
 class Proposals:
@@ -30,7 +33,6 @@ class Proposals:
         stages: which values a new candidate has, whatever is proposed.
 
     Attributes:
-        exhausted: whether the space has nothing new that may be trained.
         rejected: candidates in a row that were found infeasible by costs measured before their training.
     """
 
@@ -38,21 +40,32 @@ class Proposals:
         self._store, self._space, self._build, self.stages = store, store.space, build, stages
         trained = [r for r in store.records() if r.state not in NOT_TRAINED]
         self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in trained}
-        self.exhausted = False
+        self._exhausted = False
+        self._in_vain = sum(1 for _ in itertools.takewhile(self._was_in_vain, reversed(store.records())))
         self.rejected = 0
 
     def next(self) -> TrialRecord | None:
         """A new trial from the space's `points`, then from its sampler; None if there is nothing new to train.
 
         Raises:
-            InputError: see `give_up`.
+            InputError: see `exhausted`.
         """
-        for _ in range(MAX_REJECTED if self.rejected < MAX_REJECTED else 0):
+        while not self.exhausted():
             record = self.register(self.point() or self._sampled())
             if record is not None:
                 return record
-        self.give_up()
         return None
+
+    def exhausted(self) -> bool:
+        """Whether the space has nothing new that may be trained; once it has not, that stays.
+
+        Raises:
+            InputError: nothing could be trained at all, which is the user's error.
+        """
+        if not self._exhausted and max(self._in_vain, self.rejected) >= MAX_REJECTED:
+            self._exhausted = True
+            self._check_that_some_trained()
+        return self._exhausted
 
     def point(self) -> dict[str, Any] | None:
         """The next of the space's `points`, completed at random; None if all of them were proposed."""
@@ -84,16 +97,12 @@ class Proposals:
         else:
             self._known[key] = record.trial
             self._store.put(record)
+            self._in_vain = 0
             return record
+        self._in_vain += 1
         return None
 
-    def give_up(self) -> None:
-        """The space is exhausted.
-
-        Raises:
-            InputError: nothing could be trained at all, which is the user's error.
-        """
-        self.exhausted = True
+    def _check_that_some_trained(self) -> None:
         ledger = self._store.ledger
         if ledger.count(*NOT_TRAINED) < len(ledger):
             return
@@ -111,6 +120,10 @@ class Proposals:
             rng = random.Random(self._space.budget.seed * 1_000_003 + len(records))
             return self._space.sample(rng, given={**params, **one_of(held, rng)})
         return params
+
+    def _was_in_vain(self, record: TrialRecord) -> bool:
+        """Whether its proposal was, before anything was measured."""
+        return record.state in NOT_TRAINED and (self._space.function or MEASURED not in record.values)
 
     def _violation(self, values: dict[str, float]) -> str:
         return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self._space, values).items())

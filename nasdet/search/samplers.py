@@ -16,7 +16,7 @@ from scipy.stats import qmc
 
 from nasdet.errors import InputError
 from nasdet.search.encoding import Encoder
-from nasdet.search.history import MAX_HISTORY, history
+from nasdet.search.history import history
 from nasdet.search.proxy import Fill, ask
 from nasdet.space import Domain, Json, Params, SearchSpace
 from nasdet.space.trial import TrialRecord
@@ -25,6 +25,8 @@ STARTUP = 8
 """Random proposals before a sampler that learns takes over."""
 REPEATS = 5
 """Proposals in a row that were known already although the sampler didn't see it, after which the next one is random."""
+MAX_HISTORY: int | None = 200
+"""Observations a sampler sees, and a quarter as many infeasible and failed candidates; None: all of them."""
 GP_HISTORY = 80
 """Observations that the Gaussian process sees: its time grows with their cube."""
 POPULATION = 16
@@ -109,13 +111,13 @@ def _learnt(
     kind: Callable[..., optuna.samplers.BaseSampler],
     given: Mapping[str, Any],
     *,
-    most: int | None = MAX_HISTORY,
+    most: int | None = None,
     fill: Fill | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Params:
     """What an Optuna sampler with the user's options before the `given` ones answers; a random one if that is known."""
     space = question.space
-    seen = history(question.records, space.objectives, random.Random(question.own_seed), most)
+    seen = history(question.records, space.objectives, random.Random(question.own_seed), most or MAX_HISTORY)
     if len(seen.observed) < STARTUP or seen.repeats >= REPEATS:
         return _random(question)
 

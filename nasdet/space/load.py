@@ -109,5 +109,6 @@ def _scheduler(file: SpaceFile, function: bool) -> SchedulerConfig:
     """What `auto` stands for."""
     if file.scheduler.kind != "auto":
         return file.scheduler
-    kind = "freeze_thaw" if function and file.sampler.kind == "auto" else "halving"
+    modelled = function and file.sampler.kind == "auto" and file.scheduler.brackets == 1
+    kind = "freeze_thaw" if modelled else "halving"
     return file.scheduler.model_copy(update={"kind": kind})

@@ -161,6 +161,11 @@ class SearchSpace:
             return (top,)
         return tuple(sorted({max(1, round(top / eta**k)) for k in range(4) if top / eta**k >= 0.75}))
 
+    def starts(self) -> tuple[int, ...]:
+        """For each bracket the cumulative epochs at which its candidates are compared first; candidate `number` is of
+        bracket `number % brackets` (asynchronous Hyperband, Li et al. 2020, arXiv 1810.05934)."""
+        return self.rungs()[: self.scheduler.brackets]
+
     def with_budget(
         self,
         *,

@@ -116,6 +116,9 @@ def _sampler(file: SpaceFile) -> Iterator[Problem]:
     if file.scheduler.kind == "freeze_thaw" and file.sampler.kind != "auto":
         remedy = "leave it out, or set scheduler.kind: halving"
         yield Problem(("sampler", "kind"), "is not used by scheduler freeze_thaw, which proposes itself", remedy)
+    if file.scheduler.kind == "freeze_thaw" and file.scheduler.brackets > 1:
+        what = "are not used by scheduler freeze_thaw, which trusts no single rung"
+        yield Problem(("scheduler", "brackets"), what, "leave them out, or set scheduler.kind: halving")
     kind, known = file.sampler.kind, SAMPLER_OPTIONS[file.sampler.kind]
     for name in file.sampler.options:
         if name not in known:

@@ -57,6 +57,10 @@ WRONG = {
     ),
     "no time": (HEAD + "budget: {time_limit: 0s}\n", ":4: budget.time_limit: input should be greater than 0"),
     "eta": (HEAD + "scheduler: {eta: 0}\n", ":4: scheduler.eta: input should be greater than or equal to 1"),
+    "unused brackets": (
+        HEAD + "scheduler: {kind: freeze_thaw, brackets: 2}\n",
+        ":4: scheduler.brackets: are not used by scheduler freeze_thaw",
+    ),
     "unused sampler": (
         HEAD + "sampler: {kind: tpe}\nscheduler: {kind: freeze_thaw}\n",
         ":4: sampler.kind: is not used by scheduler freeze_thaw",

@@ -1,0 +1,173 @@
+"""The same seed gives the same study, bit for bit: in another run, in another process, with eight workers, and with one
+worker also when the process ends at any moment and the study goes on from its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasdet.search import Candidate, Engine, Finished, MemoryStore, StudyStore, simulate
+from nasdet.search.memory import Store
+from nasdet.space import SearchSpace
+from nasdet.space.trial import TrialRecord
+from tests.search.conftest import TOY, accuracy, toy
+
+FEW = {
+    "x": {"kind": "choice", "values": [0.15, 0.5, 0.7]},
+    "size": {"kind": "int", "low": 20, "high": 50, "step": 10},
+    "kind": {"kind": "choice", "values": ["a", "b"]},
+}
+"""Eight candidates are good: the search ends when nothing is new."""
+STAGED = {"mode": {"kind": "recipe_first", "structure": ["size", "kind", "extra"]}}
+CASES: dict[str, dict[str, Any]] = {
+    "freeze_thaw": {"scheduler": {"kind": "freeze_thaw"}},
+    "freeze_thaw points": {"scheduler": {"kind": "freeze_thaw"}, "points": [{"size": 45}, {"x": 0.6, "size": 20}]},
+    "freeze_thaw staged": {"scheduler": {"kind": "freeze_thaw"}, **STAGED},
+    "freeze_thaw few": {"scheduler": {"kind": "freeze_thaw"}, "space": FEW},
+    "halving tpe": {"sampler": {"kind": "tpe"}},
+    "halving tpe staged": {"sampler": {"kind": "tpe"}, **STAGED},
+    "halving random few": {"sampler": {"kind": "random"}, "space": FEW},
+    "halving qmc": {"sampler": {"kind": "qmc"}},
+    "halving random brackets": {"scheduler": {"kind": "halving", "brackets": 2}, "sampler": {"kind": "random"}},
+    "full tpe": {"scheduler": {"kind": "full"}, "sampler": {"kind": "tpe"}},
+    "full nsga2": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga2"}},
+    "full nsga3 staged": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga3"}, **STAGED},
+    "full gp": {"scheduler": {"kind": "full"}, "sampler": {"kind": "gp"}, "budget": {**TOY["budget"], "trials": 11}},
+}
+SLOW = ("full gp", "freeze_thaw few")
+SHOWN = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
+
+
+def evaluate(params: dict[str, Any], epochs: int) -> dict[str, float]:
+    if 0.1 < params["x"] < 0.2:
+        raise RuntimeError("out of memory")
+    return {"ap": accuracy(params, epochs)}
+
+
+def costs(params: dict[str, Any]) -> dict[str, float]:
+    return {"params_m": float(params["size"])}
+
+
+def searched(space: SearchSpace, *, workers: int = 1, store: Store | None = None) -> list[TrialRecord]:
+    return simulate(evaluate, space, workers=workers, costs=costs, store=store).study.records
+
+
+def text(records: list[TrialRecord]) -> list[str]:
+    """Everything that is known; simulated seconds are part of it."""
+    return [json.dumps(r.to_json()) for r in records]
+
+
+class Ends(BaseException):
+    """The process is killed."""
+
+
+MANY = 1_000_000
+"""Writes: more than there are."""
+
+
+class Mortal(StudyStore):
+    """A study whose process is killed before its write number `left`."""
+
+    left = 0
+
+    def put(self, record: TrialRecord) -> None:
+        self._write()
+        super().put(record)
+
+    def save_config(self, **changes: Any) -> None:
+        self._write()
+        super().save_config(**changes)
+
+    def _write(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Ends
+
+
+def reopened(folder: Path, space: SearchSpace, left: int) -> Mortal:
+    store = Mortal.open(folder)
+    assert (store.space.parameters, store.space.raw) == (space.parameters, space.raw)
+    store.space, store.left = space, left  # the bound of the toy space is not in its YAML
+    return store
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_study_killed_at_any_moment_goes_on_as_an_unbroken_one(name: str, tmp_path: Path) -> None:
+    space, rng = toy(**CASES[name]), random.Random(name)
+    for folder in ("whole", "broken"):
+        StudyStore.create(tmp_path / folder, {"study": folder, "data": ""}, space)
+    whole = reopened(tmp_path / "whole", space, MANY)
+    expected, writes = text(searched(space, store=whole)), MANY - whole.left
+    for left in (*(rng.randrange(1, writes // 2) for _ in range(5)), MANY):
+        with contextlib.suppress(Ends):
+            searched(space, store=reopened(tmp_path / "broken", space, left))
+    assert text(StudyStore.open(tmp_path / "broken").records()) == expected
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_same_seed_gives_the_same_study_and_another_one_does_not(name: str, workers: int) -> None:
+    space = toy(**CASES[name])
+    once, twice = (text(searched(space, workers=workers)) for _ in range(2))
+    assert once == twice
+    assert once != text(searched(space.with_budget(seed=2), workers=workers))
+
+
+def test_another_process_gives_the_same_study() -> None:
+    def of(hash_seed: str) -> str:
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-m", __name__]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+    assert of("1") == of("2") == digests()
+
+
+def digests() -> str:
+    """One line for each scheduler."""
+    shown = ("freeze_thaw", "halving tpe", "full nsga2")
+    found = {name: text(searched(toy(**CASES[name]), workers=3)) for name in shown}
+    return "".join(f"{name} {hashlib.sha256(str(lines).encode()).hexdigest()}\n" for name, lines in found.items())
+
+
+def test_scores_told_before_training_change_nothing_else(tmp_path: Path) -> None:
+    space = toy(scheduler={"kind": "freeze_thaw"})
+    plain = scored(MemoryStore(space), {})
+    folder = tmp_path / "s"
+    StudyStore.create(folder, {"study": "s", "data": ""}, space)
+    for left in (20, 37, MANY):
+        with contextlib.suppress(Ends):
+            found = scored(reopened(folder, space, left), {"score_entropy": 1.0})
+    assert all(r.values["score_entropy"] == 1.0 for r in found if r.rungs)
+    assert [(r.params, r.state, r.epochs) for r in found] == [(r.params, r.state, r.epochs) for r in plain]
+
+
+def scored(store: Store, scores: dict[str, float]) -> list[TrialRecord]:
+    engine = Engine(store, lambda params: Candidate(None, None, costs(params)), fast=True)
+    while True:
+        engine.fix_reference()
+        try:
+            job = engine.next_job()
+        except Finished:
+            engine.close()
+            return store.records()
+        assert job is not None
+        engine.note_costs(job.record.trial, scores)
+        try:
+            values = evaluate(job.params, job.stop)
+        except RuntimeError as error:
+            engine.fail(job.record.trial, str(error))
+            continue
+        engine.report(job.record.trial, job.stop, values, seconds=1.0, overhead=0.0)
+
+
+if __name__ == "__main__":
+    print(digests(), end="")
