@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from nasdet.search import StudyStore
 
@@ -27,7 +29,7 @@ START_SECONDS = 120.0
 
 
 @click.command("ui")
-@click.argument("study", required=False, metavar="[STUDY]")
+@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port; left out: the first free one from 5000.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object once it answers.")
