@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nasdet.analysis.curves import Curve, curves_figure
 from nasdet.analysis.importance import Importance
 from nasdet.analysis.interactive import base_layout, front_figure, grid
 from nasdet.analysis.parallel import Column
@@ -46,6 +47,13 @@ def hypervolume_div(view: FrontView) -> str:
         "yaxis": grid() | {"title": {"text": "hypervolume"}, "rangemode": "tozero"},
     }
     return _div(go.Figure(line, base_layout() | axes | _tight()), "hypervolume", 300)
+
+
+def curves_div(curves: Sequence[Curve]) -> str:
+    """The search and random search, over the epochs and over the time."""
+    figure = curves_figure(curves)
+    figure.update_layout(title=None, font=base_layout()["font"], margin={"l": 70, "r": 10, "t": 40, "b": 60})
+    return _div(figure, "curves", 320)
 
 
 def importance_div(rows: Sequence[Importance]) -> str:
