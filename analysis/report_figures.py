@@ -66,7 +66,7 @@ def importance_div(rows: Sequence[Importance]) -> str:
         shown = [row for row in rows if row.objective == objective][:BARS][::-1]
         for trace in _bars(shown):
             figure.add_trace(trace, row=place, col=1)
-        top = 1.1 * max((row.share for row in shown), default=1.0) or 1.0
+        top = 1.1 * max((max(row.share, row.chance) for row in shown), default=1.0) or 1.0
         figure.update_xaxes(grid() | {"tickformat": ".0%", "range": [0, top]}, row=place, col=1)
         figure.update_yaxes(grid(), row=place, col=1)
     layout = (
@@ -124,6 +124,7 @@ def _tight() -> dict[str, Any]:
 
 
 def _div(figure: Any, name: str, height: int) -> str:
+    figure.update_xaxes(title_font_size=14).update_yaxes(title_font_size=14)
     data = figure.to_json().replace("</", "<\\/")  # the text must not end the element that it is in
     return (
         f'<div class="plot" id="{name}" style="height:{height}px"></div>'

@@ -94,13 +94,12 @@ def _front(report: Report) -> str:
 def _front_table(report: Report) -> str:
     view = report.view
     names = list(dict.fromkeys([*(a.name for a in view.axes), *(n for n in LABELS if n in view.front[0].values)]))
-    heads = ["trial", *(f"{n}{UNITS.get(n, '') and ',' + UNITS[n]}" for n in names), "epochs"]
     rows = [[r.trial, *(_value(report, r, n) for n in names), str(r.epochs)] for r in view.front]
     words = view.marked(*view.pairs()[0])
     said = "; ".join(words.values())
     unclear = ", ".join(sorted(view.unclear()))
     note = f" Not told apart on these images: {escape(unclear)}." if unclear else ""
-    return f"{_table(heads, rows)}<p class='q'>{escape(said)}.{note}</p>"
+    return f"{_table(['trial', *names, 'epochs'], rows)}<p class='q'>{escape(said)}.{note}</p>"
 
 
 def _value(report: Report, record: TrialRecord, name: str) -> str:
