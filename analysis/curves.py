@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nasdet.analysis.fronts import hypervolume_history
 from nasdet.analysis.view import FRONT, GRID, INK, OTHER
@@ -23,6 +23,15 @@ AXES = (("epochs", "epochs trained, all trials together"), ("minutes", "minutes 
 COLOURS = (FRONT, OTHER)
 
 
+class Point(NamedTuple):
+    """One point of a curve, as a row of a table."""
+
+    search: str
+    epochs: float
+    minutes: float
+    hypervolume: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Curve:
     """The hypervolume after each candidate that was trained in full, from nothing spent to all spent."""
@@ -32,6 +41,11 @@ class Curve:
     minutes: tuple[float, ...]
     """Of one worker group: where several train side by side, the sum is divided by their number."""
     hypervolume: tuple[float, ...]
+
+    def points(self) -> list[Point]:
+        """The curve as rows."""
+        places = zip(self.epochs, self.minutes, self.hypervolume, strict=True)
+        return [Point(self.name, *place) for place in places]
 
 
 def study_curves(store: StudyStore) -> tuple[Curve, ...]:
@@ -83,6 +97,15 @@ def hypervolume_curve(
     volumes = [0.0, *(step.hypervolume for step in hypervolume_history(done, objectives, reference))]
     places, volumes = [*places, (epochs, seconds / 60)], [*volumes, volumes[-1]]
     return Curve(name, tuple(e for e, _ in places), tuple(m for _, m in places), tuple(volumes))
+
+
+def compared(curves: Sequence[Curve]) -> str:
+    """The curves of a study and of its baseline in a sentence."""
+    ours, other = curves
+    spent, end, best = ours.epochs[-1], other.hypervolume[-1], ours.hypervolume[-1]
+    text = f"Random search reaches {end:.4g} in {other.epochs[-1]:g} epochs, this search {best:.4g} in {spent:g}"
+    reached = next((e for e, v in zip(ours.epochs, ours.hypervolume, strict=True) if v >= end), None)
+    return f"{text}; it was past random search's end after {reached:g}." if reached is not None else f"{text}."
 
 
 def draw_curves(axes: Sequence[Axes], curves: Sequence[Curve]) -> None:

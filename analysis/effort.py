@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nasdet.analysis.curves import Point
 from nasdet.space.pareto import FrontStep
 from nasdet.space.trial import TrialRecord
 
@@ -65,7 +66,7 @@ def reasons(records: Sequence[TrialRecord]) -> list[Reason]:
     return [Reason(key[0], counts[key], examples[key]) for key in order]
 
 
-def write_rows(path: Path, rows: Sequence[Effort] | Sequence[Reason] | Sequence[FrontStep]) -> None:
+def write_rows(path: Path, rows: Sequence[Effort | Reason | FrontStep | Point]) -> None:
     """Write the rows with their field names as heading; a heading alone needs a first row to take it from."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

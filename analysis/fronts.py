@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from nasdet.space.trial import TrialRecord
 ENDED = ("complete", "stopped", "failed")
 """States of trials that trained and will not train on."""
 METRICS = ("ap", "ap50", "ap75", "latency_ms", "params_m", "gflops")
+COLUMNS = ("trial", "state", "pareto", "epochs", "train_seconds", "overhead_seconds", "reason")
+"""Of every table of trials, besides values and parameters."""
 
 
 class FrontHistory:
@@ -76,18 +79,30 @@ def hypervolume_history(
     return history.steps
 
 
-def write_csv(path: Path, records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> None:
-    """Write all trials, one a row: trial, state, on the front or not, epochs, values, seconds, every parameter."""
+def trial_rows(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> list[dict[str, Any]]:
+    """All trials, one a row with the same columns: trial, state, on the front or not, epochs, values, seconds, reason,
+    every parameter. What a trial does not have is None; a parameter that bears the name of another column is
+    `params.NAME`."""
     on_front = {r.trial for r in front(records, objectives)}
     names = [o.name for o in objectives] + list(METRICS) + sorted({n for r in records for n in r.values})
     values = [n for n in dict.fromkeys(names) if any(n in r.values for r in records)]
-    params = sorted({n for r in records for n in r.params})
-    fixed = ["trial", "state", "pareto", "epochs", *values, "train_seconds", "overhead_seconds", "reason"]
+    taken = {*COLUMNS, *values, "mlflow_run_id"}
+    params = {n: f"params.{n}" if n in taken else n for n in sorted({n for r in records for n in r.params})}
+    return [
+        {"trial": r.trial, "state": r.state, "pareto": r.trial in on_front, "epochs": r.epochs}
+        | {name: r.values.get(name) for name in values}
+        | {"train_seconds": round(r.train_seconds, 3), "overhead_seconds": round(r.overhead_seconds, 3)}
+        | {"reason": r.reason}
+        | {column: r.params.get(name) for name, column in params.items()}
+        for r in records
+    ]
+
+
+def write_csv(path: Path, records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> None:
+    """Write `trial_rows`; an empty field stands for None."""
+    rows = trial_rows(records, objectives)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*fixed, *params], restval="")
+        writer = csv.DictWriter(file, list(rows[0]) if rows else COLUMNS)
         writer.writeheader()
-        for r in records:
-            row = {"trial": r.trial, "state": r.state, "pareto": str(r.trial in on_front).lower(), "epochs": r.epochs}
-            row |= {"train_seconds": round(r.train_seconds, 3), "overhead_seconds": round(r.overhead_seconds, 3)}
-            writer.writerow({**row, "reason": r.reason, **r.values, **r.params})
+        writer.writerows({**row, "pareto": str(row["pareto"]).lower()} for row in rows)

@@ -146,7 +146,8 @@ def _whole_page(view: FrontView) -> dict[str, Any]:
         "title": title,
         "margin": {"t": 120},
         "yaxis": {"domain": [0.38, 1.0]},
-        "xaxis2": grid() | {"title": {"text": "finished trials"}, "anchor": "y2", "tickformat": "d"},
+        "xaxis2": grid()
+        | {"title": {"text": "finished trials", "font": {"size": 14}}, "anchor": "y2", "tickformat": "d"},
         "yaxis2": grid() | volume,
     }
 

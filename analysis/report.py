@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasdet.analysis.curves import Curve, study_curves
 from nasdet.analysis.effort import effort, reasons, write_rows
 from nasdet.analysis.fronts import hypervolume_history, write_csv
 from nasdet.analysis.importance import Importance, importance, method, too_few, write_importance
@@ -49,6 +50,8 @@ class Report:
     space: SearchSpace
     records: Sequence[TrialRecord]
     view: FrontView
+    curves: Sequence[Curve]
+    """Hypervolume over what was spent, of the study and of its baseline; empty without a baseline."""
     importance: Sequence[Importance]
     method: str
     """How the importance is to be read, or why there is none."""
@@ -64,7 +67,8 @@ class Report:
         rows = [] if lacking else importance(records, space)
         shown = columns(view, space, rows)
         how = lacking or method(records)
-        return cls(store.dir, store.config, space, records, view, rows, how, shown, pictures)
+        curves = study_curves(store)
+        return cls(store.dir, store.config, space, records, view, curves, rows, how, shown, pictures)
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -74,7 +78,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PAGE).write_text(page(report), encoding="utf-8")
     _tables(report, folder)
-    pareto_png(report.view, folder / "pareto.png")
+    pareto_png(report.view, folder / "pareto.png", report.curves)
     hypervolume_png(report.view, folder / "hypervolume.png")
     parallel_png(report.columns, report.view, folder / "parallel.png")
     if report.importance:
@@ -90,5 +94,7 @@ def _tables(report: Report, folder: Path) -> None:
     write_rows(folder / "effort.csv", effort(report.records))
     write_rows(folder / "reasons.csv", reasons(report.records))
     write_rows(folder / "hypervolume.csv", view.history or [FrontStep(0, 0.0, 0, 0, 0.0)])
+    if report.curves:
+        write_rows(folder / "curves.csv", [point for curve in report.curves for point in curve.points()])
     if report.importance:
         write_importance(folder / "importance.csv", report.importance)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nasdet.analysis.curves import Curve, curves_figure
 from nasdet.analysis.importance import Importance
 from nasdet.analysis.interactive import base_layout, front_figure, grid
 from nasdet.analysis.parallel import Column
@@ -48,6 +49,13 @@ def hypervolume_div(view: FrontView) -> str:
     return _div(go.Figure(line, base_layout() | axes | _tight()), "hypervolume", 300)
 
 
+def curves_div(curves: Sequence[Curve]) -> str:
+    """The search and random search, over the epochs and over the time."""
+    figure = curves_figure(curves)
+    figure.update_layout(title=None, font=base_layout()["font"], margin={"l": 70, "r": 10, "t": 40, "b": 60})
+    return _div(figure, "curves", 320)
+
+
 def importance_div(rows: Sequence[Importance]) -> str:
     """A panel for each objective: the most important parameters, and what chance gives as a tick."""
     from plotly.subplots import make_subplots
@@ -58,7 +66,7 @@ def importance_div(rows: Sequence[Importance]) -> str:
         shown = [row for row in rows if row.objective == objective][:BARS][::-1]
         for trace in _bars(shown):
             figure.add_trace(trace, row=place, col=1)
-        top = 1.1 * max((row.share for row in shown), default=1.0) or 1.0
+        top = 1.1 * max((max(row.share, row.chance) for row in shown), default=1.0) or 1.0
         figure.update_xaxes(grid() | {"tickformat": ".0%", "range": [0, top]}, row=place, col=1)
         figure.update_yaxes(grid(), row=place, col=1)
     layout = (
@@ -116,6 +124,7 @@ def _tight() -> dict[str, Any]:
 
 
 def _div(figure: Any, name: str, height: int) -> str:
+    figure.update_xaxes(title_font_size=14).update_yaxes(title_font_size=14)
     data = figure.to_json().replace("</", "<\\/")  # the text must not end the element that it is in
     return (
         f'<div class="plot" id="{name}" style="height:{height}px"></div>'

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
+from nasdet.analysis.curves import compared
 from nasdet.analysis.diagram import architecture_svg, curve_svg
 from nasdet.analysis.effort import effort, reasons
 from nasdet.analysis.report import Report
-from nasdet.analysis.report_figures import front_div, hypervolume_div, importance_div, parallel_div
+from nasdet.analysis.report_figures import curves_div, front_div, hypervolume_div, importance_div, parallel_div
 from nasdet.analysis.report_style import SCRIPT, STYLE
 from nasdet.analysis.view import LABELS, UNITS, architecture, training
 from nasdet.space.trial import TrialRecord
@@ -54,7 +55,8 @@ def _question(report: Report) -> str:
     spent += f" of up to {budget.epochs} epochs, compared after {', '.join(map(str, space.rungs()))}"
     spent += f", at most {_time(budget.time_limit)}" if budget.time_limit else ""
     spent += f", {budget.total_epochs} epochs in all" if budget.total_epochs else ""
-    free = f"{len(space.parameters)} parameters, {len(space.conditions)} of them under conditions"
+    free = f"{len(space.parameters)} parameters"
+    free += f", {len(space.conditions)} of them under conditions" if space.conditions else ""
     plan, classes = report.config.get("plan") or {}, report.config.get("classes") or ()
     rows = [
         ("search space", f"{space.name}: {free}"),
@@ -92,13 +94,12 @@ def _front(report: Report) -> str:
 def _front_table(report: Report) -> str:
     view = report.view
     names = list(dict.fromkeys([*(a.name for a in view.axes), *(n for n in LABELS if n in view.front[0].values)]))
-    heads = ["trial", *(f"{n}{UNITS.get(n, '') and ',' + UNITS[n]}" for n in names), "epochs"]
     rows = [[r.trial, *(_value(report, r, n) for n in names), str(r.epochs)] for r in view.front]
     words = view.marked(*view.pairs()[0])
     said = "; ".join(words.values())
     unclear = ", ".join(sorted(view.unclear()))
     note = f" Not told apart on these images: {escape(unclear)}." if unclear else ""
-    return f"{_table(heads, rows)}<p class='q'>{escape(said)}.{note}</p>"
+    return f"{_table(['trial', *names, 'epochs'], rows)}<p class='q'>{escape(said)}.{note}</p>"
 
 
 def _value(report: Report, record: TrialRecord, name: str) -> str:
@@ -130,13 +131,15 @@ def _progress(report: Report) -> str:
         f"{o.name} {v:.4g}" for o, v in zip(report.view.axes, report.view.summary["reference_point"], strict=True)
     )
     text = f"The volume that the front dominates, up to the reference point ({escape(reference)}) fixed at the start."
-    return f"<h2>Progress</h2><p class='q'>{text}</p>{hypervolume_div(report.view)}"
+    against = f"<p>{escape(compared(report.curves))}</p>{curves_div(report.curves)}" if report.curves else ""
+    return f"<h2>Progress</h2><p class='q'>{text}</p>{hypervolume_div(report.view)}{against}"
 
 
 def _importance(report: Report) -> str:
     figure = importance_div(report.importance) if report.importance else ""
-    grey = " A grey bar does not stand above chance (red tick)." if report.importance else ""
-    return f"<h2>What mattered</h2><p class='q'>{escape(report.method)}{grey}</p>{figure}"
+    said = f"{report.method} A grey bar does not stand above chance (red tick)."
+    said = said if report.importance else f"Not told: {report.method}."
+    return f"<h2>What mattered</h2><p class='q'>{escape(said)}</p>{figure}"
 
 
 def _all(report: Report) -> str:

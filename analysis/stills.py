@@ -33,7 +33,7 @@ def importance_png(rows: Sequence[Importance], title: str, path: Path) -> None:
         axes.barh(places, [row.share for row in shown], color=colours, height=0.66)
         axes.plot([row.chance for row in shown], places, "|", color=FRONT, markersize=11, label="reached by chance")
         axes.set_yticks(places, [row.parameter for row in shown], fontsize=8)
-        axes.set_xlim(0, 1.15 * max((row.share for row in shown), default=1.0) or 1.0)
+        axes.set_xlim(0, 1.15 * max((max(row.share, row.chance) for row in shown), default=1.0) or 1.0)
         axes.set_title(objective, fontsize=10, color=INK)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     panels[0].legend(loc="lower right", fontsize=8, frameon=True, edgecolor=GRID)

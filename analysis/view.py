@@ -143,7 +143,7 @@ def architecture(record: TrialRecord) -> list[str]:
     """The detector in a few lines; the sampled parameters if there is no specification."""
     spec = record.spec
     if not spec:
-        return [f"{k} = {v}" for k, v in record.params.items()]
+        return [f"{k} = {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in record.params.items()]
     image, body, neck, head = spec["input"], spec["backbone"], spec["neck"], spec["head"]
     lines = [
         f"input {image['height']}x{image['width']}x{image['channels']}, {spec['norm']['kind']}, {spec['activation']}",

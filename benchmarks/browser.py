@@ -18,6 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-features=IsolateSandboxedIframes",  # frames stay in the page's process, where `frame` finds them
 )  # fmt: skip
 TIMEOUT = 60.0
 
@@ -81,19 +82,21 @@ class Browser:
         self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'", seconds=seconds)
 
-    def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+    def evaluate(self, script: str, frame: str | None = None) -> Any:
+        """The value of a JavaScript expression, of the page or of the inner frame whose address starts like `frame`;
+        RuntimeError if it fails or there is no such frame."""
+        where = {} if frame is None else {"contextId": self._world(frame)}
+        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, **where)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["exception"].get("description", script))
         return found["result"].get("value")
 
-    def wait(self, script: str, *, seconds: float = TIMEOUT) -> Any:
+    def wait(self, script: str, frame: str | None = None, *, seconds: float = TIMEOUT) -> Any:
         """Evaluate until the value is true; TimeoutError with the page's text if it never is."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(RuntimeError):  # the page is being replaced
-                if value := self.evaluate(script):
+                if value := self.evaluate(script, frame):
                     return value
             time.sleep(0.1)
         raise TimeoutError(f"{script} never held; the page says: {self.text()[:2000]}")
@@ -124,6 +127,14 @@ class Browser:
     def screenshot(self, path: Path) -> None:
         """Write what the window shows as PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def _world(self, start: str) -> int:
+        """A place to run scripts in an inner frame."""
+        frames = self.call("Page.getFrameTree")["frameTree"].get("childFrames", [])
+        found = [f["frame"]["id"] for f in frames if f["frame"]["url"].startswith(start)]
+        if not found:
+            raise RuntimeError(f"no frame shows {start}")
+        return int(self.call("Page.createIsolatedWorld", frameId=found[0])["executionContextId"])
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:

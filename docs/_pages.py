@@ -14,6 +14,7 @@ from nasdet.space import load_space
 from nasdet.space.bundled import find_space
 
 PACKAGES = {
+    "nasdet": "A study as pandas DataFrames.",
     "nasdet.search": "The engine: ask for jobs, tell results, simulate workers.",
     "nasdet.space": "Search spaces, specifications and recipes.",
     "nasdet.data": "Data sets, batches, augmentation.",

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 # --what -> one line for --help; the module of that name runs it
 ANALYSES: dict[str, str] = {
     "report": "of a study: one page to read: front, progress, what mattered, what failed, what to do next.",
@@ -28,9 +30,14 @@ OWN: dict[str, str] = {
 
 
 @click.command("analyze", epilog="\n\n".join(f"{name}: {text}" for name, text in ANALYSES.items()))
-@click.argument("target", required=False, metavar="[STUDY|BUNDLE]")
+@click.argument("target", required=False, metavar="[STUDY|BUNDLE]", shell_complete=complete_path)
 @click.option("--what", type=click.Choice(list(ANALYSES)), required=True, help="What to look at; see below.")
-@click.option("--data", metavar="SRC", help="Data set; left out: the one that the study or bundle was made on.")
+@click.option(
+    "--data",
+    metavar="SRC",
+    shell_complete=complete_path,
+    help="Data set; left out: the one that the study or bundle was made on.",
+)
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; left out: in the study or bundle.")
 @click.option("--with", "other", type=click.Path(path_type=Path), help="A second bundle to compare with (spectrum).")

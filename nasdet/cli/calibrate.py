@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 
 @click.command("calibrate")
-@click.argument("space", metavar="SPACE")
-@click.option("--data", metavar="SRC", help="Data set; left out, the space's own.")
+@click.argument("space", metavar="SPACE", shell_complete=complete_path)
+@click.option("--data", metavar="SRC", shell_complete=complete_path, help="Data set; left out, the space's own.")
 @click.option("--models", type=click.IntRange(4), default=12, show_default=True, help="Candidates to train in full.")
 @click.option("--study", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study.")
 @click.option("--max-epochs", type=click.IntRange(min=2), metavar="N", help="Epochs of a full training.")

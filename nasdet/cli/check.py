@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -14,9 +16,9 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 @click.command("check")
-@click.argument("space")
+@click.argument("space", shell_complete=complete_path)
 @click.option("--samples", type=click.IntRange(1), default=200, show_default=True, help="Random candidates to look at.")
-@click.option("--data", metavar="SRC", help="Data set; left out, the space's own.")
+@click.option("--data", metavar="SRC", shell_complete=complete_path, help="Data set; left out, the space's own.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the samples.")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change one value of the space.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")

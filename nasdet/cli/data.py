@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasdet.cli.options import complete_path
 from nasdet.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("data")
-@click.argument("src")
+@click.argument("src", shell_complete=complete_path)
 @click.option("--split", default="train", show_default=True, help="Split drawn on the contact sheet.")
 @click.option("--out", metavar="PATH", help="Contact sheet, or with --convert the new folder.")
 @click.option("--convert", "layout", metavar="coco|voc|yolo", help="Write the data set in this layout to --out.")

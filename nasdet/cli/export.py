@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from nasdet.export import Bundle
     from nasdet.search import StudyStore
@@ -17,7 +19,7 @@ CHECKED_IMAGES = 8
 
 
 @click.command("export")
-@click.argument("study", required=False, metavar="[STUDY]")
+@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
 @click.option(
     "--pick",
     "rule",

@@ -53,10 +53,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest command for a mistyped one."""
+        """Name the nearest command for a mistyped one, but not while the shell completes a line."""
         from nasdet.errors import InputError, nearest
 
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise InputError(f"no command {args[0]!r}", remedy=nearest(args[0], COMMANDS))
         return super().resolve_command(ctx, args)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from nasdet.errors import InputError
 
@@ -70,3 +71,8 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
         raise InputError(
             f"{text!r} is no list of numbers", where=option, remedy="write for example 0.75,1,1.5"
         ) from None
+
+
+def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For arguments that may be a path or a name: the shell completes them as paths."""
+    return [CompletionItem(incomplete, type="file")]

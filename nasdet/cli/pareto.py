@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 
 @click.command("pareto")
-@click.argument("study", required=False, metavar="[STUDY]")
+@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the front: FILE.png or FILE.html (interactive).")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="Write all trials, one a row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the study as one JSON object.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from nasdet.cli.options import complete_path
+
 
 @click.command("resume")
-@click.argument("study", required=False, metavar="[STUDY]")
+@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
 @click.option(
     "--repeat-front",
     type=click.IntRange(min=0),

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from nasdet.driver.search import Options
     from nasdet.space import SearchSpace
 
 
 @click.command("search")
-@click.argument("space", metavar="SPACE")
-@click.option("--data", metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML naming the parts.")
+@click.argument("space", metavar="SPACE", shell_complete=complete_path)
+@click.option(
+    "--data",
+    metavar="SRC",
+    shell_complete=complete_path,
+    help="digits, a folder in COCO, VOC or YOLO layout, or a YAML naming the parts.",
+)
 @click.option("--study", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the new study.")
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Candidates to train.")
 @click.option("--max-epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of one full trial.")

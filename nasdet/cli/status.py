@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from nasdet.search import StudyStore
 
 
 @click.command("status")
-@click.argument("study", required=False, metavar="[STUDY]")
+@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
 @click.option("--profile", is_flag=True, help="Also where the time went.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(study: str | None, profile: bool, as_json: bool) -> None:

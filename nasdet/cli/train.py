@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -19,7 +21,13 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("source", type=click.Path(path_type=Path), metavar="SPEC|BUNDLE|SYSTEM")
-@click.option("--data", required=True, metavar="SRC", help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="SRC",
+    shell_complete=complete_path,
+    help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained bundle.")
 @click.option(
     "--epochs",

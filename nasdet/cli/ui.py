@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nasdet.cli.options import complete_path
+
 if TYPE_CHECKING:
     from nasdet.search import StudyStore
 
@@ -27,7 +29,7 @@ START_SECONDS = 120.0
 
 
 @click.command("ui")
-@click.argument("study", required=False, metavar="[STUDY]")
+@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port; left out: the first free one from 5000.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object once it answers.")
@@ -54,7 +56,9 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
     log = store.dir / "logs" / "mlflow-ui.log"
     with contextlib.suppress(KeyboardInterrupt), _server(uri, host, port, log) as server:
         _wait(server, url, log)
-        click.echo(json.dumps({"url": url, "tracking_uri": public_uri(uri)}) if as_json else f"MLflow: {url}")
+        page = _page(url, store)
+        told = {"url": url, "page": page, "tracking_uri": public_uri(uri)}
+        click.echo(json.dumps(told) if as_json else f"MLflow: {page}")
         click.echo(f"experiment {store.space.name}, run {store.name}; Ctrl-C ends it", err=True)
         server.wait()
         raise _died(log)
@@ -129,7 +133,7 @@ def _port(host: str, port: int | None) -> int:
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     """Until the server answers."""
     end = time.monotonic() + START_SECONDS
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = _opener()
     while time.monotonic() < end:
         if server.poll() is not None:
             break
@@ -138,6 +142,23 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
                 return
         time.sleep(0.2)
     raise _died(log)
+
+
+def _page(url: str, store: StudyStore) -> str:
+    """The table of the study's runs. MLflow 3 opens an experiment on its page for language models unless the address
+    says otherwise, whatever the experiment's own kind."""
+    from nasdet.tracking import parent_run_id
+
+    ask = f"{url}/api/2.0/mlflow/runs/get?run_id={parent_run_id(store.dir)}"
+    with contextlib.suppress(OSError), _opener().open(ask, timeout=10) as reply:
+        experiment = json.load(reply)["run"]["info"]["experiment_id"]
+        return f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return url
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """The server is on this machine: no proxy."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _died(log: Path) -> Exception:

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -231,6 +232,9 @@ def _add_study(storage: BaseStorage, name: str, space: SearchSpace, url: str) ->
     with quiet_optuna():
         try:
             storage.create_new_study([direction(o) for o in space.objectives], name)
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                study = optuna.load_study(study_name=name, storage=storage)
+                study.set_metric_names([o.name for o in space.objectives])
         except DuplicatedStudyError:
             what = f"the storage already holds a study {name!r}"
             raise InputError(what, where=public_uri(url), remedy="name another folder with --study") from None

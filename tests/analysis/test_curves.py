@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from nasdet.analysis.curves import Curve, curves_figure, hypervolume_curve, study_curves
+from nasdet.analysis.curves import Curve, compared, curves_figure, hypervolume_curve, study_curves
 from nasdet.analysis.interactive import pareto_html
 from nasdet.analysis.plots import draw_front
 from nasdet.analysis.view import FrontView
@@ -66,3 +66,11 @@ def test_both_are_drawn_below_the_front(summary: Any, records: Any, view: FrontV
     text = (tmp_path / "x.html").read_text()
     assert text.count("Plotly.newPlot(") >= 2 and "Against random search" in text
     assert [t.name for t in curves_figure(CURVES).data] == ["this search", "random search"] * 2
+
+
+def test_the_comparison_in_a_sentence() -> None:
+    assert compared(CURVES) == (
+        "Random search reaches 1 in 9 epochs, this search 2 in 12; it was past random search's end after 9."
+    )
+    assert compared(CURVES[::-1]) == "Random search reaches 2 in 12 epochs, this search 1 in 9."
+    assert CURVES[1].points()[1] == ("random search", 9.0, 1.0, 1.0)

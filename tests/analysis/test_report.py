@@ -6,13 +6,16 @@ import csv
 import json
 import random
 import re
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from nasdet.analysis.curves import compared
 from nasdet.analysis.report import PAGE, Pictures, Report, write_report
 from nasdet.evaluation import write_resamples
 from nasdet.search import StudyStore
+from nasdet.search.baseline import create_baseline
 from nasdet.space import parse_space
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.space.trial import Rung, TrialRecord
@@ -87,6 +90,19 @@ def test_few_trials_of_a_function(tmp_path: Path) -> None:
     text = files[0].read_text(encoding="utf-8")
     assert "importance needs 10 trials trained in full, there are 3" in text and 'class="net"' not in text
     assert "nasdet export" not in text and "importance.csv" not in {f.name for f in files}
+
+
+def test_the_random_search_with_the_same_budget(tmp_path: Path) -> None:
+    store = made(tmp_path / "made")
+    baseline = create_baseline(store, "")
+    for number, record in enumerate(store.records()[5:15]):
+        baseline.put(record.replace(number=number))
+    report = Report.of(store, Pictures())
+    files = write_report(report, tmp_path / "out")
+    text = files[0].read_text(encoding="utf-8")
+    assert escape(compared(report.curves)) in text and 'id="curves"' in text
+    with (tmp_path / "out" / "curves.csv").open(newline="") as file:
+        assert {row["search"] for row in csv.DictReader(file)} == {"this search", "random search"}
 
 
 def test_no_front_yet(tmp_path: Path) -> None:

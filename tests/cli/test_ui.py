@@ -38,7 +38,9 @@ def test_the_ui_answers_and_ends(stored: StudyStore, tmp_path: Path) -> None:
         arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
+        told = json.loads(process.stdout.readline())
+        url = told["url"]
+        assert told["page"] == f"{url}/#/experiments/1/runs?workflowType=machine_learning"
         assert url.startswith("http://127.0.0.1:")
         with urllib.request.urlopen(url, timeout=20) as reply:
             assert reply.status == 200 and b"<html" in reply.read()

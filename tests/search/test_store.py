@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -34,7 +35,27 @@ def test_opens_in_optuna(engine: Engine, runs) -> None:
     complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     assert {len(t.values) for t in complete} == {2}
     assert len(complete) == sum(r.state == "complete" for r in engine.store.records())
-    assert study.best_trials
+    assert study.best_trials and study.metric_names == [o.name for o in engine.store.objectives]
+
+
+def test_opens_in_optuna_dashboard(engine: Engine, runs) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    runs(engine)
+    app = dashboard.wsgi(optuna.storages.RDBStorage(f"sqlite:///{engine.store.dir}/optuna.db"))
+
+    def ask(path: str) -> dict:
+        environ = {"PATH_INFO": path}
+        setup_testing_defaults(environ)
+        told: list[str] = []
+        body = b"".join(app(environ, lambda status, headers, *rest: told.append(status)))
+        assert told == ["200 OK"], body
+        return json.loads(body)
+
+    (study,) = ask("/api/studies")["study_summaries"]
+    assert study["study_name"] == "toy-1"
+    detail = ask(f"/api/studies/{study['study_id']}")
+    assert len(detail["trials"]) == len(engine.store.records())
+    assert detail["objective_names"] == [o.name for o in engine.store.objectives]
 
 
 def test_a_moved_study_opens(engine: Engine, runs, tmp_path: Path) -> None:
