@@ -14,6 +14,7 @@ import numpy as np
 
 from nasdet.driver.search import Options, resume_search, start_search
 from nasdet.driver.train import Source
+from nasdet.errors import NasdetError
 from nasdet.models.checkpoint import locate
 from nasdet.models.pretrained import RANDOM
 from nasdet.search import StudyStore
@@ -72,6 +73,7 @@ def converge(source: Source, options: Options, grid: Grid, folder: Path) -> dict
     Raises:
         InputError: as `start_search`, or the checkpoint is not found.
         Interrupted: by Ctrl-C.
+        NasdetError: no training came to its end.
     """
     init = locate(grid.init)
     fixed = _fixed(source)
@@ -88,6 +90,8 @@ def converge(source: Source, options: Options, grid: Grid, folder: Path) -> dict
         {"init": start, "epochs": epochs, "share": share, "ap": ap, "mean": float(np.mean(ap))}
         for (start, epochs, share), ap in sorted(found.items(), key=lambda item: (-item[0][2], item[0][:2]))
     ]
+    if not rows:
+        raise NasdetError(f"no training came to its end; see why: nasdet status, on a study in {folder}")
     return {"init": grid.init, "data": options.data, "rows": rows, **judge(rows)}
 
 

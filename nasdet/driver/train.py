@@ -115,7 +115,7 @@ def read_source(path: Path) -> Source:
         return Source(system.spec, Recipe(), {"system": system.name}, load_recipe(system.recipe))
     if path.is_dir():
         bundle = read_bundle(path)
-        kept = ("study", "space", "trial", "data_seed", "max_bad", TILE)
+        kept = ("study", "space", "trial", "data", "data_seed", "max_bad", TILE)
         return Source(bundle.spec, bundle.recipe, {k: v for k, v in bundle.metrics.items() if k in kept})
     if not path.is_file():
         known = nearest(str(path), SYSTEMS) if path.name == str(path) else "known: see there"
