@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nasdet.cli.options import complete_path, tile_options
+from nasdet.cli.options import data_option, tile_options
 
 KEYS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100", "images", "images_per_second")
 
@@ -15,13 +15,7 @@ COUNTS = ("images", "max_detections")
 
 @click.command("eval")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--data",
-    required=True,
-    metavar="SRC",
-    shell_complete=complete_path,
-    help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.",
-)
+@data_option
 @click.option("--split", default="val", show_default=True, help="train, val or test.")
 @click.option("--scales", default="1", show_default=True, metavar="S,S", help="Test at several sizes: 0.75,1,1.5.")
 @click.option("--flip", is_flag=True, help="Test every image mirrored left-right as well.")

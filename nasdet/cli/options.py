@@ -76,3 +76,13 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
 def complete_path(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For arguments that may be a path or a name: the shell completes them as paths."""
     return [CompletionItem(incomplete, type="file")]
+
+
+data_option = click.option(
+    "--data",
+    required=True,
+    metavar="SRC",
+    shell_complete=complete_path,
+    help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.",
+)
+"""The data set of a command that cannot go without one."""

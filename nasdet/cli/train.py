@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from nasdet.cli.options import complete_path
+from nasdet.cli.options import data_option
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("source", type=click.Path(path_type=Path), metavar="SPEC|BUNDLE|SYSTEM")
-@click.option(
-    "--data",
-    required=True,
-    metavar="SRC",
-    shell_complete=complete_path,
-    help="digits, a folder in COCO, VOC or YOLO layout, or a YAML.",
-)
+@data_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained bundle.")
 @click.option(
     "--epochs",
