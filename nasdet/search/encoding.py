@@ -3,6 +3,7 @@ parameter with inactive ones kept, so that thousands are drawn, changed and comp
 
 from __future__ import annotations
 
+import math
 from typing import TypeGuard
 
 import numpy as np
@@ -88,7 +89,7 @@ class Encoder:
 
     def all_params(self, rows: Floats) -> list[Params]:
         """`params` of many snapped rows, faster."""
-        columns = [[d.from_unit(v) for v in rows[:, i].tolist()] for i, d in enumerate(self._domains)]
+        columns = [_from_units(d, rows[:, i]) for i, d in enumerate(self._domains)]
         table = zip(zip(*columns, strict=True), self.active(rows).tolist(), strict=True)
         return [{n: v for n, v, on in zip(self.names, row, exists, strict=True) if on} for row, exists in table]
 
@@ -112,6 +113,19 @@ class Encoder:
                 other = (rows[:, i] * count).astype(int) + 1 + (drawn[:, i] * (count - 1)).astype(int)
                 moved[:, i] = (other % count + 0.5) / count
         return self.snap(np.where(chosen, moved, rows))
+
+
+def _from_units(domain: Domain, units: Floats) -> list[Json]:
+    """`from_unit` of each."""
+    if isinstance(domain, Real):
+        low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+        values = (low + units * (high - low)).tolist()
+        reals = [math.exp(v) for v in values] if domain.log else values
+        return list(np.clip(reals, domain.low, domain.high).tolist())
+    if isinstance(domain, Integer) and domain.log:
+        return [domain.from_unit(unit) for unit in units.tolist()]
+    known = domain.values if isinstance(domain, Choice) else range(domain.low, domain.high + 1, domain.step)
+    return [known[k] for k in np.minimum((units * len(known)).astype(int), len(known) - 1).tolist()]
 
 
 def _unordered(domain: Domain) -> TypeGuard[Choice]:

@@ -60,22 +60,25 @@ def boxes(front: Floats, reference: Floats) -> Boxes:
 
 def expected_improvement(cut: Boxes, mean: Floats, deviation: Floats) -> Floats:
     """Expected gain in hypervolume `(M,)` of one point with independent normal objectives `(M, D)`."""
-    result = np.ones((len(mean), len(cut.low)))
+    result = np.ones((len(cut.low), len(mean)))
     for d, edges in enumerate(cut.edges):
-        below = expected_below(edges, mean[:, d], deviation[:, d])
-        result *= below[:, cut.high[:, d]] - below[:, cut.low[:, d]]
-    return np.asarray(result.sum(axis=1))
+        below = np.ascontiguousarray(expected_below(edges, mean[:, d], deviation[:, d]).T)  # whole rows are fetched
+        share = below[cut.high[:, d]]
+        share -= below[cut.low[:, d]]
+        result *= share
+    return np.asarray(result.sum(axis=0))
 
 
 def expected_below(edges: Floats, mean: Floats, deviation: Floats) -> Floats:
     """E[(edge - y)+] `(M, E)` for y normal; deviation 0 is allowed, as is an edge at minus infinity."""
     finite = np.where(np.isfinite(edges), edges, 0.0)
     distance = finite[None, :] - mean[:, None]
-    wide = np.maximum(deviation, 1e-300)[:, None]
-    z = np.clip(distance / wide, -38.0, 38.0)
-    normal = distance * ndtr(z) + wide * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    value = np.where(deviation[:, None] > 0, normal, distance)
-    return np.where(np.isfinite(edges)[None, :], np.maximum(value, 0.0), 0.0)
+    if deviation.any():
+        wide = np.maximum(deviation, 1e-300)[:, None]
+        z = np.clip(distance / wide, -38.0, 38.0)
+        normal = distance * ndtr(z) + wide * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+        distance = np.where(deviation[:, None] > 0, normal, distance)
+    return np.where(np.isfinite(edges)[None, :], np.maximum(distance, 0.0), 0.0)
 
 
 def _joined(heights: Floats, tops: Floats) -> tuple[Ints, Ints]:

@@ -4,6 +4,7 @@ the answer depends on nothing else; what a sampler that knows no conditions woul
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +98,17 @@ def _trial(
             params[name] = encode(domain, record.params[name])
         elif fill is not None:
             params[name] = encode(domain, fill(record, name, domain))
-    return create_trial(state=state, params=params, distributions={n: distributions[n] for n in params}, **more)
+    trial = create_trial(state=state, params=params, distributions={n: distributions[n] for n in params}, **more)
+    trial.__class__ = _Told
+    return trial
+
+
+class _Told(FrozenTrial):
+    """A trial that nobody changes: its copy in the storage may share what it holds. Full copies were half the time of a
+    proposal."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        return copy.copy(self)
 
 
 def _excess(space: SearchSpace, record: TrialRecord) -> float:
