@@ -64,9 +64,11 @@ class Budget:
             return False
         return self._starts[-1] <= self.epochs_left
 
-    def fits(self, record: TrialRecord) -> bool:
-        """Whether the trial's next step fits into the epochs, and the rest of its full training into the time."""
-        return self._step(record) <= self.epochs_left and self.needs(record) <= self.time_left
+    def fits(self) -> Callable[[TrialRecord], bool]:
+        """What tells whether a trial's next step fits into the epochs that are left at this moment, and the rest of its
+        full training into the time."""
+        epochs, seconds = self.epochs_left, self.time_left
+        return lambda record: self._step(record) <= epochs and self.needs(record) <= seconds
 
     def needs(self, record: TrialRecord) -> float:
         """Seconds that the rest of the trial's full training takes, by its own seconds per epoch."""

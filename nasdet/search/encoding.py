@@ -51,7 +51,7 @@ class Encoder:
             for other, allowed in condition.items():
                 j = self.names.index(other)
                 units = [self._domains[j].to_unit(v) for v in allowed if self._domains[j].contains(v)]
-                holds = np.isclose(rows[:, j, None], np.array(units)[None, :], rtol=0, atol=1e-9).any(axis=1)
+                holds = (np.abs(rows[:, j, None] - np.array(units)[None, :]) <= 1e-9).any(axis=1)
                 mask[:, i] &= mask[:, j] & holds
         return mask
 
@@ -123,7 +123,7 @@ def _from_units(domain: Domain, units: Floats) -> list[Json]:
         reals = [math.exp(v) for v in values] if domain.log else values
         return list(np.clip(reals, domain.low, domain.high).tolist())
     if isinstance(domain, Integer) and domain.log:
-        return [domain.from_unit(unit) for unit in units.tolist()]
+        return list(_whole(domain, units).astype(int).tolist())
     known = domain.values if isinstance(domain, Choice) else range(domain.low, domain.high + 1, domain.step)
     return [known[k] for k in np.minimum((units * len(known)).astype(int), len(known) - 1).tolist()]
 
@@ -148,6 +148,11 @@ def _snap(domain: Domain, units: Floats) -> Floats:
         return units
     if isinstance(domain, Integer) and domain.log:
         low, high = np.log(domain.low - 0.5), np.log(domain.high + 0.5)
-        values = np.clip(np.round(np.exp(low + units * (high - low))), domain.low, domain.high)
-        return np.asarray((np.log(values) - low) / (high - low))
+        return np.asarray((np.log(_whole(domain, units)) - low) / (high - low))
     return np.asarray((np.minimum((units * len(domain)).astype(int), len(domain) - 1) + 0.5) / len(domain))
+
+
+def _whole(domain: Integer, units: Floats) -> Floats:
+    """The values of an integer on the logarithm."""
+    low, high = np.log(domain.low - 0.5), np.log(domain.high + 0.5)
+    return np.asarray(np.clip(np.round(np.exp(low + units * (high - low))), domain.low, domain.high))

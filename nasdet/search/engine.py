@@ -169,6 +169,6 @@ class Engine(Generic[S]):
         budget = self._budget
         if not self.space.budget.time_limit or budget.running or self.store.ledger.count("complete"):
             return None
-        best = next((r for r in self.paused() if budget.fits(r)), None)
+        best = next(filter(budget.fits(), self.paused()), None)
         longest = max((r.train_seconds for r in self.store.records()), default=0.0)
         return budget.job(best) if best and budget.needs(best) + longest > self.time_left else None

@@ -48,7 +48,7 @@ class FreezeThawScheduler(Scheduler):
             reference=self.reference.point,
             given=self.reference.given,
             new=new,
-            allowed=self.budget.fits,
+            allowed=self.budget.fits(),
             held=self.proposals.stages.held(),
         )
         if decision.skipped:

@@ -29,9 +29,10 @@ class HalvingScheduler(Scheduler):
         if not self.reference.point:
             return None
         eta, objectives, reference = self.space.scheduler.eta, self.space.objectives, self.reference.point
+        fits = self.budget.fits()
         for step in reversed(self.steps()):
             group = self.store.ledger.newest(step[0], COMPARED)
-            chosen = promotable(group, objectives, step, eta, reference, allowed=self.budget.fits)
+            chosen = promotable(group, objectives, step, eta, reference, allowed=fits)
             if chosen is not None:
                 return self.budget.job(chosen)
         return None
@@ -53,4 +54,4 @@ class HalvingScheduler(Scheduler):
         complete = self.store.ledger.count("complete") + len(self.budget.running)
         if not self.space.budget.time_limit and complete >= LEFT_OVER_FRONT:
             return None
-        return next((self.budget.job(r) for r in self.paused() if self.budget.fits(r)), None)
+        return next(map(self.budget.job, filter(self.budget.fits(), self.paused())), None)

@@ -145,11 +145,12 @@ class Outlook:
         shape = len(rows), len(self.space.objectives)
         mean, deviation, feasible = np.empty(shape), np.zeros(shape), np.ones(len(rows))
         at = self.forecasts.final(features, np.full(len(rows), -1))
+        costs = {name: model(features) for name, model in self.costs.items()}
         for d, objective in enumerate(self.space.objectives):
             if objective.name in self.curves:
                 mean[:, d], deviation[:, d] = self.curves[objective.name].predict(at)
-            elif objective.name in self.costs:
-                value, wide = self.costs[objective.name](features)
+            elif objective.name in costs:
+                value, wide = costs[objective.name]
                 mean[:, d], deviation[:, d] = self._signs[d] * value, wide
         if self._known.exact:
             built = [self._known.build(params) for params in self.encoder.all_params(rows)]
@@ -157,8 +158,8 @@ class Outlook:
             mean = np.where(np.isfinite(values), values, mean)
             feasible = np.array([self._feasible(b) for b in built])
         for c in self.space.constraints:
-            if c.name in self.costs:
-                value, wide = self.costs[c.name](features)
+            if c.name in costs:
+                value, wide = costs[c.name]
                 z = (c.bound - value) / np.maximum(wide, 1e-12)
                 feasible = feasible * ndtr(z if c.op.startswith("<") else -z)
         return mean, deviation, feasible

@@ -74,7 +74,7 @@ class Kernel:
 
     def between(self, theta: Floats, a: Inputs, b: Inputs) -> Floats:
         """Covariance `(len(a), len(b))` without noise."""
-        matern = _matern(self._squared(theta, a, b))[0]
+        matern = _matern(self._squared(theta, a, b))
         s = np.exp(theta[self.scales :])
         if not self.curves:
             return np.asarray(s[1] * matern)
@@ -102,7 +102,9 @@ class Kernel:
 
     def gradients(self, theta: Floats, at: Inputs, weights: Floats) -> Floats:
         """Sum of `weights` times the derivative of the covariance of `at` (noise included) by each parameter."""
-        matern, slope = _matern(self._squared(theta, at, at))
+        squared = self._squared(theta, at, at)
+        slope = _slope(squared)
+        matern = _matern(squared)
         s = np.exp(theta[self.scales :])
         found = np.zeros(len(theta))
         budgets = self._budgets(s, at, at) if self.curves else []
@@ -129,7 +131,9 @@ class Kernel:
     def _squared(self, theta: Floats, a: Inputs, b: Inputs) -> Floats:
         scale = np.exp(theta[self.groups])
         left, right = a.features / scale, b.features / scale
-        squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :] - 2 * left @ right.T
+        squared = (-2 * left) @ right.T
+        squared += (left**2).sum(axis=1)[:, None]
+        squared += (right**2).sum(axis=1)[None, :]
         return np.asarray(np.maximum(squared, 0.0, out=squared))
 
     def _budgets(self, s: Floats, a: Inputs, b: Inputs) -> list[Floats]:
@@ -137,12 +141,21 @@ class Kernel:
         return [squared / s[i] ** 2 for i in (5, 6, 7)]
 
 
-def _matern(squared: Floats) -> tuple[Floats, Floats]:
-    """Matern-5/2 at squared scaled distances, and its derivative by them."""
+def _matern(squared: Floats) -> Floats:
+    """Matern-5/2 at squared scaled distances, in their place."""
     r = np.sqrt(5 * squared)
     decay = np.exp(-r)
-    slope = (1 + r) * decay
-    return slope + 5 / 3 * squared * decay, -5 / 6 * slope
+    r += 1
+    squared *= 5 / 3
+    squared += r
+    squared *= decay
+    return squared
+
+
+def _slope(squared: Floats) -> Floats:
+    """Its derivative by them."""
+    r = np.sqrt(5 * squared)
+    return np.asarray(-5 / 6 * (1 + r) * np.exp(-r))
 
 
 def fit(kernel: Kernel, at: Inputs, values: Floats, start: Floats | None = None) -> Floats:
