@@ -53,6 +53,8 @@ def _question(report: Report) -> str:
     )
     spent = f"{budget.trials} trials" if budget.trials else "any number of trials"
     spent += f" of up to {budget.epochs} epochs, compared after {', '.join(map(str, space.rungs()))}"
+    small, scale = space.small_epochs
+    spent += f", the first {small} with images of {scale:g} of the size" if small else ""
     spent += f", at most {_time(budget.time_limit)}" if budget.time_limit else ""
     spent += f", {budget.total_epochs} epochs in all" if budget.total_epochs else ""
     free = f"{len(space.parameters)} parameters"

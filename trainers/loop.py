@@ -19,6 +19,7 @@ from nasdet.space.rules import statistic_problem
 from nasdet.trainers.memory import set_training_memory
 from nasdet.trainers.precision import autocast
 from nasdet.trainers.ranks import Ranks
+from nasdet.trainers.rescale import rescaled_batch
 from nasdet.trainers.schedule import lr_factor, scaled_lr
 from nasdet.trainers.training import Training
 
@@ -137,7 +138,7 @@ def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatche
 def backward(training: Training, model: nn.Module, batch: Batch, *, synchronise: bool = True) -> Losses:
     """Forward and backward of one micro-batch; gradients are averaged over workers if `synchronise`."""
     device, recipe = training.device, training.recipe
-    batch = batch.to(device, non_blocking=True)
+    batch = rescaled_batch(batch.to(device, non_blocking=True), recipe.scale_of(training.epoch))
     targets = Targets(batch.boxes, batch.labels, batch.masks)
     hold = not synchronise and isinstance(model, DistributedDataParallel)
     with model.no_sync() if hold else nullcontext():  # type: ignore[operator]

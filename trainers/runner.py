@@ -23,6 +23,7 @@ from nasdet.trainers.latency_cache import Judge, cached_latency
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks, explain
 from nasdet.trainers.training import Training
+from nasdet.trainers.views import Views
 
 SAVE_EVERY = 20.0
 """Seconds between checkpoints inside a rung."""
@@ -132,7 +133,8 @@ class Runner:
         """Evaluate, with intervals after the last epoch, and keep the state to go on from and the weights."""
         synchronise_buffers(training, self.ranks)
         last = Path(job.folder) if training.epoch >= training.recipe.epochs else None
-        figures = evaluate(training.evaluated, self.data, "val", self.ranks, resamples=last)
+        views = Views((training.recipe.scale_of(training.epoch - 1),))  # what it knows
+        figures = evaluate(training.evaluated, self.data, "val", self.ranks, views, resamples=last)
         for name in ("images_per_second", "max_detections"):  # of this machine and data, not of the candidate
             figures.pop(name, None)
         if self.ranks.rank == 0:

@@ -10,15 +10,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.ops import batched_nms
 
 from nasdet.errors import InputError
 from nasdet.models import Detections, Detector
 from nasdet.models.detector import LIMIT
+from nasdet.trainers.rescale import rescaled
 
-STEP = 32
-"""Pixels that the sides of a rescaled canvas are multiples of."""
 LARGEST = 8.0
 
 
@@ -57,12 +55,8 @@ def detect_views(detector: Detector, images: Tensor, views: Views) -> list[Detec
 
 
 def _views(images: Tensor, views: Views) -> Iterator[tuple[Tensor, bool]]:
-    height, width = images.shape[-2:]
     for scale in views.scales:
-        view = images
-        if scale != 1:  # at 1 the canvas stays, also where its sides are no multiples
-            size = tuple(max(STEP, round(side * scale / STEP) * STEP) for side in (height, width))
-            view = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
+        view = rescaled(images, scale)
         yield view, False
         if views.flip:
             yield view.flip(-1), True

@@ -61,7 +61,7 @@ def calibrate(space: SearchSpace, options: Options, models: int) -> dict[str, An
     if len(complete) < 4:
         what = f"{len(complete)} candidates were trained in full, an order needs at least 4"
         raise InputError(what, where=space.name, remedy="see why in the study, or add --models N")
-    found = fidelities(complete, name, space.budget.epochs)
+    found = fidelities(complete, name, space)
     cheapest = next((f["epochs"] for f in found if f["tau"] >= ENOUGH_TAU), None)
     return {
         "study": summary["study"],
@@ -75,8 +75,9 @@ def calibrate(space: SearchSpace, options: Options, models: int) -> dict[str, An
     }
 
 
-def fidelities(records: Sequence[TrialRecord], name: str, epochs: int) -> list[dict[str, float]]:
-    """Kendall's tau of `name` at every rung below `epochs` with its value at `epochs`, shortest first."""
+def fidelities(records: Sequence[TrialRecord], name: str, space: SearchSpace) -> list[dict[str, float]]:
+    """Kendall's tau of `name` at every shorter length with its value at the full one, shortest first."""
+    epochs = space.budget.epochs
     values = {r.trial: {rung.epochs: rung.values[name] for rung in r.rungs} for r in records}
     rungs = sorted(set.intersection(*(set(v) for v in values.values())) - {epochs})
     final = np.array([v[epochs] for v in values.values()])
@@ -84,7 +85,8 @@ def fidelities(records: Sequence[TrialRecord], name: str, epochs: int) -> list[d
     for rung in rungs:
         early = np.array([v[rung] for v in values.values()])
         tau, low, high = rank_correlation(early, final)
-        result.append({"epochs": rung, "tau": tau, "low": low, "high": high, "cost": rung / epochs})
+        cost = float(space.work(rung) / space.work(epochs))
+        result.append({"epochs": rung, "tau": tau, "low": low, "high": high, "cost": cost})
     return result
 
 

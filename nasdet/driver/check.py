@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from nasdet.driver.candidates import not_split
@@ -143,13 +144,13 @@ def _rules(space: SearchSpace, drawn: Sequence[_Sample]) -> list[dict[str, Any]]
 
 
 def epochs_per_trial(space: SearchSpace) -> float:
-    """Mean epochs of a trial: all reach the first rung of their bracket, one of eta each further one."""
+    """Mean epochs (at full image size) of a trial: all reach the first rung of their bracket, one of eta each further
+    one."""
     rungs, starts, eta = space.rungs(), space.starts(), space.scheduler.eta
     total = 0.0
     for bracket in range(len(starts)):
         own = rungs[bracket:]
-        steps = [to - before for before, to in zip((0, *own[:-1]), own, strict=True)]
-        total += sum(step / eta**i for i, step in enumerate(steps))
+        total += sum(step / eta**i for i, step in enumerate(np.diff(space.work((0, *own))).tolist()))
     return total / len(starts)
 
 

@@ -48,7 +48,8 @@ class Progress:
         goals = ", ".join(f"{o.name} ({o.direction})" for o in store.objectives)
         limit = f", at most {_span(budget.time_limit)}" if budget.time_limit else ""
         trials = f"{budget.trials} trials" if budget.trials else "as many trials as fit"
-        rungs = "/".join(map(str, space.rungs()))
+        rungs, (small, scale) = "/".join(map(str, space.rungs())), space.small_epochs
+        rungs += f", the first {small} with images of {scale:g} of the size" if small else ""
         name = f"[bold]{escape(space.name)}[/bold] on {escape(info.name)}"
         self._console.print(f"{name}: {escape(counts)} images, {len(info.classes)} classes")
         self._console.print(f"objectives: {escape(goals)}")

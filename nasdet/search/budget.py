@@ -25,6 +25,7 @@ class Budget:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._ledger, self._limits, self._clock = store.ledger, store.space.budget, clock
         self._rungs, self._starts = store.space.rungs(), store.space.starts()
+        self._work = store.space.work
         self._start = clock() - float(store.config.get("wall_seconds", 0.0))
         self.running: set[str] = set()
 
@@ -72,7 +73,14 @@ class Budget:
 
     def needs(self, record: TrialRecord) -> float:
         """Seconds that the rest of the trial's full training takes, by its own seconds per epoch."""
-        return record.train_seconds / max(record.epochs, 1) * (self._rungs[-1] - record.epochs)
+        done, full = self._work([record.epochs, self._rungs[-1]])
+        return float(record.train_seconds / max(done, 1e-9) * (full - done)) if record.epochs else 0.0
+
+    def usual(self) -> float:
+        """Seconds of a full training of usual length, by all that trained; 0 before anything did."""
+        counts = self._ledger.reached
+        done = float(self._work(list(counts)) @ list(counts.values())) if counts else 0.0
+        return float(self._ledger.train_seconds / done * self._work(self._rungs[-1])) if done else 0.0
 
     def job(self, record: TrialRecord) -> Job:
         """The trial's next step."""

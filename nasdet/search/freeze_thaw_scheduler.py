@@ -57,8 +57,7 @@ class FreezeThawScheduler(Scheduler):
 
     def _time_for_new(self) -> bool:
         """Whether a full training of usual length still fits into the time."""
-        ledger = self.store.ledger
-        return ledger.train_seconds / max(ledger.epochs, 1) * self.rungs[-1] <= self.budget.time_left
+        return self.budget.usual() <= self.budget.time_left
 
     def _worth(self, gain: float) -> bool:
         """Whether a paused trial should go on when no other may start."""

@@ -20,6 +20,7 @@ class Ledger:
         told: results of all trials at all rungs.
         epochs: that all trials were trained.
         train_seconds: that this took.
+        reached: for each number of epochs how many trials were trained that far.
     """
 
     def __init__(self, records: Iterable[TrialRecord] = ()) -> None:
@@ -28,6 +29,7 @@ class Ledger:
         self._states: Counter[str] = Counter()
         self._reached: dict[int, list[tuple[int, str]]] = {}
         self.told, self.epochs, self.train_seconds = 0, 0, 0.0
+        self.reached: Counter[int] = Counter()
         for record in sorted(records, key=lambda r: r.number):
             self.put(record)
 
@@ -82,4 +84,5 @@ class Ledger:
         self._states[record.state] += sign
         self.told += sign * len(record.rungs)
         self.epochs += sign * record.epochs
+        self.reached[record.epochs] += sign
         self.train_seconds += sign * record.train_seconds

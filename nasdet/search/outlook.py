@@ -135,8 +135,8 @@ class Outlook:
         return np.asarray(np.where(feasible < 0, -1.0, score * feasible / self._price(self.encoder.features(rows))))
 
     def _price(self, features: Floats, epochs: Ints | None = None) -> Floats:
-        """What candidates still cost up to full training: epochs, or seconds where time is limited."""
-        left = self.rungs[-1] - (np.zeros(len(features)) if epochs is None else epochs)
+        """What candidates still cost up to full training: epochs at full size, or seconds where time is limited."""
+        left = self.space.work(self.rungs[-1]) - self.space.work(np.zeros(len(features)) if epochs is None else epochs)
         return np.asarray(left * self._pace(features)[0] if self._pace is not None else left, dtype=np.float64)
 
     def _predict(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
@@ -174,9 +174,9 @@ class Outlook:
         return {n for n in self._table.values if n in sure or self._table.is_static(n)}
 
     def _pace_model(self) -> CostModel | None:
-        """Features -> seconds per epoch."""
+        """Features -> seconds per epoch at full size."""
         epochs, seconds = self._table.epochs, self._table.seconds
-        pace = np.where((epochs > 0) & (seconds > 0), seconds / np.maximum(epochs, 1), np.nan)
+        pace = np.where((epochs > 0) & (seconds > 0), seconds / np.maximum(self.space.work(epochs), 1e-9), np.nan)
         return self.forecasts.cost(self._table, pace) if np.isfinite(pace).sum() >= 4 else None
 
     def _closer(self, corner: Floats) -> Floats:

@@ -7,10 +7,14 @@ One decision: it is a frozen, picklable value that is complete by itself (`exten
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from nasdet.space.document import dump_yaml
 from nasdet.space.domains import Domain, Json, Random, canonical
@@ -26,6 +30,7 @@ from nasdet.space.schema import (
     SchedulerConfig,
     StartConfig,
 )
+from nasdet.space.specs import ProgressiveSpec
 
 Params = dict[str, Json]
 """Flat parameters: dotted path to JSON value."""
@@ -160,6 +165,19 @@ class SearchSpace:
         if eta == 1:
             return (top,)
         return tuple(sorted({max(1, round(top / eta**k)) for k in range(4) if top / eta**k >= 0.75}))
+
+    @functools.cached_property
+    def small_epochs(self) -> tuple[int, float]:
+        """How many of a training's epochs have small images, and their share of the canvas's sides, where
+        `recipe.progressive` is fixed."""
+        given = {} if self.function else self.fixed.get("recipe", {}).get("progressive", {})
+        progressive = ProgressiveSpec.model_validate(given)
+        return progressive.small(self.budget.epochs), progressive.scale
+
+    def work(self, epochs: ArrayLike) -> NDArray[np.float64]:
+        """How many epochs at full image size cost as much as the first so many of a training."""
+        count, (small, scale) = np.asarray(epochs, dtype=np.float64), self.small_epochs
+        return np.asarray(np.minimum(count, small) * scale**2 + np.maximum(count - small, 0.0))
 
     def starts(self) -> tuple[int, ...]:
         """For each bracket the cumulative epochs at which its candidates are compared first; candidate `number` is of

@@ -117,6 +117,21 @@ class AugmentSpec(Spec):
         return scale
 
 
+class ProgressiveSpec(Spec):
+    """Small images first (progressive resizing; Tan and Le, EfficientNetV2, section 4): an epoch costs the square of
+    `scale`, and a search sees early whether a candidate is worth the rest."""
+
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the canvas's sides at which the first epochs train, to the nearest multiple of 32 pixels; 1: all epochs
+    train at full size."""
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of the training that they make up; the last epoch is at full size always."""
+
+    def small(self, epochs: int) -> int:
+        """How many of so many epochs are at `scale`."""
+        return min(int(self.share * epochs + 1e-9), epochs - 1) if self.scale < 1 else 0
+
+
 class Recipe(Spec):
     """How a detector is trained, from random initialisation unless `init` names a checkpoint."""
 
@@ -168,8 +183,13 @@ class Recipe(Spec):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Stochastic depth of the last block; rises linearly from 0 at the first."""
     augment: AugmentSpec = AugmentSpec()
+    progressive: ProgressiveSpec = ProgressiveSpec()
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 autocast where the device computes it natively, else fp32."""
+
+    def scale_of(self, epoch: int) -> float:
+        """Share of the canvas's sides at which an epoch trains, the first is 0."""
+        return self.progressive.scale if epoch < self.progressive.small(self.epochs) else 1.0
 
     @field_validator("drops")
     @classmethod

@@ -18,6 +18,8 @@ from nasdet.search import open_study
 from nasdet.space import load_space
 from nasdet.space.trial import Rung, TrialRecord
 
+SIX = load_space("detnet", overrides=["budget.epochs=6", "budget.rungs=[2,6]"])
+
 
 def records(early: list[float], final: list[float]) -> list[TrialRecord]:
     return [
@@ -28,8 +30,8 @@ def records(early: list[float], final: list[float]) -> list[TrialRecord]:
 
 def test_the_same_order_is_one_and_the_reverse_minus_one() -> None:
     ordered = [i / 10 for i in range(8)]
-    [same] = fidelities(records(ordered, [x**2 for x in ordered]), "ap", 6)
-    [reverse] = fidelities(records(ordered, ordered[::-1]), "ap", 6)
+    [same] = fidelities(records(ordered, [x**2 for x in ordered]), "ap", SIX)
+    [reverse] = fidelities(records(ordered, ordered[::-1]), "ap", SIX)
     assert (same["tau"], same["cost"]) == pytest.approx((1, 1 / 3)) and same["epochs"] == 2
     assert reverse["tau"] == pytest.approx(-1) and reverse["high"] < -0.9
 
@@ -38,14 +40,22 @@ def test_interval_is_wide_for_few_and_holds_the_value() -> None:
     rng = random.Random(0)
     for count, width in ((6, 0.5), (60, 0.1)):
         final = [rng.random() for _ in range(count)]
-        [found] = fidelities(records([f + rng.gauss(0, 0.2) for f in final], final), "ap", 6)
+        [found] = fidelities(records([f + rng.gauss(0, 0.2) for f in final], final), "ap", SIX)
         assert found["low"] <= found["tau"] <= found["high"]
         assert found["high"] - found["low"] > width
     assert found["high"] - found["low"] < 0.4
 
 
+def test_small_images_cost_less() -> None:
+    small = load_space(
+        "detnet", overrides=["budget.epochs=6", "budget.rungs=[2,6]", "fixed.recipe.progressive.scale=0.5"]
+    )
+    [found] = fidelities(records([0.1, 0.2], [0.1, 0.2]), "ap", small)
+    assert found["cost"] == pytest.approx(2 / 4 / (3 / 4 + 3))
+
+
 def test_equal_values_have_no_order() -> None:
-    [found] = fidelities(records([0.0] * 5, [0.1, 0.2, 0.3, 0.4, 0.5]), "ap", 6)
+    [found] = fidelities(records([0.0] * 5, [0.1, 0.2, 0.3, 0.4, 0.5]), "ap", SIX)
     assert found["tau"] == 0
 
 

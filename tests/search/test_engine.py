@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nasdet.errors import InputError
@@ -109,8 +111,12 @@ def test_waits_while_others_run(engine: Engine) -> None:
     assert engine.next_job() is None  # all 20 trials of the budget are running
 
 
-def test_a_slow_trial_is_finished_rather_than_a_new_one_started(tmp_path: Path, builds: Any) -> None:
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_slow_trial_is_finished_rather_than_a_new_one_started(tmp_path: Path, builds: Any, scale: float) -> None:
+    """Also where its first epochs, with small images, took a fourth of what the others will take."""
+    small = {"recipe": {"progressive": {"scale": scale}}}
     limited = toy(budget={"epochs": 9, "rungs": [1, 3, 9], "time_limit": "100s"})
+    limited = dataclasses.replace(limited, fixed=small, function=False)
     store = StudyStore.create(tmp_path / "slow", {"study": "slow", "data": ""}, limited)
     now = [0.0]
     engine = Engine(store, builds, clock=lambda: now[0])
@@ -119,7 +125,8 @@ def test_a_slow_trial_is_finished_rather_than_a_new_one_started(tmp_path: Path, 
             engine.fix_reference()
             job = engine.next_job()
             assert job is not None
-            seconds = 10.0 * (job.stop - job.record.epochs)  # 90 s for one trial in full
+            # 90 s for one trial in full
+            seconds = 90.0 * float(np.ptp(limited.work([job.record.epochs, job.stop])) / limited.work(9))
             now[0] += seconds
             engine.report(job.record.trial, job.stop, {"ap": 0.5}, seconds=seconds, overhead=0)
     assert [r.state for r in store.records()].count("complete") == 1

@@ -94,3 +94,12 @@ def test_a_changed_budget_survives_the_yaml(nested, tmp_path):
     assert load_space(tmp_path / "space.yaml") == space
     assert space.with_budget(epochs=1).rungs() == (1,)
     assert nested.with_budget(epochs=27).rungs() == (1, 3, 9, 27)
+
+
+def test_small_images_are_less_work():
+    small = load_space("detnet", overrides=["fixed.recipe.progressive={scale: 0.5, share: 0.5}"])  # of 8 epochs
+    assert small.work([0, 2, 4, 8]).tolist() == [0, 0.5, 1, 5]
+    assert load_space("detnet").work([0, 2, 4, 8]).tolist() == [0, 2, 4, 8]
+    last = load_space("detnet", overrides=["fixed.recipe.progressive={scale: 0.5, share: 0.99}"])
+    assert last.work([7, 8]).tolist() == [1.75, 2.75]  # the last epoch is at full size
+    assert parse_space(NESTED, function=True).work(5) == 5

@@ -139,3 +139,13 @@ def test_a_share_of_the_images_takes_as_many_steps(digits: Dataset, monkeypatch:
     part = start(tiny_recipe(augment=plain, data_share=0.02))
     epoch(part, digits)
     assert part.step == whole.step and images > 500 and len(set(seen)) == 12
+
+
+def test_small_images_come_first(digits: Dataset) -> None:
+    training = start(tiny_recipe(epochs=3, progressive={"scale": 0.5, "share": 0.9}))
+    points = []
+    for _ in range(3):
+        means = epoch(training, digits)
+        points.append(round(means["positives"] + means["negatives"], 2))
+        assert means["positives"] > 0
+    assert points == [8**2 + 4**2, 8**2 + 4**2, 16**2 + 8**2]  # strides 4 and 8 of 32 and of 64 pixels

@@ -4,10 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from nasdet.evaluation import read_resamples
+from nasdet.trainers import runner
+from nasdet.trainers.evaluate import evaluate
 from nasdet.trainers.job import GroupConfig, Reply, TrainJob
 from nasdet.trainers.runner import Runner
 from tests.trainers.conftest import tiny_recipe, tiny_spec
@@ -23,9 +26,9 @@ def job(folder: Path, **changes: Any) -> TrainJob:
 
 def replies(group: GroupConfig, *jobs: TrainJob) -> list[Reply]:
     found: list[Reply] = []
-    runner = Runner(group, CPU, found.append)
+    worker = Runner(group, CPU, found.append)
     for one in jobs:
-        runner.run(one)
+        worker.run(one)
     return found
 
 
@@ -83,3 +86,19 @@ def test_the_last_rung_alone_tells_how_sure_it_is(group: GroupConfig, tmp_path: 
     assert last["ap_low"] <= last["ap"] <= last["ap_high"] and last["ap50_low"] <= last["ap50"] <= last["ap50_high"]
     drawn = read_resamples(tmp_path)
     assert drawn.keys() == {"ap", "ap50"} and len(drawn["ap"]) == 200
+
+
+def test_rungs_of_small_images_are_judged_at_their_size(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales: list[tuple[float, ...]] = []
+
+    def watched(*given: Any, **more: Any) -> dict[str, float]:
+        scales.append(given[4].scales)
+        return evaluate(*given, **more)
+
+    monkeypatch.setattr(runner, "evaluate", watched)
+    recipe = tiny_recipe(epochs=3, progressive={"scale": 0.5, "share": 0.4}).to_json()
+    jobs = [dataclasses.replace(job(tmp_path, stop=n, start=n - 1), recipe=recipe) for n in (1, 2, 3)]
+    assert [r.kind for r in replies(group, *jobs)].count("rung") == 3
+    assert scales == [(0.5,), (1.0,), (1.0,)]
