@@ -49,6 +49,8 @@ class Mirror:
         self.measure: Callable[[], Front] | None = None
         """Tells the front, where it may be newer than what the runs say of it."""
         self.summary: dict[str, Any] = {}
+        self.lacks_models = False
+        """Whether the front's members have yet to become logged models."""
         self._values: dict[str, dict[str, float]] = {}
         self._steps = 0
 
@@ -113,6 +115,12 @@ class Mirror:
             if run.status == "RUNNING" and trial != PARENT:
                 self._run(trial).status = "KILLED"
         self.parent.status = status
+        self.lacks_models = bool(self.summary or self.measure)
+
+    def members(self) -> dict[str, str]:
+        """Trial -> run id of the front's members that have a run."""
+        runs = {m["trial"]: self.runs.get(m["trial"]) for m in self.summary.get("front", ())}
+        return {trial: run.run_id for trial, run in runs.items() if run is not None and run.run_id}
 
     def _run(self, trial: str, seconds_ago: float = 0.0) -> RunBuffer:
         if trial not in self.runs:

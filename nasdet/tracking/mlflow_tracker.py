@@ -124,6 +124,7 @@ class MlflowTracker:
         mirror = self._mirror
         lacking = [mirror.parent.name] if mirror.parent.pending() or mirror.measure else []
         lacking += [run.name for run in list(mirror.touched.values()) if run.pending()]
+        lacking += ["the front's models"] if mirror.lacks_models and not lacking else []
         if not lacking and not self._missing:
             return ""
         parts = [f"MLflow at {public_uri(self.uri)} lacks results of {_some(lacking)}"] if lacking else []
@@ -175,6 +176,9 @@ class MlflowTracker:
             del mirror.touched[trial]
         if mirror.parent.pending():
             self._write_run(store, PARENT, mirror.parent)
+        if last and mirror.lacks_models:
+            store.write_models(mirror.members(), self._missing.append)
+            mirror.lacks_models = False
         if measure is not None:
             end = time.monotonic()
             self._front_due = end + min(max(self._front_seconds, 9 * (end - begin)), MAX_PAUSE)

@@ -4,11 +4,12 @@ state; whatever it raises is for the tracker to repeat."""
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasdet.tracking.buffer import RunBuffer
+from nasdet.tracking.models import TRIAL_TAG, Models
 from nasdet.tracking.quiet import quiet_mlflow
 from nasdet.tracking.runs_file import PARENT, add_run, run_ids, study_key
 from nasdet.tracking.sqlite_store import KEY_TAG, SPACE_TAG, artifact_root, relocate
@@ -17,7 +18,6 @@ from nasdet.tracking.uri import sqlite_path
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-TRIAL_TAG = "nasdet.trial"
 UNRANKED = {"nasdet.pareto": "false", "nasdet.rank": "none"}
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 
@@ -93,6 +93,18 @@ class RunStore:
         if self._noted.get(trial) != run.run_id:
             self._noted[trial] = run.run_id
             add_run(self.study_dir, trial, run.run_id)
+
+    def write_models(self, members: Mapping[str, str], refused: Callable[[str], None]) -> None:
+        """Let these trials (-> run id) and no others be logged models; as `write`, also where a server knows none."""
+        from mlflow.exceptions import MlflowException
+
+        identity = {KEY_TAG: self.key}
+        try:
+            Models(self.client, self.experiment_id, identity, self.study_dir).write(members)
+        except MlflowException as error:
+            if error.error_code not in (*REFUSALS, "ENDPOINT_NOT_FOUND"):
+                raise
+            refused(f"the front's models: {error.message}")
 
     def write(self, run: RunBuffer, refused: Callable[[str], None]) -> None:
         """Write one run; a refusal of its content is passed to `refused`, any other failure is raised."""

@@ -131,6 +131,39 @@ def check_parent(client: Any, parent: Any) -> None:
     assert "| t0000 |" in note and "nasdet resume" in note and "nasdet export" in note and "nasdet train" in note
 
 
+def models_of(client: Any) -> dict[str, Any]:
+    experiment = client.get_experiment_by_name("detnet")
+    return {m.tags["nasdet.trial"]: m for m in client.search_logged_models([experiment.experiment_id])}
+
+
+def test_members_of_the_front_are_models(study: Any, made: Path) -> None:
+    track(study(), made)
+    client = client_of(default_uri(made))
+    models, (_, trials) = models_of(client), runs_of(client)
+    assert set(models) == {"t0000", "t0001"}
+    best = models["t0000"]
+    assert (str(best.status), best.model_type, best.source_run_id) == ("READY", "detector", trials["t0000"].info.run_id)
+    assert best.params["backbone.block"] == "basic"
+    values = {m.key: m.value for m in best.metrics}
+    assert (values["ap"], values["latency_ms"], values["rank"]) == (0.5, 10.0, 0.0)
+    assert f"nasdet export {made} --pick t0000" in best.tags["mlflow.note.content"]
+    assert [p.name for p in Path(best.artifact_location).iterdir()] == ["MLmodel"]
+    assert len(client.get_metric_history(trials["t0000"].info.run_id, "latency_ms")) == 1
+
+
+def test_models_follow_the_front(study: Any, made: Path) -> None:
+    given = study()
+    alone = given._replace(summary={**given.summary, "front": given.summary["front"][1:]})
+    track(alone, made, status="KILLED")
+    client = client_of(default_uri(made))
+    (first,) = models_of(client).values()
+    track(given, made)
+    assert set(models_of(client)) == {"t0000", "t0001"}
+    assert models_of(client)["t0001"].model_id == first.model_id
+    track(alone, made)
+    assert set(models_of(client)) == {"t0001"}
+
+
 def test_resume_continues_the_same_runs_and_repeats_nothing(study: Any, made: Path) -> None:
     folder = made
     track(study(3), folder, status="KILLED")
@@ -158,12 +191,15 @@ def test_a_moved_store_points_at_its_own_artifacts(study: Any, tmp_path: Path, m
     track(study(), made)
     after.parent.mkdir()
     before.rename(after)
-    assert relocate(after / "mlflow.db") == 1 + 1 + 5  # the experiment, the parent, the trials
+    assert relocate(after / "mlflow.db") == 1 + 1 + 5 + 2  # the experiment, the parent, the trials, the models
     assert relocate(after / "mlflow.db") == 0
 
     parent, trials = runs_of(client_of(default_uri(after / "digits-1")))
     assert {p.name for p in Path(parent.info.artifact_uri).iterdir()} >= {"pareto.html", "pareto.png", "front.json"}
     assert (Path(trials["t0001"].info.artifact_uri) / "spec.json").is_file()
+    models = models_of(client_of(default_uri(after / "digits-1"))).values()
+    assert all(Path(m.artifact_location, "MLmodel").is_file() for m in models)
+    assert all(Path(m.artifact_location).is_relative_to(after) for m in models)
     assert Path(parent.info.artifact_uri).is_relative_to(after)
     tracker = MlflowTracker(None, "detnet", "digits-1", after / "digits-1")
     assert tracker.start(CONFIG, YAML) == parent.info.run_id
