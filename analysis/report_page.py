@@ -12,7 +12,7 @@ from typing import Any
 from nasdet.analysis.curves import compared
 from nasdet.analysis.diagram import architecture_svg, curve_svg
 from nasdet.analysis.effort import effort, reasons
-from nasdet.analysis.report import Report
+from nasdet.analysis.report_content import Report
 from nasdet.analysis.report_figures import curves_div, front_div, hypervolume_div, importance_div, parallel_div
 from nasdet.analysis.report_style import SCRIPT, STYLE
 from nasdet.analysis.view import LABELS, UNITS, architecture, training

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nasdet.data import Tiling
     from nasdet.export import Bundle
 
+SEEDS_HELP = "Then train the front again with so many further seeds; those that are done count."
 SMALLEST_TILE = 16
 """Pixels."""
 
@@ -23,6 +24,13 @@ def tile_options(command: Callable[..., None]) -> Callable[..., None]:
     size = click.option("--tile", metavar="SIZE|auto", help="Cut images into overlapping tiles of SIZE pixels.")
     overlap = click.option("--overlap", type=click.IntRange(min=0), metavar="PIXELS", help="  [default: SIZE / 4]")
     return size(overlap(command))
+
+
+def stage_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--repeat-front and --baseline: what a study does after its search."""
+    repeat = click.option("--repeat-front", type=click.IntRange(min=0), default=0, metavar="SEEDS", help=SEEDS_HELP)
+    what = "Then spend the same budget on random search."
+    return repeat(click.option("--baseline", type=click.Choice(["random"]), help=what)(command))
 
 
 def parse_tiling(tile: str | None, overlap: int | None, bundle: Bundle) -> Tiling | None:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import click
 
-from nasdet.cli.options import complete_path
+from nasdet.cli.options import complete_path, stage_options
 
 
 @click.command("resume")
 @click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
-@click.option(
-    "--repeat-front",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SEEDS",
-    help="Then train the front again with so many further seeds; those that are done count.",
-)
-@click.option("--baseline", type=click.Choice(["random"]), help="Then spend the same budget on random search.")
+@stage_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(study: str | None, repeat_front: int, baseline: str | None, as_json: bool) -> None:
     """Go on with STUDY (a folder or a name; left out: the newest).

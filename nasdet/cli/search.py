@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nasdet.cli.options import complete_path
+from nasdet.cli.options import complete_path, stage_options
 
 if TYPE_CHECKING:
     from nasdet.driver.search import Options
@@ -34,14 +34,7 @@ if TYPE_CHECKING:
 @click.option("--storage", metavar="URI", help="Optuna storage; left out: SQLite in the study.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
 @click.option("--objective", metavar="MODULE:FUNCTION", help="Search for f(params, budget) -> values; no training.")
-@click.option(
-    "--repeat-front",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SEEDS",
-    help="Then train the front again with so many further seeds.",
-)
-@click.option("--baseline", type=click.Choice(["random"]), help="Then spend the same budget on random search.")
+@stage_options
 @click.option("--dry-run", is_flag=True, help="Check space, data and options; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from nasdet.analysis.report import Pictures
+from nasdet.analysis.report_content import Pictures
 from nasdet.data.cache import resize, with_channels
 from nasdet.data.contact_sheet import to_rgb
 from nasdet.data.images import read_image

@@ -3,45 +3,27 @@ survives as JSON through `TrialRecord.to_json` where a caller wants that."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import abc
+from collections.abc import Iterable
+from typing import Any
 
 from nasdet.search.ledger import Ledger
 from nasdet.space import Objective, SearchSpace
 from nasdet.space.trial import TrialRecord
 
 
-class Store(Protocol):
-    """What the engine needs of a study's store."""
-
-    config: dict[str, Any]
-    space: SearchSpace
-    ledger: Ledger
-
-    def records(self) -> list[TrialRecord]:
-        """Every proposal, in the order of their numbers."""
-
-    def get(self, trial: str) -> TrialRecord:
-        """The record of one trial."""
-
-    def put(self, record: TrialRecord) -> None:
-        """Add a record, or replace the one of the same trial."""
-
-    def save_config(self, **changes: Any) -> None:
-        """Change values of `config`, for good."""
-
-
-class MemoryStore:
-    """The store of a study in process.
+class Store(abc.ABC):
+    """What the engine needs of a study's store.
 
     Args:
+        config: what else is known of the study; plain JSON values.
         space: what is searched.
-        records: of an earlier study, to go on with.
+        records: known already.
     """
 
-    def __init__(self, space: SearchSpace, records: list[TrialRecord] | None = None) -> None:
-        self.space = space
-        self.config: dict[str, Any] = {"study": space.name, "data": "", "wall_seconds": 0.0}
-        self.ledger = Ledger(records or ())
+    def __init__(self, config: dict[str, Any], space: SearchSpace, records: Iterable[TrialRecord]) -> None:
+        self.config, self.space = config, space
+        self.ledger = Ledger(records)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -55,6 +37,26 @@ class MemoryStore:
     def get(self, trial: str) -> TrialRecord:
         """The record of one trial."""
         return self.ledger.get(trial)
+
+    @abc.abstractmethod
+    def put(self, record: TrialRecord) -> None:
+        """Add a record, or replace the one of the same trial; as durable as the store is when this returns."""
+
+    @abc.abstractmethod
+    def save_config(self, **changes: Any) -> None:
+        """Change values of `config`, as durably."""
+
+
+class MemoryStore(Store):
+    """The store of a study in process.
+
+    Args:
+        space: what is searched.
+        records: of an earlier study, to go on with.
+    """
+
+    def __init__(self, space: SearchSpace, records: list[TrialRecord] | None = None) -> None:
+        super().__init__({"study": space.name, "data": "", "wall_seconds": 0.0}, space, records or ())
 
     def put(self, record: TrialRecord) -> None:
         """Add a record, or replace the one of the same trial."""

@@ -23,9 +23,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nasdet.errors import InputError
 from nasdet.search.distributions import direction, distribution, encode
-from nasdet.search.ledger import Ledger
+from nasdet.search.memory import Store
 from nasdet.search.reading import read_records
-from nasdet.space import Objective, SearchSpace, load_space
+from nasdet.space import SearchSpace, load_space
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking import public_uri, sqlite_path
 
@@ -42,17 +42,17 @@ _STATES = {
 }
 
 
-class StudyStore:
+class StudyStore(Store):
     """All that is kept of one study: `study.json`, `space.yaml`, the Optuna storage, `trials/<id>/`."""
 
     def __init__(self, folder: Path, config: dict[str, Any], space: SearchSpace) -> None:
-        self.dir, self.config, self.space = folder, config, space
+        self.dir, self.config = folder, config
         self.name: str = config["study"]
         path = sqlite_path(_url(folder, config))
         known = read_records(path, self.name, RECORD) if path else None
         self._study_id, records = known or self._read()
         self._ids = {record.trial: number for number, record in records.items()}
-        self.ledger = Ledger(records.values())
+        super().__init__(config, space, records.values())
 
     @functools.cached_property
     def _storage(self) -> BaseStorage:
@@ -123,19 +123,6 @@ class StudyStore:
         """Undo `create`."""
         self._storage.delete_study(self._study_id)
         shutil.rmtree(self.dir, ignore_errors=True)
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        """What is optimised."""
-        return self.space.objectives
-
-    def records(self) -> list[TrialRecord]:
-        """Every proposal, in the order of their numbers."""
-        return self.ledger.records()
-
-    def get(self, trial: str) -> TrialRecord:
-        """The record of one trial."""
-        return self.ledger.get(trial)
 
     def put(self, record: TrialRecord) -> None:
         """Add a record, or replace the one of the same trial; durable when this returns."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nasdet.analysis.curves import compared
-from nasdet.analysis.report import PAGE, Pictures, Report, write_report
+from nasdet.analysis.report import PAGE, write_report
+from nasdet.analysis.report_content import Pictures, Report
 from nasdet.evaluation import write_resamples
 from nasdet.search import StudyStore
 from nasdet.search.baseline import create_baseline
