@@ -24,7 +24,8 @@ from PIL import Image
 
 from nasdet.data import Dataset, Tiling, open_data, read_image
 from nasdet.driver.inspect import evaluate_bundle, predict_images
-from nasdet.driver.train import Options, Source, train_detector
+from nasdet.driver.order import Options, Source
+from nasdet.driver.train import train_detector
 from nasdet.export import read_bundle
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec

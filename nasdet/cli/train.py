@@ -71,7 +71,8 @@ def command(
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json
-    from nasdet.driver.train import Options, read_source, train_detector
+    from nasdet.driver.order import Options, read_source
+    from nasdet.driver.train import train_detector
     from nasdet.errors import InputError
     from nasdet.export.bundle import open_bundle_data
     from nasdet.space import load_recipe

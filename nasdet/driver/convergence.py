@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from nasdet.driver.order import Source
 from nasdet.driver.search import Options, resume_search, start_search
-from nasdet.driver.train import Source
 from nasdet.errors import NasdetError
 from nasdet.models.checkpoint import locate
 from nasdet.models.pretrained import RANDOM

@@ -75,7 +75,7 @@ def damaged_training(folder: Path) -> None:
 def training_on_other_data(folder: Path) -> None:
     import torch
 
-    from nasdet.driver.train import Order
+    from nasdet.driver.order import Order
     from nasdet.trainers.full import FullJob
 
     bundle(folder / "b")

@@ -14,7 +14,8 @@ from nasdet.cli.train import command
 from nasdet.data import open_data
 from nasdet.data.writers import write_folder
 from nasdet.driver import train as driver
-from nasdet.driver.train import Options, Source, train_detector
+from nasdet.driver.order import Options, Source
+from nasdet.driver.train import train_detector
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.export.bundle import open_bundle_data

@@ -22,8 +22,8 @@ def run(request: Request) -> dict[str, Any]:
     from nasdet.analysis.convergence import draw
     from nasdet.analysis.tables import write_csv
     from nasdet.driver.convergence import Grid, converge
+    from nasdet.driver.order import read_source
     from nasdet.driver.search import Interrupted, Options
-    from nasdet.driver.train import read_source
 
     if request.init is None:
         remedy = "add --init FILE, a bundle, or timm:NAME"
