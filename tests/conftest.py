@@ -15,14 +15,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, a file stays in one of them, and all that needs Ray as well."""
-    for item in items:
-        alone = "ray" if item.get_closest_marker("ray") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(alone))
-
-
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY
