@@ -1,4 +1,4 @@
-"""`nasdet export`: one trial of a study as a bundle."""
+"""`nasdet export`: one trial of a study as a bundle, or a trained bundle as ONNX."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import click
 from nasdet.cli.options import complete_path
 
 if TYPE_CHECKING:
+    from nasdet.data import Dataset
     from nasdet.export import Bundle
     from nasdet.search import StudyStore
+    from nasdet.space.specs import DetectorSpec
     from nasdet.space.trial import TrialRecord
 
 CHECKED_IMAGES = 8
 
 
 @click.command("export")
-@click.argument("study", required=False, metavar="[STUDY]", shell_complete=complete_path)
+@click.argument("study", required=False, metavar="[STUDY|BUNDLE]", shell_complete=complete_path)
 @click.option(
     "--pick",
     "rule",
@@ -27,12 +29,13 @@ CHECKED_IMAGES = 8
     show_default=True,
     help="knee, best, fastest, smallest, a trial, or bounds such as 'latency_ms<5' (the best within them).",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; of a BUNDLE none.")
 @click.option("--onnx", is_flag=True, help="Also write model.onnx and model_nms.onnx, checked against PyTorch.")
 @click.option("--register", "name", metavar="NAME", help="Also put it into MLflow's Model Registry; implies --onnx.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(study: str | None, rule: str, out: Path, onnx: bool, name: str | None, as_json: bool) -> None:
-    """Write a trial of STUDY (a folder or a name; left out: the newest) as a bundle.
+def command(study: str | None, rule: str, out: Path | None, onnx: bool, name: str | None, as_json: bool) -> None:
+    """Write a trial of STUDY (a folder or a name; left out: the newest) as a bundle. With --onnx alone, put the ONNX
+    files into a BUNDLE that nasdet train or an earlier export made.
 
     knee is the member of the front that gives up least: with every objective scaled to 0..1 between the front's ends,
     the one farthest from the line (plane) through those ends.
@@ -41,18 +44,30 @@ def command(study: str | None, rule: str, out: Path, onnx: bool, name: str | Non
     Example:
       nasdet export --pick knee --out detector --register blood-cells
       nasdet export digits-1 --pick 'latency_ms<5 and params_m<=2' --out fast --onnx
+      nasdet export final --onnx
     """
     from nasdet.cli.output import print_json
+    from nasdet.errors import InputError
     from nasdet.export import pick
-    from nasdet.export.bundle import check_free
+    from nasdet.export.bundle import check_free, is_bundle
     from nasdet.search import open_study
     from nasdet.search.trust import Trust
+    from nasdet.space.specs import DetectorSpec
 
+    if study is not None and is_bundle(Path(study)):
+        if out is not None or name is not None or not onnx:
+            what, remedy = "is a bundle already, which can only get ONNX files", f"nasdet export {study} --onnx"
+            raise InputError(what, where=study, remedy=remedy)
+        finished = _add_onnx(Path(study))
+        print_json(finished) if as_json else click.echo("\n".join(_told_onnx(finished["onnx"])))
+        return
+    if out is None:
+        raise InputError("no folder to write", where="--out", remedy="add --out DIR")
     check_free(out, overwrite=False)
     store = open_study(study)
     record = pick(store.records(), store.objectives, rule)
     if onnx or name is not None:
-        _check_onnx(record, name)
+        _check_onnx(None if record.spec is None else DetectorSpec.model_validate(record.spec), name)
     bundle = _write(store, record, out)
     report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
     trust = Trust(store.dir, store.records(), store.objectives)
@@ -62,23 +77,36 @@ def command(study: str | None, rule: str, out: Path, onnx: bool, name: str | Non
             for r in rivals
         ]
     if onnx or name is not None:
-        report["onnx"] = _onnx(store, bundle)
+        report["onnx"] = _onnx(_data(store), bundle)
     if name is not None:
         report["registered"] = _register(store, out, name, rule.strip())
     print_json(report) if as_json else click.echo(_told(report, store))
 
 
-def _check_onnx(record: TrialRecord, name: str | None) -> None:
+def _add_onnx(folder: Path) -> dict[str, Any]:
+    """The ONNX files of a bundle, checked on the data that it was trained on."""
+    from nasdet.errors import InputError
+    from nasdet.export import read_bundle
+    from nasdet.export.bundle import open_bundle_data
+
+    bundle = read_bundle(folder)
+    _check_onnx(bundle.spec, None)
+    source = bundle.metrics.get("data")
+    if not source:
+        raise InputError("does not say which data it was made on", where=str(folder), remedy="export it from its study")
+    return {"bundle": str(folder), "onnx": _onnx(open_bundle_data(source, bundle.metrics), bundle)}
+
+
+def _check_onnx(spec: DetectorSpec | None, name: str | None) -> None:
     """Refuse what cannot be exported or registered before anything is written."""
     from nasdet.export.onnx import check_exportable, check_onnx_extra
     from nasdet.export.registry import check_name
-    from nasdet.space.specs import DetectorSpec
 
     check_onnx_extra()
     if name is not None:
         check_name(name)
-    if record.spec is not None:
-        check_exportable(DetectorSpec.model_validate(record.spec))
+    if spec is not None:
+        check_exportable(spec)
 
 
 def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
@@ -121,13 +149,13 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
     return write_bundle(out, spec=spec, recipe=recipe, state_dict=state, classes=classes, card=card)
 
 
-def _onnx(store: StudyStore, bundle: Bundle) -> dict[str, Any]:
+def _onnx(dataset: Dataset, bundle: Bundle) -> dict[str, Any]:
     from nasdet.data import eval_loader
     from nasdet.export.bundle import note_in_card
     from nasdet.export.onnx import export_onnx
 
     image = bundle.spec.input
-    split = _data(store).cached("val", image.height, image.width)
+    split = dataset.cached("val", image.height, image.width)
     batches = eval_loader(split, batch_size=CHECKED_IMAGES, rank=0, world=1, fill=image.mean)
     check = dataclasses.asdict(export_onnx(bundle.load_detector(), next(iter(batches)).images, bundle.path))
     note_in_card(bundle, onnx=check)
@@ -172,18 +200,22 @@ def _rival(report: dict[str, Any], rival: dict[str, Any], store: StudyStore) -> 
     return f"note: {rival['trial']} costs less and cannot be told apart in accuracy ({chance}): {figures}"
 
 
+def _told_onnx(check: dict[str, Any]) -> list[str]:
+    where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
+    threads = f"{check['threads']} thread" + "s" * (check["threads"] > 1)
+    return [
+        f"model.onnx and model_nms.onnx agree with PyTorch {where}",
+        f"{check['ms']:.3g} ms per image with ONNX Runtime on this CPU, {threads}; README.md shows the use",
+    ]
+
+
 def _told(report: dict[str, Any], store: StudyStore) -> str:
     values = ", ".join(f"{k} {v:.4g}" for k, v in report["values"].items())
     lines = [f"{report['trial']} ({values}) -> {report['bundle']}"]
     if rivals := report.get("rivals"):
         lines.append(_rival(report, rivals[0], store))
     if check := report.get("onnx"):
-        where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
-        lines.append(f"model.onnx and model_nms.onnx agree with PyTorch {where}")
-        threads = f"{check['threads']} thread" + "s" * (check["threads"] > 1)
-        lines.append(
-            f"{check['ms']:.3g} ms per image with ONNX Runtime on this CPU, {threads}; README.md shows the use"
-        )
+        lines += _told_onnx(check)
     if made := report.get("registered"):
         alias = f", alias {made['alias']}" if made["alias"] else ""
         lines.append(

@@ -99,7 +99,7 @@ def command(
         f"best of {result['epochs']} epochs: epoch {result['epoch']:.0f}, AP {result['ap']:.4f}, "
         f"AP50 {result['ap50']:.4f} on val ({result['seconds']:.0f} s) -> {out}"
     )
-    click.echo(f"next: nasdet eval {out} --data {data} --split test")
+    click.echo(f"next: nasdet eval {out} --data {data} --split test; nasdet export {out} --onnx")
 
 
 def _say_what_was_loaded(loaded: InitReport) -> None:

@@ -35,6 +35,27 @@ def test_the_bundle_holds_the_trial(stored: StudyStore, tmp_path: Path) -> None:
     assert (bundle.path / "model.onnx").is_file()
 
 
+def test_a_bundle_gets_its_onnx_files(stored: StudyStore, tmp_path: Path) -> None:
+    made = str(tmp_path / "best")
+    CliRunner().invoke(command, [str(stored.dir), "--pick", "best", "--out", made], catch_exceptions=False)
+    assert not (tmp_path / "best" / "model.onnx").exists()
+    result = CliRunner().invoke(command, [made, "--onnx", "--json"], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert report["bundle"] == made and report["onnx"]["images"] == 8
+    assert report["onnx"]["box_pixels"] < 0.5 and report["onnx"]["score"] < 1e-3
+    assert (tmp_path / "best" / "model_nms.onnx").is_file()
+    assert "onnxruntime" in (tmp_path / "best" / "README.md").read_text()
+    read_bundle(made)
+    for wrong in ([made], [made, "--onnx", "--out", "x"], [made, "--register", "cells"]):
+        with pytest.raises(InputError, match="is a bundle already"):
+            CliRunner().invoke(command, wrong, catch_exceptions=False)
+
+
+def test_a_study_needs_a_folder(stored: StudyStore) -> None:
+    with pytest.raises(InputError, match="no folder to write"):
+        CliRunner().invoke(command, [str(stored.dir)], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
