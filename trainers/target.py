@@ -3,9 +3,11 @@ the file that `nasdet export --onnx` would write (norms folded, no suppression),
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -55,17 +57,32 @@ def command_latency(spec: DetectorSpec, command: str, *, folder: str, timeout: f
         model = str(_write(spec, Path(temporary)))
         words = [word.replace("{model}", model).replace("{shape}", shape) for word in shlex.split(command)]
         env = {**os.environ, "NASDET_MODEL": model, "NASDET_SHAPE": shape}
+        code, said, complained = _run(words, folder, env, timeout)
+    if code:
+        raise TrialFailure(f"latency.command ended with {code}: {_last(complained) or _last(said)}")
+    return _number(_last(said))
+
+
+def _run(words: list[str], folder: str, env: dict[str, str], timeout: float) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr. What takes too long ends with all that it started, so that it does not keep the
+    target busy for the next candidate."""
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            words, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True, errors="replace", start_new_session=True
+        )
+    except OSError as error:
+        raise TrialFailure(f"latency.command cannot be run ({error.strerror})") from None
+    with process:
         try:
-            done = subprocess.run(
-                words, cwd=folder, env=env, timeout=timeout, capture_output=True, text=True, errors="replace"
-            )
-        except subprocess.TimeoutExpired:
-            raise TrialFailure(f"latency.command took more than {timeout:g} s") from None
-        except OSError as error:
-            raise TrialFailure(f"latency.command cannot be run ({error.strerror})") from None
-    if done.returncode:
-        raise TrialFailure(f"latency.command ended with {done.returncode}: {_last(done.stderr) or _last(done.stdout)}")
-    return _number(_last(done.stdout))
+            said, complained = process.communicate(timeout=timeout)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TrialFailure(f"latency.command took more than {timeout:g} s") from None
+            raise
+    return process.returncode, said, complained
 
 
 def _write(spec: DetectorSpec, folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_what_fails_the_candidate(tmp_path: Path, text: str, message: str) -> No
     with pytest.raises(TrialFailure) as error:
         command_latency(tiny_spec(), script(tmp_path, text), folder=str(tmp_path), timeout=timeout, batch=1)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    late = "import time; time.sleep(2); open('late', 'w').close()"
+    text = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {late!r}])"
+    with pytest.raises(TrialFailure, match=r"more than 0\.5 s"):
+        command_latency(tiny_spec(), script(tmp_path, text), folder=str(tmp_path), timeout=0.5, batch=1)
+    time.sleep(3)
+    assert not (tmp_path / "late").exists()
 
 
 def test_a_command_that_is_missing(tmp_path: Path) -> None:
