@@ -3,6 +3,7 @@ side by side never spend more than the budget."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from nasdet.search.jobs import Job
@@ -25,7 +26,7 @@ class Budget:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._ledger, self._limits, self._clock = store.ledger, store.space.budget, clock
         self._rungs, self._starts = store.space.rungs(), store.space.starts()
-        self._work = store.space.work
+        self._work = functools.cache(lambda epochs: float(store.space.work(epochs)))
         self._start = clock() - float(store.config.get("wall_seconds", 0.0))
         self.running: set[str] = set()
 
@@ -73,14 +74,15 @@ class Budget:
 
     def needs(self, record: TrialRecord) -> float:
         """Seconds that the rest of the trial's full training takes, by its own seconds per epoch."""
-        done, full = self._work([record.epochs, self._rungs[-1]])
-        return float(record.train_seconds / max(done, 1e-9) * (full - done)) if record.epochs else 0.0
+        if not record.epochs:
+            return 0.0
+        done = self._work(record.epochs)
+        return record.train_seconds / done * (self._work(self._rungs[-1]) - done)
 
     def usual(self) -> float:
         """Seconds of a full training of usual length, by all that trained; 0 before anything did."""
-        counts = self._ledger.reached
-        done = float(self._work(list(counts)) @ list(counts.values())) if counts else 0.0
-        return float(self._ledger.train_seconds / done * self._work(self._rungs[-1])) if done else 0.0
+        done = sum(self._work(epochs) * trials for epochs, trials in self._ledger.reached.items())
+        return self._ledger.train_seconds / done * self._work(self._rungs[-1]) if done else 0.0
 
     def job(self, record: TrialRecord) -> Job:
         """The trial's next step."""

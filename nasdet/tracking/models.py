@@ -42,7 +42,7 @@ class Models:
         """
         wanted = dict(list(members.items())[:MAX_MODELS])
         known: set[str] = set()
-        for model in self._known():
+        for model in list(self._known()):  # all of them, before pages shift
             trial = model.tags.get(TRIAL_TAG, "")
             if trial in wanted and trial not in known and str(model.status) == "READY":
                 known.add(trial)
