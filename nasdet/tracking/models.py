@@ -6,18 +6,33 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from nasdet.tracking.sqlite_store import KEY_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
 
+T = TypeVar("T")
 MAX_MODELS = 50
 """Members of a front that become models, the first of them."""
 EXTERNAL = {"mlflow.model.isExternal": "true"}
 TRIAL_TAG = "nasdet.trial"
+
+
+def every(ask: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
+    """What all pages of an answer hold; `ask` gets the token of each."""
+    token = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 class Models:
@@ -26,13 +41,12 @@ class Models:
     Args:
         client: of the store.
         experiment_id: of the study's space.
-        identity: the tags by which the study is found again.
+        key: by which the study is found again.
         study_dir: its folder.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, identity: Mapping[str, str], study_dir: Path) -> None:
-        self._client, self._experiment_id = client, experiment_id
-        self._identity, self._study_dir = dict(identity), study_dir
+    def __init__(self, client: MlflowClient, experiment_id: str, key: str, study_dir: Path) -> None:
+        self._client, self._experiment_id, self._key, self._study_dir = client, experiment_id, key, study_dir
 
     def write(self, members: Mapping[str, str]) -> None:
         """Let the front's first members be models, and no other trial.
@@ -51,14 +65,8 @@ class Models:
         self._make((trial, run_id) for trial, run_id in wanted.items() if trial not in known)
 
     def _known(self) -> Iterator[LoggedModel]:
-        only = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in self._identity.items())
-        token = None
-        while True:
-            page = self._client.search_logged_models([self._experiment_id], only, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        only, where = f"tags.`{KEY_TAG}` = '{self._key}'", [self._experiment_id]
+        return every(lambda token: self._client.search_logged_models(where, only, page_token=token))
 
     def _make(self, members: Iterable[tuple[str, str]]) -> None:
         """Each with its run's parameters and last metrics, and how to get its weights."""
@@ -72,7 +80,7 @@ class Models:
                 self._experiment_id,
                 name=re.sub(r"[^\w-]", "-", f"{self._study_dir.name}-{trial}"),
                 source_run_id=run_id,
-                tags={**self._identity, **EXTERNAL, TRIAL_TAG: trial, "mlflow.note.content": f"`{command}`"},
+                tags={KEY_TAG: self._key, **EXTERNAL, TRIAL_TAG: trial, "mlflow.note.content": f"`{command}`"},
                 params=run.data.params,
                 model_type="detector",
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasdet.tracking.buffer import RunBuffer
-from nasdet.tracking.models import TRIAL_TAG, Models
+from nasdet.tracking.models import TRIAL_TAG, Models, every
 from nasdet.tracking.quiet import quiet_mlflow
 from nasdet.tracking.runs_file import PARENT, add_run, run_ids, study_key
 from nasdet.tracking.sqlite_store import KEY_TAG, SPACE_TAG, artifact_root, relocate
@@ -63,15 +63,8 @@ class RunStore:
 
     def _runs(self) -> Iterator[Run]:
         """All runs of this study, the parent included."""
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], f"tags.`{KEY_TAG}` = '{self.key}'", max_results=1000, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        only, where = f"tags.`{KEY_TAG}` = '{self.key}'", [self.experiment_id]
+        return every(lambda token: self.client.search_runs(where, only, max_results=1000, page_token=token))
 
     def identity(self, trial: str) -> dict[str, str]:
         """The tags by which a run of this study is found again."""
@@ -98,9 +91,8 @@ class RunStore:
         """Let these trials (-> run id) and no others be logged models; as `write`, also where a server knows none."""
         from mlflow.exceptions import MlflowException
 
-        identity = {KEY_TAG: self.key}
         try:
-            Models(self.client, self.experiment_id, identity, self.study_dir).write(members)
+            Models(self.client, self.experiment_id, self.key, self.study_dir).write(members)
         except MlflowException as error:
             if error.error_code not in (*REFUSALS, "ENDPOINT_NOT_FOUND"):
                 raise
