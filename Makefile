@@ -11,7 +11,7 @@ search: .venv/.installed
 	$(BIN)/nasdet search $(SPACE)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --durations=15 -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --durations=15 -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test-all: lint
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""What all tests share. One decision: every test session has its own NASDET_HOME, and tests that need Ray share one."""
+"""What all tests share. One decision: every test session has its own NASDET_HOME."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def shared_data() -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def ray_instance() -> Iterator[None]:
-    """One Ray for all tests that need it."""
+    """Ray, for a test that uses it below the commands; these start and end their own."""
     from nasdet.driver.cluster import connect, disconnect
 
     connect()

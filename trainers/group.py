@@ -102,10 +102,12 @@ class WorkerGroup:
         storage: folder for Ray Train's own state.
 
     Raises:
-        RuntimeError: the group does not start.
+        RuntimeError: the group does not start, or Ray is not up: started by the group's thread, it would end with it.
     """
 
     def __init__(self, config: GroupConfig, *, workers: int, resources: dict[str, float], storage: str) -> None:
+        if not ray.is_initialized():
+            raise RuntimeError("Ray must be up before a worker group is")
         self._closed = False
         self._key = secrets.token_bytes(32)
         self._listener = Listener((ray.util.get_node_ip_address(), 0))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch.distributed as dist
 
 from nasdet.trainers.group import WorkerGroup
@@ -92,3 +93,11 @@ def test_faults_cost_only_their_trial(ray_instance: None, group: GroupConfig, tm
         assert outcome(handle, again)[-1].kind == "rung"
     finally:
         handle.close()
+
+
+def test_a_group_starts_no_ray_of_its_own(group: GroupConfig, tmp_path: Path) -> None:
+    """It would be the child of the group's thread, and the kernel ends it with that thread."""
+    assert not ray.is_initialized()
+    with pytest.raises(RuntimeError, match="Ray must be up"):
+        WorkerGroup(group, workers=1, resources={"CPU": 1}, storage=str(tmp_path))
+    assert not ray.is_initialized()

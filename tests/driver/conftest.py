@@ -27,7 +27,7 @@ def tiny_space(*more: str) -> SearchSpace:
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory, ray_instance: None) -> tuple[StudyStore, dict[str, Any]]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyStore, dict[str, Any]]:
     """One real search, shared by every test that only looks at its outcome."""
     folder: Path = tmp_path_factory.mktemp("studies") / "tiny"
     summary = start_search(tiny_space(), Options(study=folder))

@@ -118,7 +118,7 @@ def test_doubts_are_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_calibration(ray_instance: None, tmp_path: Path) -> None:
+def test_a_real_calibration(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text("extends: detnet.yaml\nbudget: {epochs: 4, rungs: [1, 4]}\nresources: {workers: 1}\n")
     options = ["--models", "5", "--study", str(tmp_path / "study"), "--json"]

@@ -91,7 +91,7 @@ def detector(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_real_study_goes_on_where_it_ended(ray_instance: None, tmp_path: Path) -> None:
+def test_a_real_study_goes_on_where_it_ended(tmp_path: Path) -> None:
     spec, start = detector(tmp_path), tmp_path / "start.pth"
     network = build_detector(DetectorSpec.model_validate(json.loads(spec.read_text())))
     torch.save({k.removeprefix("backbone.net."): v for k, v in network.state_dict().items()}, start)

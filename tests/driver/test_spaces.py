@@ -54,7 +54,7 @@ def test_two_hundred_samples_run_forward(name, info):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "quick"])
-def test_a_short_search_ends_in_a_front(name, tmp_path, ray_instance):
+def test_a_short_search_ends_in_a_front(name, tmp_path):
     overrides = ["budget.trials=3", "budget.rungs=[]", "budget.epochs=2", "scheduler.kind=full", "resources.workers=1"]
     summary = start_search(load_space(name, overrides=overrides), Options(study=tmp_path / name))
     assert summary["trials"]["complete"] == 3

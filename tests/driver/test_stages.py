@@ -14,7 +14,7 @@ from tests.driver.conftest import tiny_space
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_one_group_searches_repeats_and_compares(ray_instance: None, tmp_path: Path) -> None:
+def test_one_group_searches_repeats_and_compares(tmp_path: Path) -> None:
     options = Options(study=tmp_path / "s", repeat_front=1, baseline=True)
     summary = start_search(tiny_space("budget.trials=1", "budget.epochs=1", "budget.rungs=[1]"), options)
     store = StudyStore.open(tmp_path / "s")

@@ -65,9 +65,7 @@ def invoke(command: Any, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("tif", 4), ("png", 1)])
-def test_search_export_eval_predict(
-    ray_instance: None, shared_data: Path, tmp_path: Path, kind: str, channels: int
-) -> None:
+def test_search_export_eval_predict(shared_data: Path, tmp_path: Path, kind: str, channels: int) -> None:
     folder = make_set(shared_data / "bccd", tmp_path / "set", kind)
     space = tiny_space("budget.trials=1", "fixed.input.shape=auto")
     summary = start_search(space, Options(data=str(folder), study=tmp_path / "study"))
