@@ -115,9 +115,8 @@ class Task:
         The point is (5th percentile of their accuracy, their largest size). The best front improves the random one by
         changed copies of its members; it is what regret is measured to.
         """
-        where, rng = space((EPOCHS,), EPOCHS), np.random.default_rng(0)
-        table = np.array([_row(where.sample(rng)) for _ in range(SAMPLES)])
-        points = self._points(table)
+        rng = np.random.default_rng(0)
+        table, points = self._random(SAMPLES, rng)
         corner = np.array([-np.percentile(-points[:, 0], 5), points[:, 1].max()])
         on = non_dominated(points, ["min", "min"])
         random_volume = hypervolume(points[on], corner)
@@ -129,6 +128,23 @@ class Task:
             table, points = table[on], points[on]
         best = hypervolume(points, corner)
         return {"point": [-float(corner[0]), float(corner[1])], "hypervolume": random_volume, "best_hypervolume": best}
+
+    def random_epochs(self, seed: int, point: list[float], volume: float, most: int) -> int:
+        """Epochs that random search needs for this hypervolume to `point` (accuracy, size); `most` if it needs more."""
+        low, front = np.array([-point[0], point[1]]), np.empty((0, 2))
+        _, points = self._random(most // EPOCHS, np.random.default_rng([1, seed]))
+        for number, found in enumerate(points, 1):
+            if not np.any(np.all(front <= found, axis=1)):
+                front = np.concatenate([front[~np.all(found <= front, axis=1)], found[None]])
+                if hypervolume(front, low) >= volume:
+                    return number * EPOCHS
+        return most
+
+    def _random(self, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """So many random configurations `(N, 7)` and their points (minus accuracy, size)."""
+        where = space((EPOCHS,), EPOCHS)
+        table = np.array([_row(where.sample(rng)) for _ in range(count)])
+        return table, self._points(table)
 
     def _points(self, table: Floats) -> Floats:
         units, layers = table[:, 5], table[:, 4]

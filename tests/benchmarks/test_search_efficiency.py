@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-METRICS = {"epochs_to_95", "epochs_to_tpe_final", "log_hv_regret", "log_hv_regret_1040"}
+METRICS = {"epochs_to_95", "epochs_to_95_uncut", "epochs_to_tpe_final", "log_hv_regret", "log_hv_regret_1040"}
 
 
 def run(repository: Path, *arguments: str, data: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -37,6 +37,7 @@ def test_prints_every_figure_and_goes_on(repository: Path, shared_data: Path, tm
     for found in (results[0]["summary"], results[0]["tasks"]["3945"], results[0]["worst_seed"]):
         assert found.keys() == METRICS and found["epochs_to_95"].keys() == {"tpe", "random"}
     assert 0 < results[0]["summary"]["epochs_to_95"]["tpe"] <= 5200
+    assert 0 < results[0]["summary"]["epochs_to_95_uncut"]["random"] <= 208_000
     assert results[0]["summary"]["log_hv_regret"]["tpe"] <= results[0]["summary"]["log_hv_regret_1040"]["tpe"] < 0
 
 
