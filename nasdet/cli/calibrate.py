@@ -43,10 +43,15 @@ def command(
     from nasdet.driver.calibrate import calibrate, write_calibration
     from nasdet.driver.search import Options
     from nasdet.driver.start import with_start
+    from nasdet.errors import InputError
     from nasdet.space import load_space
     from nasdet.space.bundled import find_space
 
     loaded = with_start(load_space(space, overrides=overrides)).with_budget(epochs=max_epochs)
+    if write and loaded.budget.epochs != (own := load_space(space).budget.epochs):
+        what = f"trains for {loaded.budget.epochs} epochs, and {space} for {own}: its rungs cannot follow from that"
+        remedy = f"set budget.epochs: {loaded.budget.epochs} in it first, or leave --write out"
+        raise InputError(what, where="--write", remedy=remedy)
     result = calibrate(loaded, Options(data, study), models)
     try:
         if write:

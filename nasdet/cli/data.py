@@ -26,7 +26,8 @@ def data(src: str, split: str, out: str | None, layout: str | None, seed: int, a
     """Check SRC and print images, classes, box sizes and defects; draw a contact sheet or convert it.
 
     SRC is 'digits' (built in), a folder in COCO, Pascal VOC or YOLO layout, or a YAML file naming the parts with the
-    keys format, root, name, train, val, test, images, classes, channels, bits, group, split, max_bad (all optional).
+    keys format, root, name, train, val, test, images, classes, channels, bits, group, tile, split, max_bad, of which
+    all may be left out.
 
     \b
     Examples:

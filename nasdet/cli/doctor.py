@@ -50,7 +50,8 @@ def _checks() -> dict[str, tuple[bool, str]]:
     checks["torchvision operators"] = _operators()
     checks.update(_devices())
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    checks["free disk here"] = (free > FREE_GB, f"{free:.0f} GB")
+    short = "" if free > FREE_GB else f"; a study wants {FREE_GB:g}: free some, or work on another disk"
+    checks["free disk here"] = (not short, f"{free:.0f} GB{short}")
     return checks
 
 
@@ -58,7 +59,7 @@ def _version(name: str, *, needed: bool) -> tuple[bool, str]:
     try:
         return True, importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return not needed, "missing" if needed else "not installed (pip install nasdet[onnx])"
+        return not needed, "missing" if needed else "not installed (pip install 'nasdet[onnx]')"
 
 
 def _operators() -> tuple[bool, str]:

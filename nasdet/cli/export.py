@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,21 @@ CHECKED_IMAGES = 8
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; of a BUNDLE none.")
 @click.option("--onnx", is_flag=True, help="Also write model.onnx and model_nms.onnx, checked against PyTorch.")
 @click.option("--register", "name", metavar="NAME", help="Also put it into MLflow's Model Registry; implies --onnx.")
+@click.option("--data", metavar="SRC", help="Of a BUNDLE: images to check on; left out: what it was made on.")
+@click.option("--tracking-uri", metavar="URI", help="Of a BUNDLE: where to register; left out: where its study is.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(study: str | None, rule: str, out: Path | None, onnx: bool, name: str | None, as_json: bool) -> None:
-    """Write a trial of STUDY (a folder or a name; left out: the newest) as a bundle. With --onnx alone, put the ONNX
-    files into a BUNDLE that nasdet train or an earlier export made.
+def command(
+    study: str | None,
+    rule: str,
+    out: Path | None,
+    onnx: bool,
+    name: str | None,
+    data: str | None,
+    tracking_uri: str | None,
+    as_json: bool,
+) -> None:
+    """Write a trial of STUDY (a folder or a name; left out: the newest) as a bundle. Of a BUNDLE that nasdet train or
+    an earlier export made, write the ONNX files into it, and with --register put it into the Model Registry.
 
     knee is the member of the front that gives up least: with every objective scaled to 0..1 between the front's ends,
     the one farthest from the line (plane) through those ends.
@@ -45,30 +57,40 @@ def command(study: str | None, rule: str, out: Path | None, onnx: bool, name: st
       nasdet export --pick knee --out detector --register blood-cells
       nasdet export digits-1 --pick 'latency_ms<5 and params_m<=2' --out fast --onnx
       nasdet export final --onnx
+      nasdet export final --register blood-cells
     """
     from nasdet.cli.output import print_json
+    from nasdet.driver.publish import register_trial
     from nasdet.errors import InputError
-    from nasdet.export import pick
+    from nasdet.export import pick, read_bundle
     from nasdet.export.bundle import check_free, is_bundle
     from nasdet.search import open_study
     from nasdet.search.trust import Trust
     from nasdet.space.specs import DetectorSpec
 
     if study is not None and is_bundle(Path(study)):
-        if out is not None or name is not None or not onnx:
-            what, remedy = "is a bundle already, which can only get ONNX files", f"nasdet export {study} --onnx"
-            raise InputError(what, where=study, remedy=remedy)
-        finished = _add_onnx(Path(study))
-        print_json(finished) if as_json else click.echo("\n".join(_told_onnx(finished["onnx"])))
+        if out is not None or not (onnx or name):
+            remedy = f"{shlex.join(['nasdet', 'export', study])} --onnx, or --register NAME"
+            raise InputError("is a bundle already: it can get ONNX files or be registered", where=study, remedy=remedy)
+        finished = _finish_bundle(Path(study), name, data, tracking_uri)
+        print_json(finished) if as_json else click.echo("\n".join([*_told_onnx(finished), *_told_version(finished)]))
         return
+    for option, value in (("--data", data), ("--tracking-uri", tracking_uri)):
+        if value is not None:
+            raise InputError("is for a BUNDLE; a study knows its own", where=option, remedy="leave it out")
     if out is None:
         raise InputError("no folder to write", where="--out", remedy="add --out DIR")
-    check_free(out, overwrite=False)
     store = open_study(study)
+    if store.config.get("objective"):
+        remedy = f"{shlex.join(['nasdet', 'pareto', str(store.dir)])} lists the parameters"
+        raise InputError("is the study of a function, which has no detector to export", where=store.name, remedy=remedy)
     record = pick(store.records(), store.objectives, rule)
+    again = name is not None and _holds(out, store, record)
+    if not again:
+        check_free(out, overwrite=False)
     if onnx or name is not None:
         _check_onnx(None if record.spec is None else DetectorSpec.model_validate(record.spec), name)
-    bundle = _write(store, record, out)
+    bundle = read_bundle(out) if again else _write(store, record, out)
     report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
     trust = Trust(store.dir, store.records(), store.objectives)
     if rivals := trust.rivals(record.trial):
@@ -79,22 +101,38 @@ def command(study: str | None, rule: str, out: Path | None, onnx: bool, name: st
     if onnx or name is not None:
         report["onnx"] = _onnx(_data(store), bundle)
     if name is not None:
-        report["registered"] = _register(store, out, name, rule.strip())
+        report["registered"] = register_trial(store, read_bundle(out), _data(store), name, rule.strip())
     print_json(report) if as_json else click.echo(_told(report, store))
 
 
-def _add_onnx(folder: Path) -> dict[str, Any]:
-    """The ONNX files of a bundle, checked on the data that it was trained on."""
+def _holds(out: Path, store: StudyStore, record: TrialRecord) -> bool:
+    """Whether an earlier export of this trial stands in the folder, as after a registration that failed."""
+    from nasdet.export import read_bundle
+    from nasdet.export.bundle import is_bundle
+
+    if not is_bundle(out):
+        return False
+    card = read_bundle(out).metrics
+    return (card.get("study"), card.get("trial"), card.get("epochs")) == (store.name, record.trial, record.epochs)
+
+
+def _finish_bundle(folder: Path, name: str | None, data: str | None, tracking_uri: str | None) -> dict[str, Any]:
+    """The ONNX files of a bundle, checked on the data that it was trained on or on `data`, and its registration."""
+    from nasdet.driver.publish import register_bundle
     from nasdet.errors import InputError
     from nasdet.export import read_bundle
     from nasdet.export.bundle import open_bundle_data
 
     bundle = read_bundle(folder)
-    _check_onnx(bundle.spec, None)
-    source = bundle.metrics.get("data")
+    _check_onnx(bundle.spec, name)
+    source = data or bundle.metrics.get("data")
     if not source:
-        raise InputError("does not say which data it was made on", where=str(folder), remedy="export it from its study")
-    return {"bundle": str(folder), "onnx": _onnx(open_bundle_data(source, bundle.metrics), bundle)}
+        raise InputError("does not say which data it was made on", where=str(folder), remedy="add --data SRC")
+    dataset = open_bundle_data(source, bundle.metrics)
+    report: dict[str, Any] = {"bundle": str(folder), "onnx": _onnx(dataset, bundle)}
+    if name is not None:
+        report["registered"] = register_bundle(read_bundle(folder), dataset, name, tracking_uri)
+    return report
 
 
 def _check_onnx(spec: DetectorSpec | None, name: str | None) -> None:
@@ -162,29 +200,6 @@ def _onnx(dataset: Dataset, bundle: Bundle) -> dict[str, Any]:
     return check
 
 
-def _register(store: StudyStore, out: Path, name: str, rule: str) -> dict[str, str]:
-    """The written bundle as a version of the registered model, where the study is tracked."""
-    from nasdet.data import read_image
-    from nasdet.driver.quiet import LOG, quiet
-    from nasdet.driver.tracking import store_uri, write_missing
-    from nasdet.errors import NasdetError
-    from nasdet.export import read_bundle
-    from nasdet.export.registry import register
-    from nasdet.tracking import public_uri, relocate, run_ids, sqlite_path
-
-    write_missing(store)
-    bundle, uri = read_bundle(out), store_uri(store)
-    if (path := sqlite_path(uri)) is not None:
-        relocate(path)
-    run_id = run_ids(store.dir).get(bundle.metrics["trial"], "")
-    if not run_id:
-        raise NasdetError(f"MLflow at {public_uri(uri)} holds no run of {bundle.metrics['trial']}")
-    channels = bundle.spec.input.channels
-    pixels = read_image(_data(store).images("val")[0].path, alpha=channels == 4)
-    with quiet(store.dir / LOG):
-        return {**register(bundle, name, pixels, uri=uri, run_id=run_id, rule=rule), "tracking_uri": public_uri(uri)}
-
-
 def _data(store: StudyStore) -> Any:
     from nasdet.data import open_data
 
@@ -200,7 +215,9 @@ def _rival(report: dict[str, Any], rival: dict[str, Any], store: StudyStore) -> 
     return f"note: {rival['trial']} costs less and cannot be told apart in accuracy ({chance}): {figures}"
 
 
-def _told_onnx(check: dict[str, Any]) -> list[str]:
+def _told_onnx(report: dict[str, Any]) -> list[str]:
+    if (check := report.get("onnx")) is None:
+        return []
     where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
     threads = f"{check['threads']} thread" + "s" * (check["threads"] > 1)
     return [
@@ -209,19 +226,23 @@ def _told_onnx(check: dict[str, Any]) -> list[str]:
     ]
 
 
+def _told_version(report: dict[str, Any]) -> list[str]:
+    if (made := report.get("registered")) is None:
+        return []
+    alias = f", alias {made['alias']}" if made["alias"] else ""
+    return [
+        f"registered: {made['name']} version {made['version']}{alias}, in MLflow at {made['tracking_uri']}",
+        f"load it: mlflow.pyfunc.load_model('{made['uri']}').predict(['image.png'])",
+    ]
+
+
 def _told(report: dict[str, Any], store: StudyStore) -> str:
     values = ", ".join(f"{k} {v:.4g}" for k, v in report["values"].items())
     lines = [f"{report['trial']} ({values}) -> {report['bundle']}"]
     if rivals := report.get("rivals"):
         lines.append(_rival(report, rivals[0], store))
-    if check := report.get("onnx"):
-        lines += _told_onnx(check)
-    if made := report.get("registered"):
-        alias = f", alias {made['alias']}" if made["alias"] else ""
-        lines.append(
-            f"registered: {made['name']} version {made['version']}{alias}, in MLflow at {made['tracking_uri']}"
-        )
-        lines.append(f"load it: mlflow.pyfunc.load_model('{made['uri']}').predict(['image.png'])")
+    lines += [*_told_onnx(report), *_told_version(report)]
+    bundle = report["bundle"]
     data = store.config.get("data", "DATA")
-    lines.append(f"train it in full: nasdet train {report['bundle']} --data {data} --out {report['bundle']}-full")
-    return "\n".join(lines)
+    full = shlex.join(["nasdet", "train", bundle, "--data", data, "--out", f"{bundle}-full"])
+    return "\n".join([*lines, f"train it in full: {full}"])

@@ -4,10 +4,14 @@ the next commands to run."""
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHOWN = {"ap": "AP", "ap50": "AP50", "latency_ms": "ms", "params_m": "M params", "gflops": "GMACs"}
 """Columns of the front: value -> heading."""
@@ -25,34 +29,76 @@ def print_study(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
     counts = ", ".join(f"{n} {state}" for state, n in summary["trials"].items() if n and state != "total")
     console.print(f"[bold]{escape(summary['study'])}[/bold]: {summary['trials']['total']} trials trained ({counts})")
     if not summary["front"]:
-        console.print("no trial was trained in full yet: no front (more --time-limit or fewer --max-epochs help)")
+        console.print("no trial was trained in full: no front yet", end="")
+        console.print("" if _all_failed(summary) else " (more --time-limit or fewer --max-epochs help)")
+        _print_failure(console, summary)
         return
-    names = [n for n in SHOWN if n in summary["front"][0]["values"]]
-    table = Table(title="Pareto front (full budget, validation split)", title_justify="left", box=SIMPLE)
-    headings = [h for n in names for h in (SHOWN[n], *(["90%"] if _in_doubt(n, summary) else []))]
-    for name in ("trial", *headings, "norm", "batch", "lr"):
-        table.add_column(name, justify="left" if name in ("trial", "norm") else "right", no_wrap=True)
-    for member in summary["front"]:
-        values = [cell for n in names for cell in _cells(n, member["values"], summary)]
-        spec, recipe = member["spec"], member["recipe"]
-        shape = [spec["norm"]["kind"], str(recipe["batch_size"]), f"{recipe['base_lr']:.1e}"] if spec else ["", "", ""]
-        table.add_row(member["trial"], *values, *shape)
-    console.print(table)
+    _print_front(console, summary)
     console.print(f"hypervolume {summary['hypervolume']:.4g} to reference point {_point(summary)}")
     for line in doubts(summary):
         console.print(escape(line), soft_wrap=True)
-    folder = escape(summary["folder"])
-    console.print(f"next: nasdet ui {folder}", soft_wrap=True)
-    console.print(f"      nasdet export {folder} --pick best --out best", soft_wrap=True)
+    _print_failure(console, summary)
+    folder = escape(shlex.quote(summary["folder"]))
+    steps = [f"ui {folder}", f"export {folder} --pick best --out best"]
+    if _is_of_function(summary):
+        steps[1] = f"pareto {folder} --plot front.html"
+    for head, step in zip(("next:", "     "), steps, strict=True):
+        console.print(f"{head} nasdet {step}", soft_wrap=True)
+
+
+def _print_front(console: Console, summary: dict[str, Any]) -> None:
+    """The front's values, and of each member what a reader tells it by."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    of_function = _is_of_function(summary)
+    known = SHOWN if not of_function else {o["name"]: o["name"] for o in summary["objectives"]}
+    names = [n for n in known if n in summary["front"][0]["values"]]
+    title = "Pareto front (full budget)" if of_function else "Pareto front (full budget, validation split)"
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    headings = [h for n in names for h in (known[n], *(["90%"] if _in_doubt(n, summary) else []))]
+    for name in ("trial", *headings, *(["parameters"] if of_function else ["norm", "batch", "lr"])):
+        is_text = name in ("trial", "norm", "parameters")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=name != "parameters")
+    for member in summary["front"]:
+        values = [cell for n in names for cell in _cells(n, member["values"], summary)]
+        table.add_row(member["trial"], *values, *_told_apart(member))
+    console.print(table)
+
+
+def _told_apart(member: dict[str, Any]) -> list[str]:
+    """Norm, batch and rate of a detector; of a function its parameters."""
+    from rich.markup import escape
+
+    spec, recipe = member["spec"], member["recipe"]
+    if spec is None:
+        shown = [f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in member["params"].items()]
+        return [escape(" ".join(shown))]
+    return [spec["norm"]["kind"], str(recipe["batch_size"]), f"{recipe['base_lr']:.1e}"]
+
+
+def _is_of_function(summary: dict[str, Any]) -> bool:
+    return any(member["spec"] is None for member in summary["front"])
+
+
+def _all_failed(summary: dict[str, Any]) -> bool:
+    counts: dict[str, int] = summary["trials"]
+    return 0 < counts["failed"] == counts["total"]
+
+
+def _print_failure(console: Console, summary: dict[str, Any]) -> None:
+    """Why the newest failed trial failed."""
+    from rich.markup import escape
+
+    if failure := summary["last_failure"]:
+        console.print(escape(f"{failure['trial']} failed: {failure['reason']}"), soft_wrap=True)
 
 
 def doubts(summary: dict[str, Any]) -> list[str]:

@@ -28,8 +28,8 @@ def command(
     """Find objects in images and draw them; OUT/predictions.json holds the boxes in pixels of the images.
 
     --tile cuts large images into overlapping tiles of SIZE pixels on the longer side, each resized to the detector's
-    input: choose it so that objects have the size they had in training (auto: the input's size). A bundle that was
-    trained on tiles cuts images as then without being told.
+    input: choose it so that objects have the size they had in training (auto: the size of the tiles that
+    it was trained on, else the input's). A bundle that was trained on tiles cuts images as then without being told.
 
     The same boxes go to predictions.csv, to coco_results.json (with coco_images.json: COCO's result format) and to
     labels/*.txt (YOLO's rows and the score).

@@ -96,7 +96,7 @@ def _search_function(space: SearchSpace, name: str, options: Options, dry_run: b
         if value:
             raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
     if dry_run:
-        checked = check_function(space, name)
+        checked = check_function(space, name, options)
         told = f"{checked['space']}: {checked['parameters']} parameters of {name}: ready to search"
         print_json(checked) if as_json else click.echo(told)
         return
@@ -110,5 +110,15 @@ def _told(checked: dict[str, Any]) -> str:
 
 
 def _as_overrides(options: dict[str, Any]) -> list[str]:
-    """Options that `--set` could give too."""
+    """Options that `--set` could give too.
+
+    Raises:
+        InputError: one is neither a number of at least 1 nor `auto`.
+    """
+    from nasdet.errors import InputError
+
+    for name, value in options.items():
+        if value not in (None, "auto") and not (value.isdecimal() and int(value)):
+            remedy = "write for example 2, or auto"
+            raise InputError(f"{value!r} is no number of at least 1", where=f"--{name}", remedy=remedy)
     return [f"resources.{name}={value}" for name, value in options.items() if value is not None]

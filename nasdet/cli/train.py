@@ -14,8 +14,10 @@ from nasdet.cli.options import data_option
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from nasdet.data import Dataset
     from nasdet.errors import NasdetError
     from nasdet.models.pretrained import InitReport
+    from nasdet.space.specs import DetectorSpec
     from nasdet.trainers.job import Reply
 
 
@@ -99,7 +101,17 @@ def command(
         f"best of {result['epochs']} epochs: epoch {result['epoch']:.0f}, AP {result['ap']:.4f}, "
         f"AP50 {result['ap50']:.4f} on val ({result['seconds']:.0f} s) -> {out}"
     )
-    click.echo(f"next: nasdet eval {out} --data {data} --split test; nasdet export {out} --onnx")
+    click.echo(f"next: {_next(loaded.spec, dataset, out, data)}")
+
+
+def _next(spec: DetectorSpec, dataset: Dataset, out: Path, data: str) -> str:
+    """The commands that follow: on the test split where there is one, ONNX where the detector can be exported."""
+    from nasdet.export.onnx import NOT_EXPORTED
+
+    commands = [["nasdet", "eval", str(out), "--data", data, *(["--split", "test"] * ("test" in dataset.info.splits))]]
+    if spec.head.kind not in NOT_EXPORTED:
+        commands.append(["nasdet", "export", str(out), "--onnx"])
+    return "; ".join(map(shlex.join, commands))
 
 
 def _say_what_was_loaded(loaded: InitReport) -> None:

@@ -112,9 +112,9 @@ class Dataset:
 
 
 def default_cache_root() -> Path:
-    """`$NASDET_HOME/cache`, else `~/.cache/nasdet`."""
+    """`$NASDET_HOME/cache`, else `~/.cache/nasdet`; absolute, for workers have another working directory."""
     home = os.environ.get("NASDET_HOME")
-    return Path(home).expanduser() / "cache" if home else Path.home() / ".cache" / "nasdet"
+    return Path(home).expanduser().absolute() / "cache" if home else Path.home() / ".cache" / "nasdet"
 
 
 def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = None, max_bad: float = 0.05) -> Dataset:

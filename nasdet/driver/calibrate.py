@@ -123,8 +123,8 @@ def _without_stops(space: SearchSpace, points: list[dict[str, Any]], models: int
     epochs = space.budget.epochs
     rungs = {max(1, round(share * epochs)) for share in SHARES} | set(space.rungs()) | {epochs}
     raw = copy.deepcopy(space.raw)
-    budget = {**raw.get("budget", {}), "trials": models, "rungs": sorted(rungs), "time_limit": None}
-    raw["budget"] = {key: value for key, value in budget.items() if value is not None}
+    budget = {key: v for key, v in raw.get("budget", {}).items() if key not in ("time_limit", "total_epochs")}
+    raw["budget"] = {**budget, "trials": models, "rungs": sorted(rungs)}
     raw["scheduler"], raw["sampler"], raw["points"] = {"kind": "halving", "eta": 1}, {"kind": "random"}, points
     raw["name"] = f"{space.name}-calibration"
     return parse_space(raw, name=raw["name"])

@@ -91,7 +91,7 @@ def converge(source: Source, options: Options, grid: Grid, folder: Path) -> dict
         for (start, epochs, share), ap in sorted(found.items(), key=lambda item: (-item[0][2], item[0][:2]))
     ]
     if not rows:
-        raise NasdetError(f"no training came to its end; see why: nasdet status, on a study in {folder}")
+        raise NasdetError(f"no training came to its end: {_why(folder)}")
     return {"init": grid.init, "data": options.data, "rows": rows, **judge(rows)}
 
 
@@ -173,6 +173,13 @@ def _trained(
         if is_new:
             return values
     raise AssertionError
+
+
+def _why(folder: Path) -> str:
+    """What the newest failed training of the folder's studies failed of."""
+    failed = [r for place in sorted(folder.glob(f"*/{CONFIG}")) for r in StudyStore.open(place.parent).records()]
+    reasons = [r.reason for r in failed if r.state == "failed" and r.reason]
+    return reasons[-1] if reasons else f"none was started; see the studies in {folder}"
 
 
 def _fixed(source: Source) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from nasdet.search import Finished, Job, Study, StudyStore, study_root, summaris
 from nasdet.search.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.space import SearchSpace
 from nasdet.space.trial import TrialRecord
-from nasdet.tracking import absolute_uri, check_storage, note_mirror
+from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri, note_mirror
 
 MAX_FAILURES = 5
 """So many failed calls in a row end the search."""
@@ -64,8 +65,7 @@ def start_function_search(space: SearchSpace, name: str, options: Options) -> di
         FunctionBroken: every call fails.
     """
     folder = Path.cwd()
-    load_function(name, folder)
-    check_storage(options.storage)
+    _check(name, options)
     study = options.study or study_root() / f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     config = {
         "study": study.absolute().name,
@@ -120,15 +120,26 @@ def _search(store: StudyStore, resumed: Path) -> None:
         _loop(study, function, name)
     except KeyboardInterrupt:
         store.save_config(wall_seconds=study.engine.elapsed)
-        raise Interrupted(f"interrupted; finished trials are kept. Go on with: nasdet resume {resumed}") from None
+        raise Interrupted(
+            f"interrupted; finished trials are kept. Go on with: nasdet resume {shlex.quote(str(resumed))}"
+        ) from None
     study.close()
     store.save_config(finished=True, wall_seconds=study.engine.elapsed)
 
 
-def check_function(space: SearchSpace, name: str) -> dict[str, Any]:
+def check_function(space: SearchSpace, name: str, options: Options) -> dict[str, Any]:
     """What `nasdet search --objective --dry-run --json` prints; raises as `start_function_search`."""
-    load_function(name, Path.cwd())
+    _check(name, options)
     return {"space": space.name, "objective": name, "parameters": len(space.parameters), "ready": True}
+
+
+def _check(name: str, options: Options) -> None:
+    """All that can be wrong before the first call."""
+    load_function(name, Path.cwd())
+    check_tracking_uri(options.tracking_uri)
+    check_storage(options.storage)
+    if options.study is not None:
+        StudyStore.check_free(options.study)
 
 
 def _loop(study: Study, function: Function, name: str) -> None:

@@ -3,6 +3,7 @@ line per event; never a word of Ray, Optuna or MLflow, and no markup in texts th
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TextIO
 
@@ -58,7 +59,9 @@ class Progress:
             self.warn(doubt)
         folder = escape(str(store.dir))
         self._console.print(f"{plan.describe()}; study folder {folder}")
-        self._console.print(f"[dim]watch in MLflow: nasdet ui {folder}   stop: Ctrl-C[/dim]")
+        self._console.print(
+            f"[dim]watch in MLflow: nasdet ui {escape(shlex.quote(str(store.dir)))}   stop: Ctrl-C[/dim]"
+        )
         self._console.print("[dim]starting the worker group ...[/dim]")
         self._store = store
         if self._console.is_terminal:

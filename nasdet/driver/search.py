@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,7 +133,8 @@ def _run(store: StudyStore, dataset: Dataset) -> dict[str, Any]:
             cpus, gpus = connect(store.config.get("address"))
             _search(store, dataset, make_plan(store.space, cpus=cpus, gpus=gpus), progress)
         except KeyboardInterrupt:
-            raise Interrupted(f"interrupted; finished trials are kept. Go on with: nasdet resume {store.dir}") from None
+            again = shlex.join(["nasdet", "resume", str(store.dir)])
+            raise Interrupted(f"interrupted; finished trials are kept. Go on with: {again}") from None
         except InputError:
             raise
         except NasdetError as error:

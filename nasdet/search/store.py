@@ -8,6 +8,7 @@ import datetime
 import functools
 import json
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -97,9 +98,8 @@ class StudyStore(Store):
     def check_free(folder: Path) -> None:
         """Raise `InputError` unless a new study may be made in `folder`."""
         if (folder / CONFIG).exists():
-            raise InputError(
-                "the folder already holds a study", where=str(folder), remedy=f"nasdet resume {folder}, or name another"
-            )
+            remedy = f"{shlex.join(['nasdet', 'resume', str(folder)])}, or name another"
+            raise InputError("the folder already holds a study", where=str(folder), remedy=remedy)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError("not an empty folder", where=str(folder), remedy="name another with --study")
 

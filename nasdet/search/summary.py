@@ -53,6 +53,7 @@ def figures(records: list[TrialRecord], space: SearchSpace, config: dict[str, An
         "front": [_member(r) for r in members],
         "overhead_seconds_per_trial": _overhead(records),
         "skipped": config.get("skipped", 0),
+        "last_failure": _last_failure(records),
     }
 
 
@@ -71,7 +72,14 @@ def _hypervolume(members: list[TrialRecord], space: SearchSpace, config: dict[st
 
 
 def _member(record: TrialRecord) -> dict[str, Any]:
-    return {"trial": record.trial, "values": record.values, "spec": record.spec, "recipe": record.recipe}
+    own = {"spec": record.spec, "recipe": record.recipe}
+    return {"trial": record.trial, "values": record.values, "params": record.params, **own}
+
+
+def _last_failure(records: list[TrialRecord]) -> dict[str, str] | None:
+    """The newest failed trial and its reason."""
+    failed = [r for r in records if r.state == "failed"]
+    return {"trial": failed[-1].trial, "reason": failed[-1].reason or ""} if failed else None
 
 
 def _overhead(records: list[TrialRecord]) -> float:

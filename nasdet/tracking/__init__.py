@@ -4,7 +4,7 @@ from nasdet.tracking.mirror import Front
 from nasdet.tracking.mlflow_tracker import MlflowTracker
 from nasdet.tracking.runs_file import mirror_state, note_mirror, parent_run_id, run_ids, study_key
 from nasdet.tracking.sqlite_store import holds, relocate
-from nasdet.tracking.store import attach
+from nasdet.tracking.store import attach, record_bundle
 from nasdet.tracking.uri import (
     absolute_uri,
     check_storage,
@@ -27,6 +27,7 @@ __all__ = [
     "note_mirror",
     "parent_run_id",
     "public_uri",
+    "record_bundle",
     "relocate",
     "run_ids",
     "sqlite_path",

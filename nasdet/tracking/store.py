@@ -4,19 +4,22 @@ state; whatever it raises is for the tracker to repeat."""
 from __future__ import annotations
 
 import getpass
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nasdet.errors import NasdetError
 from nasdet.tracking.buffer import RunBuffer
 from nasdet.tracking.models import TRIAL_TAG, Models, every
 from nasdet.tracking.quiet import quiet_mlflow
 from nasdet.tracking.runs_file import PARENT, add_run, run_ids, study_key
 from nasdet.tracking.sqlite_store import KEY_TAG, SPACE_TAG, artifact_root, relocate
-from nasdet.tracking.uri import sqlite_path
+from nasdet.tracking.uri import public_uri, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 UNRANKED = {"nasdet.pareto": "false", "nasdet.rank": "none"}
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
@@ -36,30 +39,12 @@ class RunStore:
     """
 
     def __init__(self, uri: str, space_name: str, study_name: str, study_dir: Path) -> None:
-        quiet_mlflow(study_dir / "logs" / "mlflow.log")
-        database = sqlite_path(uri)
-        if database is not None:
-            database.parent.mkdir(parents=True, exist_ok=True)
-            relocate(database)
-        from mlflow.tracking import MlflowClient
-
-        self.client = MlflowClient(tracking_uri=uri)
+        self.client, database = _client(uri, study_dir)
         self.study_dir, self.study_name = study_dir, study_name
         self.key = study_key(study_dir)
-        self.experiment_id = self._experiment(space_name, artifact_root(database) if database else None)
+        self.experiment_id = ensure_experiment(self.client, space_name, database)
         self._noted = run_ids(study_dir)
         self._found = {run.data.tags.get(TRIAL_TAG, PARENT): run for run in self._runs()}
-
-    def _experiment(self, name: str, artifacts: Path | None) -> str:
-        known = self.client.get_experiment_by_name(name)
-        if known is None:
-            location = str(artifacts) if artifacts else None
-            return str(self.client.create_experiment(name, artifact_location=location, tags={SPACE_TAG: name, **KIND}))
-        if known.lifecycle_stage == "deleted":
-            self.client.restore_experiment(known.experiment_id)
-        if SPACE_TAG not in known.tags:
-            self.client.set_experiment_tag(known.experiment_id, SPACE_TAG, name)
-        return str(known.experiment_id)
 
     def _runs(self) -> Iterator[Run]:
         """All runs of this study, the parent included."""
@@ -111,15 +96,67 @@ class RunStore:
             refused(f"{run.name}: {error.message}")
 
 
+def ensure_experiment(client: MlflowClient, name: str, database: Path | None) -> str:
+    """The id of a space's experiment, made, restored or marked as ours; beside an SQLite store stand its artifacts."""
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        location = str(artifact_root(database)) if database else None
+        return str(client.create_experiment(name, artifact_location=location, tags={SPACE_TAG: name, **KIND}))
+    if known.lifecycle_stage == "deleted":
+        client.restore_experiment(known.experiment_id)
+    if SPACE_TAG not in known.tags:
+        client.set_experiment_tag(known.experiment_id, SPACE_TAG, name)
+    return str(known.experiment_id)
+
+
+def record_bundle(uri: str, space_name: str, name: str, card: Mapping[str, Any]) -> str:
+    """A finished run for a detector that no study's run stands for.
+
+    Args:
+        uri: MLflow tracking URI.
+        space_name: name of the experiment.
+        name: of the run.
+        card: the bundle's: `values` become metrics, what else is a text or a number becomes parameters.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        NasdetError: MLflow refuses it, or does not answer.
+    """
+    client, database = _client(uri, None)
+    from mlflow.entities import Metric, Param
+    from mlflow.exceptions import MlflowException
+
+    now = round(1000 * time.time())
+    try:
+        tags = {"mlflow.user": _user(), "mlflow.source.name": "nasdet"}
+        run = client.create_run(ensure_experiment(client, space_name, database), tags=tags, run_name=name)
+        metrics = [Metric(key, float(value), now, 0) for key, value in card.get("values", {}).items()]
+        params = [Param(key, str(value)) for key, value in card.items() if isinstance(value, str | int | float)]
+        client.log_batch(run.info.run_id, metrics=metrics, params=params)
+        client.set_terminated(run.info.run_id)
+    except MlflowException as error:
+        line = public_uri(" ".join(str(error.message).split()))
+        raise NasdetError(f"MLflow at {public_uri(uri)} took no run: {line}") from error
+    return str(run.info.run_id)
+
+
 def attach(uri: str, run_id: str, file: Path, study_dir: Path) -> None:
     """Log a file as an artifact of a run, whatever wrote the run; raises what MLflow raises."""
-    quiet_mlflow(study_dir / "logs" / "mlflow.log")
+    _client(uri, study_dir)[0].log_artifact(run_id, str(file))
+
+
+def _client(uri: str, study_dir: Path | None) -> tuple[MlflowClient, Path | None]:
+    """A quiet client, and the database if the store is one file, whose locations are set right first."""
+    quiet_mlflow(None if study_dir is None else study_dir / "logs" / "mlflow.log")
     database = sqlite_path(uri)
     if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
         relocate(database)
     from mlflow.tracking import MlflowClient
 
-    MlflowClient(tracking_uri=uri).log_artifact(run_id, str(file))
+    return MlflowClient(tracking_uri=uri), database
 
 
 def _user() -> str:

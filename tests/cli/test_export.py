@@ -46,9 +46,29 @@ def test_a_bundle_gets_its_onnx_files(stored: StudyStore, tmp_path: Path) -> Non
     assert (tmp_path / "best" / "model_nms.onnx").is_file()
     assert "onnxruntime" in (tmp_path / "best" / "README.md").read_text()
     read_bundle(made)
-    for wrong in ([made], [made, "--onnx", "--out", "x"], [made, "--register", "cells"]):
+    for wrong in ([made], [made, "--onnx", "--out", "x"]):
         with pytest.raises(InputError, match="is a bundle already"):
             CliRunner().invoke(command, wrong, catch_exceptions=False)
+    with pytest.raises(InputError, match="--data: is for a BUNDLE"):
+        CliRunner().invoke(command, [str(stored.dir), "--out", "x", "--data", "digits"], catch_exceptions=False)
+
+
+def test_a_bundle_is_checked_on_other_images_where_its_own_are_gone(stored: StudyStore, tmp_path: Path) -> None:
+    made = str(tmp_path / "best one")
+    told = CliRunner().invoke(command, [str(stored.dir), "--pick", "best", "--out", made], catch_exceptions=False)
+    assert f"nasdet train '{made}' --data digits --out '{made}-full'" in told.stdout
+    metrics = tmp_path / "best one" / "metrics.json"
+    metrics.write_text(json.dumps({**json.loads(metrics.read_text()), "data": str(tmp_path / "gone")}))
+    with pytest.raises(InputError, match="gone"):
+        CliRunner().invoke(command, [made, "--onnx"], catch_exceptions=False)
+    result = CliRunner().invoke(command, [made, "--onnx", "--data", "digits"], catch_exceptions=False)
+    assert result.stdout.startswith("model.onnx and model_nms.onnx agree with PyTorch on 8 images")
+
+
+def test_the_study_of_a_function_has_no_detector(stored: StudyStore) -> None:
+    stored.save_config(objective="module:function")
+    with pytest.raises(InputError, match="is the study of a function"):
+        CliRunner().invoke(command, [str(stored.dir), "--out", "x"], catch_exceptions=False)
 
 
 def test_a_study_needs_a_folder(stored: StudyStore) -> None:

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from nasdet.cli.export import command
 from nasdet.cli.predict import command as predict_command
 from nasdet.data import open_data
-from nasdet.errors import InputError
+from nasdet.errors import InputError, NasdetError
 from nasdet.export.registry import check_name
 from nasdet.search import StudyStore, open_study
 
@@ -149,6 +149,46 @@ def assert_what_is_stored(uri: str) -> None:
     info = get_model_info("models:/digits-detector@best")
     assert info.signature.inputs and info.signature.outputs and info.signature.params
     assert not list(Path(uri.removeprefix("sqlite:///")).parent.glob("mlartifacts/**/*.pkl"))
+
+
+def test_a_registration_that_failed_is_repeated(
+    sure: StudyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> dict[str, str]:
+        raise NasdetError("MLflow does not answer")
+
+    with monkeypatch.context() as patch, pytest.raises(NasdetError, match="does not answer"):
+        patch.setattr("nasdet.driver.publish.register_trial", refuse)
+        export(sure, "best", "--register", "digits-detector")
+    assert export(sure, "best", "--register", "digits-detector")["registered"]["version"] == "1"
+    with pytest.raises(InputError, match="holds a bundle already"):
+        export(sure, "best")
+
+
+def test_a_bundle_trained_in_full(
+    sure: StudyStore, pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("NASDET_HOME", str(tmp_path))
+    export(sure, "best")
+    card = json.loads(Path("best", "metrics.json").read_text())
+    for key in ("mlflow_run_id", "trial"):
+        card.pop(key, None)
+    shutil.move("best", "final")
+    Path("final", "metrics.json").write_text(json.dumps({**card, "epochs": 72, "values": {"ap": 0.75}}))
+    where = f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
+    for arguments, uri in (([], f"sqlite:///{tmp_path}/studies/mlflow.db"), (["--tracking-uri", where], where)):
+        asked = ["final", "--register", "digits-detector", *arguments, "--json"]
+        printed = CliRunner().invoke(command, asked, catch_exceptions=False).stdout
+        report = json.loads(printed[printed.index("{\n") :])
+        assert (
+            report["registered"]["uri"] == "models:/digits-detector/1" and report["registered"]["tracking_uri"] == uri
+        )
+        assert_loads(report, uri, predicted("final", pictures), pictures)
+        run = MlflowClient(uri, uri).get_run(MlflowClient(uri, uri).get_model_version("digits-detector", "1").run_id)
+        assert run.info.run_name == "final" and run.info.status == "FINISHED"
+        assert run.data.metrics["ap"] == 0.75 and run.data.params["epochs"] == "72"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nasdet.cli.main import cli
-from nasdet.driver.calibrate import calibrate, fidelities, write_calibration
+from nasdet.driver.calibrate import _without_stops, calibrate, fidelities, write_calibration
 from nasdet.driver.progress import ranking_doubt
 from nasdet.driver.search import Options
 from nasdet.errors import InputError
@@ -99,6 +99,21 @@ def test_nothing_is_written_where_nothing_ranks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no shorter training keeps a tau of 0.7; set scheduler: \{kind: full\}"):
         write_calibration(path, {**RESULT, "cheapest": None}, 3)
     assert path.read_text() == load_text()
+
+
+def test_rungs_of_another_length_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: detnet\nname: mine\n")
+    for option in (["--max-epochs", "4"], ["--set", "budget.epochs=4", "--set", "budget.rungs=null"]):
+        result = CliRunner().invoke(cli, ["calibrate", str(path), "--data", "digits", "--write", *option])
+        assert isinstance(result.exception, InputError)
+        assert "set budget.epochs: 4 in it first" in str(result.exception)
+
+
+def test_a_limit_of_epochs_does_not_cut_the_order_short() -> None:
+    limited = load_space("detnet", overrides=["budget.total_epochs=9"])
+    found = _without_stops(limited, [], 12).budget
+    assert found.total_epochs is None and found.time_limit is None and found.trials == 12
 
 
 def test_a_space_without_accuracy_is_refused(tmp_path: Path) -> None:

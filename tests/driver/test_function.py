@@ -118,6 +118,31 @@ def test_a_function_that_always_fails_ends_the_search(place: Path) -> None:
         start_function_search(load_space("mine.yaml", function=True), "mine_module:broken", Options(study=place / "s"))
 
 
+def test_the_table_shows_values_and_parameters(place: Path) -> None:
+    arguments = ["mine.yaml", "--objective", "mine_module:good", "--study", "s 1"]
+    lines = CliRunner().invoke(search.command, arguments, catch_exceptions=False).stdout.splitlines()
+    head = next(line for line in lines if "trial" in line and "accuracy" in line).split()
+    assert head == ["trial", "accuracy", "size", "parameters"]
+    member = StudyStore.open(place / "s 1").summary()["front"][0]
+    row = next(line for line in lines if line.split()[:1] == [member["trial"]])
+    assert f"{member['values']['accuracy']:.3g}" in row and f"layers={member['params']['layers']}" in row
+    assert lines[-2].startswith("next: nasdet ui '") and "nasdet pareto '" in lines[-1]
+
+
+def test_why_everything_failed_is_said(place: Path) -> None:
+    with pytest.raises(FunctionBroken):
+        start_function_search(load_space("mine.yaml", function=True), "mine_module:broken", Options(study=place / "s"))
+    told = CliRunner().invoke(status.command, ["s"], catch_exceptions=False).stdout
+    assert "failed: ValueError: no data" in told and "--time-limit" not in told
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--seed=1"])
+def test_a_tracking_uri_that_cannot_work_is_refused_first(place: Path, option: str) -> None:
+    with pytest.raises(InputError, match=r"--tracking-uri: .* is a folder"):
+        invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--tracking-uri", "./runs", option)
+    assert not (place / "studies").exists()
+
+
 def test_options_without_meaning_are_refused(place: Path) -> None:
     with pytest.raises(InputError, match="--data: has no meaning with --objective"):
         invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--data", "digits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ def _told_widths(suggestion: Suggestion, path: Path | None) -> dict[str, Any]:
         words.append(f"Narrower by the 99% dimension: {', '.join(narrower)}.")
         words.append(
             f"{suggestion.suggested_params / 1e6:.3f} instead of {suggestion.params / 1e6:.3f} million parameters "
-            f"({saved:.0%} less). Train it: nasdet train {path} --data SRC --out DIR"
+            f"({saved:.0%} less). Train it: nasdet train {shlex.quote(str(path))} --data SRC --out DIR"
         )
     if full:
         words.append(f"Nearly full, wider may help: {', '.join(full)}.")
