@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 from nasdet.search.encoding import Encoder
 from nasdet.search.forecasts import Forecasts
 from nasdet.search.jobs import Build, Candidate
-from nasdet.search.outlook import DESIGN, Known, Outlook
+from nasdet.search.outlook import DESIGN, LEAST, Known, Outlook
 from nasdet.search.stages import one_of
 from nasdet.search.table import Table
 from nasdet.space import Params, SearchSpace
@@ -34,6 +34,8 @@ Floats = NDArray[np.float64]
 
 PER_PLACE = 20
 """Random candidates for each place of the design; they are sorted by cost and one of each slice is taken."""
+DESIGN_TIME = 0.125
+"""Share of a time limit after which the design ends, of which `LEAST` candidates are tried in any case."""
 RANDOM_SHARE = 0.25
 """Share of decisions that start a random candidate."""
 OPTIMISM = 2.0
@@ -124,9 +126,9 @@ class FreezeThaw:
         rng = np.random.default_rng([seed, number, told])
         if new:
             place = number - len(self.space.points)
-            if place < self._design_size():
+            if place < self._design_size() and not self._is_late(place):
                 return Decision(params=self._design(seed)[place])
-            if not reference or told < self._design_size() // 2:
+            if not reference or told < min(place, self._design_size()) // 2:
                 return Decision(params=self._random(rng))
         if not new and not (self._table.states == "paused").any():
             return Decision()
@@ -137,7 +139,12 @@ class FreezeThaw:
 
     def _design_size(self) -> int:
         trials = self.space.budget.trials
-        return DESIGN if trials is None else min(DESIGN, max(4, trials // 4))
+        return DESIGN if trials is None else min(DESIGN, max(LEAST, trials // 4))
+
+    def _is_late(self, place: int) -> bool:
+        """Whether time is limited and the design has had its share of it, as far as trainings side by side tell."""
+        limit, beside = self.space.budget.time_limit, 1 + int((self._table.states == "running").sum())
+        return limit is not None and place >= LEAST and self._table.seconds.sum() > DESIGN_TIME * limit * beside
 
     def _design(self, seed: int) -> list[Params]:
         """Random candidates spread over the first known cost, in random order."""
@@ -205,6 +212,7 @@ class FreezeThaw:
     def _worth_trying(self, view: Outlook, rng: np.random.Generator) -> Decision:
         """The first random candidate that would improve the front if it were as good as can be hoped."""
         rows = self._holding(self.encoder.snap(rng.random((64, len(self.encoder.names)))), rng)
+        rows = view.shuffled(rows, rng)
         first = int((view.of_new(rows, optimism=OPTIMISM) > 0).argmax())
         return Decision(params=self.encoder.params(rows[first]), skipped=first)
 

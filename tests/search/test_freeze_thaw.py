@@ -156,3 +156,19 @@ def test_a_small_network_is_worth_more_where_seconds_count() -> None:
         return float(np.mean([r.params["size"] for r in study.records if r.state == "complete"]))
 
     assert sizes(time_limit="200s") < sizes(total_epochs=200)
+
+
+@pytest.mark.parametrize(("seconds", "designed"), [(1.0, True), (40.0, False)])
+def test_a_design_takes_no_more_than_its_share_of_the_time(seconds: float, designed: bool) -> None:
+    space = frozen(budget={"epochs": 9, "rungs": RUNGS, "time_limit": 1000.0})
+    decides = FreezeThaw(space, lambda p: Candidate(None, None, costs(p)), exact=True)
+    design = [decides.decide([], seed=0, number=i, reference=[]).params for i in range(DESIGN)]
+    records: list[TrialRecord] = []
+    for i, params in enumerate(p for p in design[:6] if p is not None):
+        values = evaluate(params, 1)
+        rungs = (Rung(1, values, told=i),)
+        records.append(TrialRecord(f"t{i}", i, "paused", params, None, None, values, 1, rungs, train_seconds=seconds))
+    decision = decides.decide(records, seed=0, number=6, reference=[0.0, 64.0])
+    assert (decision.params == design[6]) is designed
+    early = decides.decide(records[:3], seed=0, number=3, reference=[0.0, 64.0])
+    assert early.params == design[3]
