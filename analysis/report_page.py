@@ -16,6 +16,7 @@ from nasdet.analysis.report_content import Report
 from nasdet.analysis.report_figures import curves_div, front_div, hypervolume_div, importance_div, parallel_div
 from nasdet.analysis.report_style import SCRIPT, STYLE
 from nasdet.analysis.view import LABELS, UNITS, architecture, training
+from nasdet.space import SearchSpace
 from nasdet.space.trial import TrialRecord
 from nasdet.tracking.note import next_commands
 
@@ -68,11 +69,18 @@ def _question(report: Report) -> str:
         ("objectives", aims),
         ("constraints", ", ".join(str(c) for c in space.constraints)),
         ("budget", spent),
-        ("search", f"{space.sampler.kind} proposals, {space.scheduler.kind} scheduling, seed {s['seed']}"),
+        ("search", f"{_engine(space)}, seed {s['seed']}"),
         ("device", ", ".join(f"{v} {k}" if k != "device" else str(v) for k, v in plan.items())),
     ]
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows if text)
     return f"<h2>The question</h2><dl>{lines}</dl>"
+
+
+def _engine(space: SearchSpace) -> str:
+    """What proposed and what scheduled."""
+    if space.scheduler.kind == "freeze_thaw":
+        return "freeze-thaw"
+    return f"{space.sampler.kind} proposals, {space.scheduler.kind} scheduling"
 
 
 def _front(report: Report) -> str:

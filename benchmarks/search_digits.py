@@ -39,13 +39,13 @@ from nasdet.space.pareto import as_costs, hypervolume
 SPACE = "detnet"
 METHODS: dict[str, tuple[str, ...]] = {
     "nasdet": (),
-    "freeze_thaw": ("scheduler.kind=freeze_thaw",),
+    "halving": ("scheduler.kind=halving", "sampler.kind=tpe"),
     "moasha": ("scheduler.kind=halving", "sampler.kind=random"),
     "tpe": ("scheduler.kind=full", "sampler.kind=tpe"),
     "random": ("scheduler.kind=full", "sampler.kind=random"),
     "ray_optuna": (),
 }
-"""Method -> what it changes of the space; the first is the default, as shipped."""
+"""Method -> what it changes of the space; the first is the default (freeze-thaw), as shipped."""
 ROWS = Path(__file__).with_name(".cache") / "search_digits.jsonl"
 Found = dict[str, Any]
 """`points`: [seconds, values of the objectives] of each full training; `trials`: candidates that trained."""

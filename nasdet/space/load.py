@@ -91,7 +91,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         constraints=tuple(Constraint.parse(c) for c in file.constraints),
         budget=file.budget,
         sampler=file.sampler,
-        scheduler=_scheduler(file, function),
+        scheduler=_scheduler(file),
         mode=file.mode_config,
         resources=file.resources,
         latency=file.latency,
@@ -105,10 +105,10 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
     )
 
 
-def _scheduler(file: SpaceFile, function: bool) -> SchedulerConfig:
+def _scheduler(file: SpaceFile) -> SchedulerConfig:
     """What `auto` stands for."""
     if file.scheduler.kind != "auto":
         return file.scheduler
-    modelled = function and file.sampler.kind == "auto" and file.scheduler.brackets == 1
+    modelled = file.sampler.kind == "auto" and file.scheduler.brackets == 1
     kind = "freeze_thaw" if modelled else "halving"
     return file.scheduler.model_copy(update={"kind": kind})

@@ -129,9 +129,9 @@ class SchedulerConfig(Section):
     """What stops candidates early."""
 
     kind: Literal["auto", "halving", "full", "freeze_thaw"] = "auto"
-    """auto: freeze_thaw for one's own function unless sampler.kind or brackets are set, else halving. halving: only the
-    best share of each rung goes on to the next. full: all are trained in full. freeze_thaw: a model of learning curves
-    decides at every step which new or paused candidate trains next; sampler.kind is not used."""
+    """auto: freeze_thaw, or halving where sampler.kind or brackets are set. freeze_thaw: a model of learning curves
+    decides at every step which new or paused candidate trains next; sampler.kind is not used. halving: only the best
+    share of each rung goes on to the next. full: all are trained in full."""
     eta: Annotated[int, Field(ge=1)] = 3
     """One of `eta` candidates is promoted from rung to rung; 1: all of them, compared at `budget.rungs`."""
     brackets: Annotated[int, Field(ge=1)] = 1
