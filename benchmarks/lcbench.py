@@ -55,7 +55,7 @@ def find_data() -> Path:
     raise InputError(
         "no LCBench surrogate here",
         where=str(places[0] / "lcbench"),
-        remedy="get YAHPO Gym's data, and set NASDET_TEST_DATA to the folder that holds its lcbench",
+        remedy="set NASDET_TEST_DATA to the folder that holds YAHPO Gym's lcbench",
     )
 
 
