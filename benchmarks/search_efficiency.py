@@ -160,6 +160,13 @@ class Cache:
                 entry = json.loads(line)
                 self.values[entry["key"]] = entry["value"]
 
+    def made(self, key: str, make: Callable[[], Any]) -> Any:
+        """The value under a key, made and put there if it is new."""
+        if key not in self.values:
+            self.put(key, make())
+            print(key, file=sys.stderr, flush=True)
+        return self.values[key]
+
     def put(self, key: str, value: Any) -> None:
         """Add one; durable when this returns."""
         self.values[key] = value

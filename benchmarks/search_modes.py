@@ -12,6 +12,7 @@ finished runs are lines in a file under a key that holds the engine's source.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -39,17 +40,13 @@ def curve(task: str, mode: str, seed: int, total: int, corner: list[float]) -> l
 
 def run(rows: Cache, task: str, seeds: int, total: int) -> dict[str, list[float]]:
     """Mode -> log10 regret of each seed at the end of the budget."""
-    if f"{task} reference" not in rows.values:
-        rows.put(f"{task} reference", Task(task).reference())
-    reference = rows.values[f"{task} reference"]
+    reference = rows.made(f"{task} reference", Task(task).reference)
     found: dict[str, list[float]] = {mode: [] for mode in MODES}
     for mode in MODES:
         for seed in range(seeds):
             key = f"{task} {mode} seed{seed} epochs{total} {engine_source()}"
-            if key not in rows.values:
-                rows.put(key, curve(task, mode, seed, total, reference["point"]))
-                print(key, file=sys.stderr, flush=True)
-            found[mode].append(log_regret(rows.values[key], reference["best_hypervolume"], total))
+            grown = rows.made(key, functools.partial(curve, task, mode, seed, total, reference["point"]))
+            found[mode].append(log_regret(grown, reference["best_hypervolume"], total))
     return found
 
 

@@ -15,6 +15,7 @@ One decision: finished runs are lines in a file under a key that holds the engin
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import statistics
@@ -75,17 +76,12 @@ def curve(task: str, method: str, seed: int, full_trainings: float, workers: int
 
 def run(rows: Cache, task: str, method: str, seeds: int, full_trainings: float, workers: int) -> list[list[float]]:
     """Regret after each of `SHARES` of every seed."""
-    if f"{task} reference" not in rows.values:
-        rows.put(f"{task} reference", Task(task).reference())
-    reference = rows.values[f"{task} reference"]
-    regrets = []
+    reference = rows.made(f"{task} reference", Task(task).reference)
+    make, regrets = functools.partial(curve, task, method), []
     for seed in range(seeds):
         key = f"{task} {method} seed{seed} time{full_trainings:g} workers{workers} {engine_source()}"
-        if key not in rows.values:
-            rows.put(key, curve(task, method, seed, full_trainings, workers, reference["point"]))
-            print(key, file=sys.stderr, flush=True)
-        best = reference["best_hypervolume"]
-        regrets.append([log_regret(rows.values[key], best, round(share * STEPS)) for share in SHARES])
+        grown = rows.made(key, functools.partial(make, seed, full_trainings, workers, reference["point"]))
+        regrets.append([log_regret(grown, reference["best_hypervolume"], round(share * STEPS)) for share in SHARES])
     return regrets
 
 

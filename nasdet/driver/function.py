@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 import click
 
-from nasdet.driver.search import Interrupted, Options
+from nasdet.driver.search import Options, interrupted
 from nasdet.driver.tracking import store_uri, write_missing
 from nasdet.errors import InputError, NasdetError
 from nasdet.search import Finished, Job, Study, StudyStore, study_root, summarise
@@ -120,9 +119,7 @@ def _search(store: StudyStore, resumed: Path) -> None:
         _loop(study, function, name)
     except KeyboardInterrupt:
         store.save_config(wall_seconds=study.engine.elapsed)
-        raise Interrupted(
-            f"interrupted; finished trials are kept. Go on with: nasdet resume {shlex.quote(str(resumed))}"
-        ) from None
+        raise interrupted(resumed) from None
     study.close()
     store.save_config(finished=True, wall_seconds=study.engine.elapsed)
 

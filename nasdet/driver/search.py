@@ -39,6 +39,12 @@ class Interrupted(NasdetError):
     exit_code = 130
 
 
+def interrupted(study: Path) -> Interrupted:
+    """What says how to go on with a study."""
+    again = shlex.join(["nasdet", "resume", str(study)])
+    return Interrupted(f"interrupted; finished trials are kept. Go on with: {again}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What a search needs besides its space."""
@@ -133,8 +139,7 @@ def _run(store: StudyStore, dataset: Dataset) -> dict[str, Any]:
             cpus, gpus = connect(store.config.get("address"))
             _search(store, dataset, make_plan(store.space, cpus=cpus, gpus=gpus), progress)
         except KeyboardInterrupt:
-            again = shlex.join(["nasdet", "resume", str(store.dir)])
-            raise Interrupted(f"interrupted; finished trials are kept. Go on with: {again}") from None
+            raise interrupted(store.dir) from None
         except InputError:
             raise
         except NasdetError as error:
