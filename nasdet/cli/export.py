@@ -60,13 +60,9 @@ def command(
       nasdet export final --register blood-cells
     """
     from nasdet.cli.output import print_json
-    from nasdet.driver.publish import register_trial
     from nasdet.errors import InputError
-    from nasdet.export import pick, read_bundle
-    from nasdet.export.bundle import check_free, is_bundle
+    from nasdet.export.bundle import is_bundle
     from nasdet.search import open_study
-    from nasdet.search.trust import Trust
-    from nasdet.space.specs import DetectorSpec
 
     if study is not None and is_bundle(Path(study)):
         if out is not None or not (onnx or name):
@@ -81,6 +77,18 @@ def command(
     if out is None:
         raise InputError("no folder to write", where="--out", remedy="add --out DIR")
     store = open_study(study)
+    report = _export_trial(store, rule, out, onnx or name is not None, name)
+    print_json(report) if as_json else click.echo(_told(report, store))
+
+
+def _export_trial(store: StudyStore, rule: str, out: Path, onnx: bool, name: str | None) -> dict[str, Any]:
+    """The picked trial as a bundle in `out`, with ONNX files and registered if that is asked for."""
+    from nasdet.errors import InputError
+    from nasdet.export import pick, read_bundle
+    from nasdet.export.bundle import check_free
+    from nasdet.search.trust import Trust
+    from nasdet.space.specs import DetectorSpec
+
     if store.config.get("objective"):
         remedy = f"{shlex.join(['nasdet', 'pareto', str(store.dir)])} lists the parameters"
         raise InputError("is the study of a function, which has no detector to export", where=store.name, remedy=remedy)
@@ -88,7 +96,7 @@ def command(
     again = name is not None and _holds(out, store, record)
     if not again:
         check_free(out, overwrite=False)
-    if onnx or name is not None:
+    if onnx:
         _check_onnx(None if record.spec is None else DetectorSpec.model_validate(record.spec), name)
     bundle = read_bundle(out) if again else _write(store, record, out)
     report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
@@ -98,11 +106,13 @@ def command(
             {"trial": r.trial, "chance": 1 - (trust.chance(record.trial, r.trial) or 0.0), "values": r.values}
             for r in rivals
         ]
-    if onnx or name is not None:
+    if onnx:
         report["onnx"] = _onnx(_data(store), bundle)
     if name is not None:
+        from nasdet.driver.publish import register_trial
+
         report["registered"] = register_trial(store, read_bundle(out), _data(store), name, rule.strip())
-    print_json(report) if as_json else click.echo(_told(report, store))
+    return report
 
 
 def _holds(out: Path, store: StudyStore, record: TrialRecord) -> bool:
@@ -118,7 +128,6 @@ def _holds(out: Path, store: StudyStore, record: TrialRecord) -> bool:
 
 def _finish_bundle(folder: Path, name: str | None, data: str | None, tracking_uri: str | None) -> dict[str, Any]:
     """The ONNX files of a bundle, checked on the data that it was trained on or on `data`, and its registration."""
-    from nasdet.driver.publish import register_bundle
     from nasdet.errors import InputError
     from nasdet.export import read_bundle
     from nasdet.export.bundle import open_bundle_data
@@ -131,6 +140,8 @@ def _finish_bundle(folder: Path, name: str | None, data: str | None, tracking_ur
     dataset = open_bundle_data(source, bundle.metrics)
     report: dict[str, Any] = {"bundle": str(folder), "onnx": _onnx(dataset, bundle)}
     if name is not None:
+        from nasdet.driver.publish import register_bundle
+
         report["registered"] = register_bundle(read_bundle(folder), dataset, name, tracking_uri)
     return report
 
