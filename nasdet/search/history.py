@@ -46,9 +46,9 @@ class History:
 
 
 def history(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], rng: random.Random, most: int | None
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], rng: random.Random, most: int | None, best: int
 ) -> History:
-    """Choose what a sampler sees: of `most` observations half the best, a quarter the newest, the rest at random.
+    """Choose what a sampler sees: of `most` observations the `best` ones, a quarter the newest, the rest at random.
 
     The best are the front, then the front without it, and so on; of the last of them that doesn't fit, members evenly
     spread along the first objective.
@@ -65,7 +65,7 @@ def history(
         for rung in record.rungs:
             at[rung.epochs].append((record, rung.values))
     seen = at[fidelity({epochs: len(found) for epochs, found in at.items()})]
-    kept = [seen[i] for i in _kept(seen, objectives, most, rng)]
+    kept = [seen[i] for i in _kept(seen, objectives, most, best, rng)]
     shown = {record.trial for record, _ in kept}
     if most is not None and len(broken) > most // 4:
         broken = broken[-(most // 4) :]
@@ -81,12 +81,17 @@ def fidelity(counts: Mapping[int, int]) -> int:
 
 
 def _kept(
-    seen: Sequence[tuple[TrialRecord, Values]], objectives: Sequence[Objective], most: int | None, rng: random.Random
+    seen: Sequence[tuple[TrialRecord, Values]],
+    objectives: Sequence[Objective],
+    most: int | None,
+    best: int,
+    rng: random.Random,
 ) -> list[int]:
     if most is None or len(seen) <= most:
         return list(range(len(seen)))
-    table = np.array([[values[o.name] for o in objectives] for _, values in seen])
-    chosen = _best(as_costs(table, [o.direction for o in objectives]), most // 2)
+    names = [o.name for o in objectives]
+    table = np.array([[*map(values.__getitem__, names)] for _, values in seen])
+    chosen = _best(as_costs(table, [o.direction for o in objectives]), best)
     chosen |= set(range(len(seen) - most // 4, len(seen)))
     rest = [i for i in range(len(seen)) if i not in chosen]
     return sorted([*chosen, *rng.sample(rest, most - len(chosen))])

@@ -25,10 +25,13 @@ STARTUP = 8
 """Random proposals before a sampler that learns takes over."""
 REPEATS = 5
 """Proposals in a row that were known already although the sampler didn't see it, after which the next one is random."""
-MAX_HISTORY: int | None = 200
+MAX_HISTORY: int | None = 400
 """Observations a sampler sees, and a quarter as many infeasible and failed candidates; None: all of them."""
+BEST = 32
+"""Of these, the best. TPE models the 25 best and, apart from them, the rest, which has to look as all the rest does:
+where 100 of 200 were the best, the second best stood for the bad, and hypervolume was lost."""
 GP_HISTORY = 80
-"""Observations that the Gaussian process sees: its time grows with their cube."""
+"""Observations that the Gaussian process sees, half of them the best: its time grows with their cube."""
 POPULATION = 16
 """Parents of the genetic samplers: the best of all that they see."""
 
@@ -117,7 +120,8 @@ def _learnt(
 ) -> Params:
     """What an Optuna sampler with the user's options before the `given` ones answers; a random one if that is known."""
     space = question.space
-    seen = history(question.records, space.objectives, random.Random(question.own_seed), most or MAX_HISTORY)
+    rng = random.Random(question.own_seed)
+    seen = history(question.records, space.objectives, rng, most or MAX_HISTORY, most // 2 if most else BEST)
     if len(seen.observed) < STARTUP or seen.repeats >= REPEATS:
         return _random(question)
 

@@ -24,7 +24,7 @@ class Spy(optuna.samplers.RandomSampler):
 
 def shown(space: SearchSpace, records: list[TrialRecord], fill: Any = None) -> list[FrozenTrial]:
     spy = Spy(seed=0)
-    seen = history(records, space.objectives, random.Random(0), 200)
+    seen = history(records, space.objectives, random.Random(0), 200, 32)
     params = ask(space, seen, lambda: spy, fill=fill, attributes={})
     assert not space.problems(params)
     return spy.shown
