@@ -57,8 +57,7 @@ def nasdet(method: str, seed: int, seconds: float, folder: Path) -> Found:
     """One search by `nasdet search`; when its candidates were done is in its Optuna storage."""
     import optuna
 
-    settings = ["budget.trials=null", *METHODS[method]]
-    options = [part for setting in settings for part in ("--set", setting)]
+    options = [part for setting in METHODS[method] for part in ("--set", setting)]
     command = [sys.executable, "-m", "nasdet", "search", SPACE, "--study", str(folder), "--json", *options]
     command += ["--seed", str(seed), "--time-limit", f"{seconds:g}s"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -51,7 +51,7 @@ def apply_override(document: Document, option: str, known_paths: Sequence[str]) 
     for token in path[:-1]:
         parent = _child(parent, token)
     _forget(places, path)
-    if value is None and isinstance(parent, dict):
+    if value is None and isinstance(parent, dict) and (path[-1] in parent or path[0] == "space"):
         if path[-1] not in parent:
             raise InputError(f"there is no {dotted(path)} to remove", where=label)
         del parent[path[-1]]

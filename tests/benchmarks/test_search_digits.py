@@ -47,6 +47,16 @@ def test_kept_searches_are_reported_and_drawn(repository: Path, tmp_path: Path) 
     assert result["curves"]["ray_optuna"][0] == [[0.0, 0.0], [20.0, 0.125], [60.0, 0.125]]  # type: ignore[index]
 
 
+def test_every_method_is_a_space(repository: Path) -> None:
+    code = (
+        "from search_digits import METHODS, SPACE, load_space\n"
+        "for s in METHODS.values(): print(load_space(SPACE, overrides=s).scheduler.kind)"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{repository}{os.pathsep}{repository / 'benchmarks'}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["auto", "halving", "halving", "full", "full", "auto"], done.stderr[-2000:]
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(600)

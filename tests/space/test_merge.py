@@ -96,6 +96,7 @@ def test_override_by_null_removes(minimal, write):
         write(minimal + "budget: {trials: 4}\n"), overrides=["space.norm.kind=null", "budget.trials=null"]
     )
     assert list(space.parameters) == ["recipe.base_lr"] and space.budget.trials is None
+    assert load_space(write(minimal), overrides=["budget.trials=null"]).budget.trials is None
 
 
 def test_override_of_a_function_space(write):
@@ -109,7 +110,8 @@ def test_override_of_a_function_space(write):
     [
         ("budget.trials", "--set budget.trials: is not KEY=VALUE; write for example --set budget.trials=3"),
         ("=3", "--set =3: is not KEY=VALUE"),
-        ("budget.trials=", "--set budget.trials=: there is no budget.trials to remove"),
+        ("space.norm.kidn=null", "--set space.norm.kidn=null: there is no space.norm.kidn to remove"),
+        ("budget.trails=null", "--set budget.trails=null: budget.trails: unknown key; did you mean 'trials'?"),
         ("budget.trails=3", "--set budget.trails=3: budget.trails: unknown key; did you mean 'trials'?"),
         ("budgte.trials=3", "--set budgte.trials=3: budgte: unknown key; did you mean 'budget'?"),
         ("budget.trials=0", "--set budget.trials=0: budget.trials: input should be greater than or equal to 1 (got 0)"),
