@@ -109,10 +109,10 @@ def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
     """What follows from the figures, one sentence each."""
     advice = []
     train = facts["splits"]["train"]
-    if train < FEW_IMAGES and facts["source"] != "digits":
+    if train < FEW_IMAGES and (dataset.info.channels, dataset.info.bits) == (3, 8):
         advice.append(
-            f"{train} training images, fewer than {FEW_IMAGES}: scratch training is expected to lose against "
-            "pre-training on a similar domain; `nasdet analyze --what convergence` measures it"
+            f"{train} training images, fewer than {FEW_IMAGES}: if they are photographs of things that ImageNet knows, "
+            "scratch training is expected to lose against pre-training; `nasdet analyze --what convergence` measures it"
         )
     advice.append(
         f"an input of {facts['suggested_size']} px (long side) shows nine of ten boxes at {_WANTED_SIDE} px or more, "

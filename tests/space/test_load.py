@@ -229,7 +229,7 @@ WRONG = {
     ),
     "point outside": (
         HEAD + "points:\n  - norm.kind: syncbn\n",
-        ":5: points.0.norm.kind: 'syncbn' is outside its domain",
+        ":5: points.0.norm.kind: 'syncbn' is outside its domain; change it, or try no points: --set 'points=[]'",
     ),
     "fixed and unknown": (
         HEAD + "fixed:\n  neck:\n    widht: 8\n",
