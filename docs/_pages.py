@@ -16,7 +16,11 @@ from nasdet.space.bundled import find_space
 PACKAGES = {
     "nasdet": "A study as pandas DataFrames.",
     "nasdet.search": "The engine: ask for jobs, tell results, simulate workers.",
-    "nasdet.space": "Search spaces, specifications and recipes.",
+    "nasdet.space": "Search spaces.",
+    "nasdet.space.specs": "Every field of a detector's input and norm, and of a recipe.",
+    "nasdet.space.backbones": "Every kind of backbone and its fields.",
+    "nasdet.space.necks": "Every kind of neck and its fields.",
+    "nasdet.space.heads": "Every kind of head and its fields.",
     "nasdet.data": "Data sets, batches, augmentation.",
     "nasdet.models": "Building a detector, its costs and its latency.",
     "nasdet.evaluation": "COCO figures.",
