@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--time-limit", metavar="TIME", help="For the whole search: 90s, 30m, 1h30m.")
 @click.option("--workers", metavar="N", help="Processes that train one trial together.")
 @click.option("--concurrent", metavar="N", help="Trials trained at the same time.")
-@click.option("--seed", type=int, metavar="N", help="Of the sampler and of every training.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the sampler and of every training.")
 @click.option("--address", metavar="RAY", help="Ray cluster; left out: this machine.")
 @click.option("--tracking-uri", metavar="URI", help="MLflow store; left out: SQLite beside the study.")
 @click.option("--storage", metavar="URI", help="Optuna storage; left out: SQLite in the study.")
@@ -76,6 +76,8 @@ def command(
     seconds = parse_duration(time_limit, "--time-limit")
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
     options = Options(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
+    if not (loaded.budget.trials or loaded.budget.time_limit or loaded.budget.total_epochs):
+        click.echo("nothing limits this search: it goes on until Ctrl-C; --time-limit 30m would end it", err=True)
     if objective is not None:
         _search_function(loaded, objective, options, dry_run, as_json)
         return

@@ -20,6 +20,7 @@ from nasdet.driver.candidates import builder
 from nasdet.driver.search import Options, open_study_data, start_search
 from nasdet.errors import InputError
 from nasdet.search import open_study
+from nasdet.search.limits import violations
 from nasdet.space import SearchSpace, parse_space
 from nasdet.space.schema import ENOUGH_TAU
 from nasdet.space.trial import TrialRecord
@@ -134,7 +135,8 @@ def _spread(space: SearchSpace, info: DatasetInfo, models: int) -> list[dict[str
     """Random candidates at even distances in the order of their multiply-adds."""
     rng, build = random.Random(space.budget.seed), builder(space, info, 1)
     drawn = [space.sample(rng) for _ in range(DRAWN * models)]
-    costs = [(candidate.costs["gflops"], i) for i, p in enumerate(drawn) if not (candidate := build(p)).infeasible]
-    costs.sort()
+    made = [build(params) for params in drawn]
+    good = [i for i, c in enumerate(made) if not c.infeasible and not violations(space, c.costs)]
+    costs = sorted((made[i].costs["gflops"], i) for i in good)
     places = np.linspace(0, len(costs) - 1, min(models, len(costs))).round().astype(int)
     return [drawn[costs[place][1]] for place in dict.fromkeys(places.tolist())]

@@ -38,8 +38,8 @@ def encode(domain: Domain, value: Any) -> Any:
 
 def decode(domain: Domain, stored: Any) -> Any:
     """Inverse of `encode`."""
-    if isinstance(domain, Choice) and isinstance(stored, str) and stored[:1] in "[{":
-        return json.loads(stored)
+    if isinstance(domain, Choice) and isinstance(stored, str):
+        return next(v for v in domain.values if encode(domain, v) == stored)
     return stored
 
 

@@ -61,11 +61,6 @@ class Engine(Generic[S]):
         return self._budget.time_left
 
     @property
-    def epochs_left(self) -> float:
-        """Epochs that may still be handed out; infinite without `budget.total_epochs`."""
-        return self._budget.epochs_left
-
-    @property
     def reference(self) -> list[float]:
         """The reference point in the order of the objectives, in their own direction."""
         return self._reference.point
@@ -161,14 +156,23 @@ class Engine(Generic[S]):
         while self._broken:
             record = self.store.get(self._broken.pop(0))
             if record.state == "running":
-                return self._budget.job(record)
+                broken = self._proposals.violation(record.values)
+                if not broken:
+                    return self._budget.job(record)
+                self.reject(record.trial, broken)  # its cost was measured, and the process ended before it was judged
         return None
 
     def _last_chance(self) -> Job | None:
         """While nothing was trained in full: the best paused trial, once any other job would leave no time for it."""
         budget = self._budget
-        if not self.space.budget.time_limit or budget.running or self.store.ledger.count("complete"):
+        if not self.space.budget.time_limit or self.store.ledger.count("complete"):
             return None
+        if any(budget.job(self.store.get(trial)).stop == self.rungs[-1] for trial in budget.running):
+            return None
+        records = self.store.records()
+        longest = max((r.train_seconds for r in records), default=0.0)
+        if not any(r.state == "paused" and budget.needs(r) + longest > self.time_left for r in records):
+            return None
+        self._reference.settle()
         best = next(filter(budget.fits(), self.paused()), None)
-        longest = max((r.train_seconds for r in self.store.records()), default=0.0)
         return budget.job(best) if best and budget.needs(best) + longest > self.time_left else None

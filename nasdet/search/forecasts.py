@@ -55,12 +55,12 @@ class Forecasts:
         running = np.flatnonzero(table.states == "running")
         return model.believe(self.final(table.features[running], running)) if len(running) else model
 
-    def cost(self, table: Table, known: Floats) -> CostModel:
+    def cost(self, table: Table, known: Floats, *, signed: bool = False) -> CostModel:
         """Learnt from the value `(N,)` of each record, NaN where there is none; on the logarithm where all are
-        positive."""
+        positive, unless the value is `signed`: those seen so far then only happen to be."""
         which = np.flatnonzero(np.isfinite(known))[-MOST:]
         values = known[which]
-        positive = bool((values > 0).all())
+        positive = not signed and bool((values > 0).all())
         shown = np.log(values) if positive else values
         at = Inputs(table.features[which], np.zeros(len(which)), which)
         kernel = Kernel(self._groups, curves=False)

@@ -130,7 +130,7 @@ class FreezeThaw:
                 return Decision(params=self._design(seed)[place])
             if not reference or told < min(place, self._design_size()) // 2:
                 return Decision(params=self._random(rng))
-        if not new and not (self._table.states == "paused").any():
+        if not new and not (reference and (self._table.states == "paused").any()):
             return Decision()
         corner = np.asarray(reference, dtype=np.float64) * self._known.signs()
         view = Outlook(self._known, self._table, records[0].params, corner, given, rng)
@@ -194,7 +194,8 @@ class FreezeThaw:
             for _ in range(ROUNDS):
                 top = rows[np.argsort(-found)[:BEST]]
                 more = view.fresh(self._holding(self.encoder.changed(np.repeat(top, ROUND // BEST, axis=0), rng), rng))
-                rows, found = np.concatenate([rows, more]), np.concatenate([found, view.of_new(more)])
+                if len(more):
+                    rows, found = np.concatenate([rows, more]), np.concatenate([found, view.of_new(more)])
             order = np.argsort(-found)[: 1 if self.exact else EXACT]
             options = [self.encoder.params(rows[k]) for k in order]
             exact = found[order] if self.exact else view.exactly(rows[order], options)
@@ -207,12 +208,15 @@ class FreezeThaw:
         rows = self.encoder.snap(rng.random((DRAWN, len(self.encoder.names))))
         base = view.base()
         picked = base[rng.integers(len(base), size=NEIGHBOURS)]
-        return view.fresh(self._holding(np.concatenate([rows, self.encoder.changed(picked, rng)]), rng))
+        rows = self._holding(np.concatenate([rows, self.encoder.changed(picked, rng)]), rng)
+        fresh = view.fresh(rows)
+        return fresh if len(fresh) else rows
 
     def _worth_trying(self, view: Outlook, rng: np.random.Generator) -> Decision:
         """The first random candidate that would improve the front if it were as good as can be hoped."""
         rows = self._holding(self.encoder.snap(rng.random((64, len(self.encoder.names)))), rng)
-        rows = view.shuffled(rows, rng)
+        fresh = view.fresh(rows)
+        rows = view.shuffled(fresh if len(fresh) else rows, rng)
         first = int((view.of_new(rows, optimism=OPTIMISM) > 0).argmax())
         return Decision(params=self.encoder.params(rows[first]), skipped=first)
 

@@ -8,8 +8,8 @@ from nasdet.search.jobs import Job
 from nasdet.search.scheduler import Parts, Scheduler
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 
-ENOUGH_FRONT = 4
-"""So many members of the front are trained in full before the end is thought of."""
+ENOUGH = 4
+"""So many candidates are trained in full before the end is thought of."""
 WORTH = 1e-3
 """Without a limit of time or epochs, the search ends when no paused candidate is expected to add this share of the
 hypervolume."""
@@ -26,6 +26,8 @@ class FreezeThawScheduler(Scheduler):
         """A new or a paused candidate, by one rung."""
         while True:
             new = not self.proposals.exhausted() and self.budget.may_start() and self._time_for_new()
+            if not new:
+                self.settle()
             params = self.proposals.point() if new else None
             if params is None:
                 decision = self._decide(new)
@@ -62,9 +64,8 @@ class FreezeThawScheduler(Scheduler):
     def _worth(self, gain: float) -> bool:
         """Whether a paused trial should go on when no other may start."""
         budget, objectives = self.space.budget, self.space.objectives
-        members = front(self.store.records(), objectives)
-        if budget.time_limit or budget.total_epochs or len(members) < ENOUGH_FRONT:
+        if budget.time_limit or budget.total_epochs or self.store.ledger.count("complete") < ENOUGH:
             return True
-        directions = [o.direction for o in objectives]
+        members, directions = front(self.store.records(), objectives), [o.direction for o in objectives]
         costs = as_costs(values_of(members, objectives), directions)
         return gain > WORTH * hypervolume(costs, as_costs([self.reference.point], directions)[0])

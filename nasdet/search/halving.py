@@ -4,7 +4,7 @@ hypervolume, layer by layer, so that the smallest network with no accuracy does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,31 +18,16 @@ NEGLIGIBLE = 0.01
 """A member of a layer that adds less than this share of the layer's hypervolume is put off behind the next layer."""
 
 
-def promotable(
+def paused_at(
     records: Sequence[TrialRecord],
     objectives: Sequence[Objective],
-    rungs: Sequence[int],
-    eta: int,
+    epochs: int,
     reference: Sequence[float],
-    allowed: Callable[[TrialRecord], bool] = lambda record: True,
-) -> TrialRecord | None:
-    """The paused record to train on: the best allowed one inside the top 1/eta of its rung, highest rung first."""
-    for index in range(len(rungs) - 2, -1, -1):
-        for record in rank_rung(records, objectives, rungs[index], reference, one_in=eta):
-            if record.state == "paused" and record.epochs == rungs[index] and allowed(record):
-                return record
-    return None
-
-
-def best_paused(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], rungs: Sequence[int], reference: Sequence[float]
+    one_in: int = 1,
 ) -> list[TrialRecord]:
-    """Every paused record, highest rung first, best of its rung first: the order in which left-over budget is spent."""
-    found: list[TrialRecord] = []
-    for epochs in sorted(set(rungs[:-1]), reverse=True):
-        order = rank_rung(records, objectives, epochs, reference)
-        found += [r for r in order if r.state == "paused" and r.epochs == epochs]
-    return found
+    """Those of `rank_rung` that wait at this rung."""
+    order = rank_rung(records, objectives, epochs, reference, one_in)
+    return [r for r in order if r.state == "paused" and r.epochs == epochs]
 
 
 def rank_rung(

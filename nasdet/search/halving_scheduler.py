@@ -7,7 +7,7 @@ With `scheduler.brackets`, candidates take turns at which rung they start (async
 
 from __future__ import annotations
 
-from nasdet.search.halving import promotable
+from nasdet.search.halving import paused_at
 from nasdet.search.jobs import Job
 from nasdet.search.scheduler import COMPARED, Scheduler
 
@@ -28,12 +28,11 @@ class HalvingScheduler(Scheduler):
         """Of the highest rung that has one."""
         if not self.reference.point:
             return None
-        eta, objectives, reference = self.space.scheduler.eta, self.space.objectives, self.reference.point
-        fits = self.budget.fits()
-        for step in reversed(self.steps()):
-            group = self.store.ledger.newest(step[0], COMPARED)
-            chosen = promotable(group, objectives, step, eta, reference, allowed=fits)
-            if chosen is not None:
+        eta, fits = self.space.scheduler.eta, self.budget.fits()
+        for epochs in reversed(self.rungs[:-1]):
+            group = self.store.ledger.newest(epochs, COMPARED)
+            best = paused_at(group, self.space.objectives, epochs, self.reference.point, one_in=eta)
+            if chosen := next(filter(fits, best), None):
                 return self.budget.job(chosen)
         return None
 
@@ -51,6 +50,7 @@ class HalvingScheduler(Scheduler):
 
     def _left_over(self) -> Job | None:
         """When no new candidate may start: the best paused one that still fits into the budget."""
+        self.settle()
         complete = self.store.ledger.count("complete") + len(self.budget.running)
         if not self.space.budget.time_limit and complete >= LEFT_OVER_FRONT:
             return None

@@ -91,7 +91,7 @@ def _kept(
         return list(range(len(seen)))
     names = [o.name for o in objectives]
     table = np.array([[*map(values.__getitem__, names)] for _, values in seen])
-    chosen = _best(as_costs(table, [o.direction for o in objectives]), best)
+    chosen = _best(as_costs(table, [o.direction for o in objectives]), min(best, most // 2))
     chosen |= set(range(len(seen) - most // 4, len(seen)))
     rest = [i for i in range(len(seen)) if i not in chosen]
     return sorted([*chosen, *rng.sample(rest, most - len(chosen))])

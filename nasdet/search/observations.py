@@ -37,13 +37,15 @@ class Observations:
 
 
 def with_failures(seen: Observations, failed: Ints, epochs: Ints) -> Observations:
-    """A failed trial counts as the worst value, where it failed or at the first rung.
+    """A failed trial counts as the worst value, where it failed or at the first rung; only the newest do, a tenth of
+    all that a model sees, so that they do not push out what can still go on.
 
     Args:
         seen: what was told.
         failed: `(F,)` positions of the failed records.
         epochs: `(F,)` that they were trained.
     """
+    failed, epochs = failed[-(MOST // 10) :], epochs[-(MOST // 10) :]
     if not len(failed) or not len(seen):
         return seen
     return Observations(

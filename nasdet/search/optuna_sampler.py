@@ -3,6 +3,7 @@ trial should go on instead of a new one; whoever runs the study trains."""
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +13,15 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from nasdet.search.freeze_thaw import Decision, FreezeThaw
-from nasdet.search.inferred import PAUSED, records_of, space_of
+from nasdet.search.inferred import PAUSED, distributions_of, from_space, records_of, space_of
 from nasdet.search.jobs import Candidate
 from nasdet.search.memory import MemoryStore
-from nasdet.search.reference import RESULTS, Reference
+from nasdet.search.reference import Reference
 from nasdet.space import Params, SearchSpace
 from nasdet.space.trial import TrialRecord
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Threads of `study.optimize(n_jobs=...)` share a sampler; a decision sets the threads of the whole process."""
 
 
 class FreezeThawSampler(optuna.samplers.BaseSampler):
@@ -25,7 +29,8 @@ class FreezeThawSampler(optuna.samplers.BaseSampler):
     define-by-run, conditional parameters included.
 
     Without `report` every trial is taken to be trained in full. The first 16 trials are random. A trial that breaks a
-    constraint (`trial.set_constraint`, once, whatever the budget) improves nothing, and proposals keep clear of it.
+    constraint (`trial.set_constraint`, once, whatever the budget) improves nothing, and proposals keep clear of it. A
+    value that is not finite counts as a failure; Optuna's own `trial.report` and pruned trials teach nothing.
 
     Args:
         rungs: cumulative epochs at which trials report; the last is the full budget.
@@ -62,8 +67,7 @@ class FreezeThawSampler(optuna.samplers.BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Every parameter that some trial had."""
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        return {n: d for t in others for n, d in t.distributions.items() if not d.single()}
+        return distributions_of([t for t in study.get_trials(deepcopy=False) if t.number != trial.number])
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -73,7 +77,7 @@ class FreezeThawSampler(optuna.samplers.BaseSampler):
         if not search_space or trial.params:
             return {}
         chosen: Params = self._decide(study, others, number=trial.number, paused=False, new=True).params or {}
-        return {name: value for name, value in chosen.items() if name in search_space}
+        return {n: from_space(search_space[n], v) for n, v in chosen.items() if n in search_space}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -89,25 +93,28 @@ class FreezeThawSampler(optuna.samplers.BaseSampler):
         space = space_of(trials, study.directions, self.rungs)
         if space is None:
             return Decision()
-        if self._known is None or self._known[0] != space:
-            self._known = space, FreezeThaw(space, _costless, exact=False)
         records = records_of(trials, self.rungs[-1])
-        return self._known[1].decide(
-            records,
-            seed=self.seed,
-            number=number,
-            reference=self._reference(space, records),
-            given=self._given is not None,
-            new=new,
-            allowed=lambda record: paused,
-        )
+        with _ONE_AT_A_TIME:
+            if self._known is None or self._known[0] != space:
+                self._known = space, FreezeThaw(space, _costless, exact=False)
+            return self._known[1].decide(
+                records,
+                seed=self.seed,
+                number=number,
+                reference=self._reference(space, records, new),
+                given=self._given is not None,
+                new=new,
+                allowed=lambda record: paused,
+            )
 
-    def _reference(self, space: SearchSpace, records: Sequence[TrialRecord]) -> list[float]:
+    def _reference(self, space: SearchSpace, records: list[TrialRecord], new: bool) -> list[float]:
         if self._given is not None:
             return [float(v) for v in self._given]
-        first = sorted((r for r in records if r.rungs), key=lambda r: r.rungs[0].told)[:RESULTS]
-        reference = Reference(MemoryStore(space, first), _costless, fast=False)
-        reference.fix({})
+        reference = Reference(MemoryStore(space, records), _costless, fast=False)
+        if new:
+            reference.fix({})
+        else:
+            reference.settle()
         return reference.point
 
 

@@ -77,7 +77,8 @@ class Outlook:
         costs = self._cost_names(built)
         self.curves = {o.name: self.forecasts.curve(table, o) for o in self.space.objectives if o.name not in costs}
         learnt = [n for n, v in table.values.items() if n in costs and n not in built and np.isfinite(v).any()]
-        self.costs = {n: self.forecasts.cost(table, table.values[n]) for n in learnt}
+        signed = {c.name for c in self.space.constraints if c.bound <= 0}
+        self.costs = {n: self.forecasts.cost(table, table.values[n], signed=n in signed) for n in learnt}
         self._pace = self._pace_model() if self.space.budget.time_limit else None
         self.corner = corner if given else self._closer(corner)
         self.cut = self._cut()
@@ -92,9 +93,8 @@ class Outlook:
         return np.asarray(self.rows[best[non_dominated(values, ["min"] * values.shape[1])]])
 
     def fresh(self, rows: Floats) -> Floats:
-        """Rows without those of known candidates; all of them if none were left."""
-        kept = [i for i, key in enumerate(self._table.keys(rows)) if key not in self._table.known]
-        return rows[kept] if kept else rows
+        """Rows without those of known candidates."""
+        return rows[[i for i, key in enumerate(self._table.keys(rows)) if key not in self._table.known]]
 
     def of_new(self, rows: Floats, *, optimism: float | None = None) -> Floats:
         """Expected improvement per epoch of new candidates; with `optimism`, that of the value so many deviations

@@ -38,8 +38,8 @@ class Proposals:
 
     def __init__(self, store: Store, build: Build, stages: Stages) -> None:
         self._store, self._space, self._build, self.stages = store, store.space, build, stages
-        trained = [r for r in store.records() if r.state not in NOT_TRAINED]
-        self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in trained}
+        started = [r for r in store.records() if not self._was_in_vain(r)]
+        self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in reversed(started)}
         self._exhausted = False
         self._in_vain = sum(1 for _ in itertools.takewhile(self._was_in_vain, reversed(store.records())))
         self.rejected = 0
@@ -86,7 +86,7 @@ class Proposals:
             candidate.spec,
             candidate.recipe,
             dict(candidate.costs),
-            reason=candidate.infeasible or self._violation(candidate.costs),
+            reason=candidate.infeasible or self.violation(candidate.costs),
         )
         key = _key(record.spec, record.recipe, params)
         same = self._known.get(key)
@@ -125,7 +125,8 @@ class Proposals:
         """Whether its proposal was, before anything was measured."""
         return record.state in NOT_TRAINED and (self._space.function or MEASURED not in record.values)
 
-    def _violation(self, values: dict[str, float]) -> str:
+    def violation(self, values: dict[str, float]) -> str:
+        """Which constraints the values break; empty if none."""
         return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self._space, values).items())
 
 

@@ -50,8 +50,12 @@ class Reference:
         """Whether it is what counts, and not only where first results happened to lie."""
         return not self._space.function or bool(self._store.config.get("reference_given"))
 
-    def fix(self, measured: dict[str, float]) -> dict[str, Any] | None:
-        """As `Engine.fix_reference`."""
+    def settle(self) -> None:
+        """Fix the point by the first results, however few there are: no more candidates will start."""
+        self.fix({}, least=1)
+
+    def fix(self, measured: dict[str, float], *, least: int = RESULTS) -> dict[str, Any] | None:
+        """As `Engine.fix_reference`; `least`: results that have to be there where it depends on them."""
         if self.point:
             return None
         largest = max(self._samples, key=lambda c: c.costs.get("gflops", 0.0))
@@ -60,7 +64,7 @@ class Reference:
             value = self._known(objective, measured)
             if value is None and largest.spec is not None:
                 return largest.spec
-            value = self._by_results(objective) if value is None else value
+            value = self._by_results(objective, least) if value is None else value
             if value is None:
                 return None
             point.append(value)
@@ -78,11 +82,12 @@ class Reference:
         values += [measured[objective.name]] if objective.name in measured else []
         return (min(values) if objective.direction == "max" else max(values)) if values else None
 
-    def _by_results(self, objective: Objective) -> float | None:
+    def _by_results(self, objective: Objective, least: int) -> float | None:
         """None while there are too few of them."""
-        seen = [r.rungs[0].values[objective.name] for r in self._store.records() if r.rungs]
-        enough = len(seen) >= min(RESULTS, self._space.budget.trials or RESULTS)
-        return _beyond(seen, objective.direction) if enough else None
+        told = sorted((r for r in self._store.records() if r.rungs), key=lambda r: r.rungs[0].told)[:RESULTS]
+        if len(told) < min(least, self._space.budget.trials or least):
+            return None
+        return _beyond([r.rungs[0].values[objective.name] for r in told], objective.direction)
 
     @functools.cached_property
     def _samples(self) -> list[Candidate]:
@@ -99,9 +104,10 @@ class Reference:
 
 
 def _beyond(values: Sequence[float], direction: str) -> float:
-    """The worst value, at most three times as far from the median as the best, and a tenth of the range on top."""
+    """The worst value, at most three times as far from the median as the best, and a tenth of the range on top (of the
+    value where all are equal)."""
     costs = np.array(values) * (-1.0 if direction == "max" else 1.0)
     best, middle = float(costs.min()), float(np.median(costs))
     worst = min(float(costs.max()), middle + 3 * (middle - best)) if middle > best else float(costs.max())
-    cost = worst + 0.1 * (worst - best)
+    cost = worst + 0.1 * ((worst - best) or abs(worst) or 1.0)
     return -cost if direction == "max" else cost

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import itertools
 
 from nasdet.search.budget import Budget
-from nasdet.search.halving import best_paused
+from nasdet.search.halving import paused_at
 from nasdet.search.jobs import Build, Job
 from nasdet.search.memory import Store
 from nasdet.search.proposals import Proposals
@@ -67,13 +66,15 @@ class Scheduler(abc.ABC):
         if not self.reference.point:
             return []
         records, found = self.store.records(), dict[str, TrialRecord]()
-        for step in reversed(self.steps()):
-            group = self.store.ledger.newest(step[0], COMPARED)
-            ranked = best_paused(group, self.space.objectives, step, self.reference.point)
-            older = [r for r in reversed(records) if r.state == "paused" and r.epochs == step[0]]
+        for epochs in reversed(self.rungs[:-1]):
+            group = self.store.ledger.newest(epochs, COMPARED)
+            ranked = paused_at(group, self.space.objectives, epochs, self.reference.point)
+            older = [r for r in reversed(records) if r.state == "paused" and r.epochs == epochs]
             found |= {r.trial: r for r in (*ranked, *older) if r.trial not in found}
         return list(found.values())
 
-    def steps(self) -> list[tuple[int, int]]:
-        """Each rung with the one after it."""
-        return list(itertools.pairwise(self.rungs))
+    def settle(self) -> None:
+        """No candidate may start any more: where the reference point waits for results, those have to do that come from
+        the running ones."""
+        if not self.budget.running:
+            self.reference.settle()

@@ -16,6 +16,8 @@ Evaluate = Callable[[Params, int], Mapping[str, float]]
 """Parameters and cumulative budget -> values of the objectives."""
 Seconds = Callable[[Job], float]
 """How long a job takes."""
+MAX_FAILURES = 20
+"""So many failed evaluations in a row end a simulation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +65,14 @@ def simulate(
         reference: as in `Study`.
         seconds: how long a job takes; one second for each epoch if left out.
         store: as in `Study`; a study in it goes on.
+
+    Raises:
+        RuntimeError: `MAX_FAILURES` evaluations in a row failed; failed epochs are not counted, so it would never end.
     """
     now = [0.0]
     study = Study(space, costs=costs, seed=seed, reference=reference, store=store, clock=lambda: now[0])
     running: list[tuple[float, int, Job]] = []
+    failures = 0
     history: list[Told] = []
     epochs, count = 0, 0
     while True:
@@ -84,13 +90,17 @@ def simulate(
             return Simulation(study, history)
         now[0], _, job = heapq.heappop(running)
         values = _tell(study, job, evaluate, seconds(job))
+        failures = 0 if values else failures + 1
+        if failures == MAX_FAILURES:
+            reason = study.store.get(job.record.trial).reason
+            raise RuntimeError(f"{failures} evaluations in a row failed, the last one because: {reason}")
         epochs += job.stop - job.record.epochs if values else 0
         history.append(Told(now[0], epochs, job.record.trial, job.stop, values))
 
 
 def _tell(study: Study, job: Job, evaluate: Evaluate, seconds: float) -> dict[str, float]:
     try:
-        values = evaluate(job.params, job.stop)
+        values = evaluate(dict(job.params), job.stop)
     except Exception as error:
         study.fail(job, f"{type(error).__name__}: {error}")
         return {}

@@ -28,8 +28,11 @@ class Study:
         costs: what is known of a candidate before training; called thousands of times a decision, so it has to be fast.
         seed: of the study; None: the space's.
         reference: the reference point in the order of the objectives; None: fixed by the first results.
-        store: where the study lives; None: in memory.
+        store: where the study lives, its space and seed included; None: in memory.
         clock: seconds, for a time limit.
+
+    Raises:
+        ValueError: the seed is not that of the store's study.
     """
 
     def __init__(
@@ -42,8 +45,9 @@ class Study:
         store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        space = space.with_budget(seed=seed)
-        self.store = MemoryStore(space) if store is None else store
+        if store is not None and seed not in (None, store.space.budget.seed):
+            raise ValueError(f"seed {seed}, but the study in the store has {store.space.budget.seed}")
+        self.store = MemoryStore(space.with_budget(seed=seed)) if store is None else store
         if reference is not None:
             self.store.save_config(reference_point=[float(v) for v in reference], reference_given=True)
         self.engine = Engine(self.store, candidates(costs), fast=costs is not None, clock=clock)
@@ -67,13 +71,14 @@ class Study:
 
         Args:
             job: as handed out by `ask`.
-            values: of the objectives that `costs` does not give, and of whatever else is worth keeping.
+            values: of the objectives that `costs` does not give, and of whatever else is worth keeping; of that, what
+                is no finite number is left out.
             seconds: that the job took.
         """
         lacking = problem(self.space, {**job.record.values, **values})
         if lacking:
             return self.fail(job, lacking)
-        told = {name: float(v) for name, v in values.items()}
+        told = {name: number for name, value in values.items() if (number := _finite(value)) is not None}
         self.engine.report(job.record.trial, job.stop, told, seconds=seconds, overhead=0.0)
         return self.store.get(job.record.trial)
 
@@ -114,6 +119,17 @@ def problem(space: SearchSpace, values: Mapping[str, Any]) -> str:
         value = values.get(objective.name)
         if value is None:
             return f"no value of {objective.name!r} was told, only {sorted(values)}"
-        if isinstance(value, bool | str) or not math.isfinite(float(value)):
+        if _finite(value) is None:
             return f"{objective.name} is {value!r}"
     return ""
+
+
+def _finite(value: Any) -> float | None:
+    """The value as a number; None if it is none, or not finite."""
+    if isinstance(value, bool | str):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

@@ -145,7 +145,9 @@ def _points(file: SpaceFile) -> Iterator[Problem]:
             if name not in file.space:
                 yield Problem(here, "is no parameter of this space", nearest(name, file.space))
             elif not file.space[name].domain().contains(value):
-                yield Problem(here, f"{value!r} is outside its domain", "change it, or try no points: --set 'points=[]'")
+                yield Problem(
+                    here, f"{value!r} is outside its domain", "change it, or try no points: --set 'points=[]'"
+                )
 
 
 def _function_keys(file: SpaceFile) -> Iterator[Problem]:
