@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _BARS = " ▁▂▃▄▅▆▇█"
+ENOUGH = 10
+"""Trials from which on a search has something to choose from."""
 
 
 @click.command("check")
@@ -108,11 +110,13 @@ def _print_rules(console: Console, result: dict[str, Any]) -> None:
 
 def _print_time(console: Console, estimate: dict[str, Any]) -> None:
     if estimate["seconds"] is not None:
-        trials = f" for {estimate['trials']} trials" if estimate["trials"] else ""
+        wanted, fits = estimate["trials"], estimate["trials_in_time"]
+        trials = f" for {wanted} trials" if wanted and (fits is None or fits >= wanted) else ""
         console.print(f"\nestimated time: [bold]{_duration(estimate['seconds'])}[/]{trials}")
-        if estimate["time_limit"]:
-            fits = estimate["trials_in_time"]
-            console.print(f"the time limit of {_duration(estimate['time_limit'])} has room for about {fits} trials")
+        if fits is not None:
+            few = f"; a search wants {ENOUGH} and more: give it longer" if fits < min(ENOUGH, wanted or ENOUGH) else ""
+            limit = _duration(estimate["time_limit"])
+            console.print(f"the time limit of {limit} has room for about {fits} trial{'s' * (fits != 1)}{few}")
     console.print(f"({estimate['assumption']})", markup=False)
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from nasdet.cli.check import command, histogram
+from nasdet.cli.check import _print_time, command, histogram
 from nasdet.errors import InputError
 
 
@@ -40,3 +41,19 @@ def test_wrong_input(arguments, message):
 
 def test_histogram():
     assert histogram([0, 1, 8, 4]) == " ▁█▄"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits", "text"),
+    [
+        (None, 1, "room for about 1 trial; a search wants 10 and more: give it longer"),
+        (None, 42, "room for about 42 trials"),
+        (12, 3, "room for about 3 trials; a search wants 10 and more: give it longer"),
+        (4, 4, "5 min for 4 trials"),
+    ],
+)
+def test_says_where_the_time_is_too_short(wanted, fits, text):
+    told = Console(record=True, width=200)
+    _print_time(told, {"trials": wanted, "trials_in_time": fits, "seconds": 300, "time_limit": 300, "assumption": "x"})
+    lines = told.export_text().splitlines()
+    assert any(line.endswith(text) for line in lines) and (wanted != 12 or "12 trials" not in told.export_text())
