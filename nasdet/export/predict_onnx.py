@@ -63,9 +63,10 @@ class OnnxDetector:
     def decode(file: Any, mode: str | None) -> np.ndarray:
         """An image file as an array; other formats and band counts than Pillow's are for the caller to read."""
         content = file if isinstance(file, bytes) else Path(file).read_bytes()
-        if content.startswith(b"\x89PNG") and content[24] == 16 and content[25] != 0:
-            raise ValueError("a PNG of 16-bit colour, of which Pillow reads 8 bits: give it as an array of uint16")
         with Image.open(io.BytesIO(content)) as opened:
+            bits = content[24] if opened.format == "PNG" else max(getattr(opened, "tag_v2", {}).get(258, (8,)))
+            if bits > 8 and opened.mode[0] not in "IF":
+                raise ValueError("16-bit colour, of which Pillow reads 8 bits: give the image as an array of uint16")
             upright = ImageOps.exif_transpose(opened)
         if upright.mode.startswith("I"):
             return np.asarray(upright).astype(np.uint16)

@@ -169,10 +169,11 @@ class Engine(Generic[S]):
             return None
         if any(budget.job(self.store.get(trial)).stop == self.rungs[-1] for trial in budget.running):
             return None
-        records = self.store.records()
+        records, fits = self.store.records(), budget.fits()
         longest = max((r.train_seconds for r in records), default=0.0)
-        if not any(r.state == "paused" and budget.needs(r) + longest > self.time_left for r in records):
+        due = (r.state == "paused" and fits(r) and budget.needs(r) + longest > self.time_left for r in records)
+        if not any(due):
             return None
         self._reference.settle()
-        best = next(filter(budget.fits(), self.paused()), None)
+        best = next(filter(fits, self.paused()), None)
         return budget.job(best) if best and budget.needs(best) + longest > self.time_left else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from nasdet.search.freeze_thaw import Decision, FreezeThaw
 from nasdet.search.jobs import Job
+from nasdet.search.outlook import LEAST
 from nasdet.search.scheduler import Parts, Scheduler
 from nasdet.space.pareto import as_costs, front, hypervolume, values_of
 
@@ -58,8 +59,8 @@ class FreezeThawScheduler(Scheduler):
         return decision
 
     def _time_for_new(self) -> bool:
-        """Whether a full training of usual length still fits into the time."""
-        return self.budget.usual() <= self.budget.time_left
+        """Whether a full training of usual length still fits into the time; a few results have to say what is usual."""
+        return self.store.ledger.told < LEAST or self.budget.usual() <= self.budget.time_left
 
     def _worth(self, gain: float) -> bool:
         """Whether a paused trial should go on when no other may start."""

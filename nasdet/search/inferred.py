@@ -181,5 +181,5 @@ def _condition(
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a whole number is in the range that is asked for by now; categories stay."""
-    return not isinstance(distribution, IntDistribution) or distribution.low <= value <= distribution.high
+    """Whether a whole number is one of those that are asked for by now; categories stay."""
+    return not isinstance(distribution, IntDistribution) or distribution._contains(value)

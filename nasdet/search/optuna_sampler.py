@@ -30,7 +30,8 @@ class FreezeThawSampler(optuna.samplers.BaseSampler):
 
     Without `report` every trial is taken to be trained in full. The first 16 trials are random. A trial that breaks a
     constraint (`trial.set_constraint`, once, whatever the budget) improves nothing, and proposals keep clear of it. A
-    value that is not finite counts as a failure; Optuna's own `trial.report` and pruned trials teach nothing.
+    value that is not finite counts as a failure. Optuna's own `trial.report` teaches nothing, a pruned trial what
+    `nasdet.search.report` told of it.
 
     Args:
         rungs: cumulative epochs at which trials report; the last is the full budget.

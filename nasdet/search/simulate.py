@@ -67,7 +67,8 @@ def simulate(
         store: as in `Study`; a study in it goes on.
 
     Raises:
-        RuntimeError: `MAX_FAILURES` evaluations in a row failed; failed epochs are not counted, so it would never end.
+        RuntimeError: `MAX_FAILURES` evaluations in a row failed. Their epochs are not counted, so where only
+            `total_epochs` ends the search, it would never end.
     """
     now = [0.0]
     study = Study(space, costs=costs, seed=seed, reference=reference, store=store, clock=lambda: now[0])

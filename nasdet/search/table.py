@@ -123,4 +123,4 @@ class Table:
 
 def _goes_on(old: TrialRecord, new: TrialRecord) -> bool:
     """Whether a record is the same trial as before, later."""
-    return new.params is old.params and new.rungs[: len(old.rungs)] == old.rungs
+    return new.params == old.params and new.rungs[: len(old.rungs)] == old.rungs

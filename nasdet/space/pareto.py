@@ -58,12 +58,20 @@ def non_dominated(values: ArrayLike, directions: Sequence[Direction]) -> NDArray
     costs = as_costs(values, directions)
     mask = np.zeros(len(costs), dtype=bool)
     left = np.flatnonzero(~np.isnan(costs).any(axis=1))
-    left = left[np.lexsort(costs[left].T[::-1])]
+    if not left.size:
+        return mask
+    shown = np.clip(costs[left], -1e100, 1e100)  # the infinite ones too have a sum
+    spread = shown.std(axis=0)
+    sums = (shown / np.where(spread > 0, spread, 1.0)).sum(axis=1)
+    left = left[np.lexsort((*costs[left].T[::-1], sums))]
+    columns = np.ascontiguousarray(costs[left].T)
     while left.size:
-        # The lexicographically smallest row left cannot be dominated by any other row left.
-        first = costs[left[0]]
-        mask[left[(costs[left] == first).all(axis=1)]] = True
-        left = left[(costs[left] < first).any(axis=1)]
+        # No other row left dominates the one with the smallest sum (of equal ones the lexicographically smallest), and
+        # it dominates many.
+        first = columns[:, :1]
+        mask[left[(columns == first).all(axis=0)]] = True
+        better = (columns < first).any(axis=0)
+        left, columns = left[better], columns[:, better]
     return mask
 
 

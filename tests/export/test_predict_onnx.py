@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from nasdet.export.predict_onnx import OnnxDetector
@@ -26,6 +27,9 @@ def test_reads_16_bits_of_grey_and_refuses_those_of_colour(tmp_path: Path) -> No
     for file in (tmp_path / "grey.png", (tmp_path / "grey.png").read_bytes()):
         assert np.array_equal(OnnxDetector.decode(file, "L"), deep[:, :, 0])
     write_png16(tmp_path / "colour.png", deep)
-    for file in (tmp_path / "colour.png", (tmp_path / "colour.png").read_bytes()):
-        with pytest.raises(ValueError, match=r"16-bit colour.* give it as an array of uint16"):
+    tifffile.imwrite(tmp_path / "colour.tif", deep, photometric="rgb")
+    for file in (tmp_path / "colour.png", (tmp_path / "colour.png").read_bytes(), tmp_path / "colour.tif"):
+        with pytest.raises(ValueError, match=r"16-bit colour.* as an array of uint16"):
             OnnxDetector.decode(file, "RGB")
+    tifffile.imwrite(tmp_path / "grey.tif", deep[:, :, 0])
+    assert np.array_equal(OnnxDetector.decode(tmp_path / "grey.tif", "L"), deep[:, :, 0])
