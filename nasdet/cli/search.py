@@ -77,10 +77,7 @@ def command(
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
     options = Options(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
     if not (loaded.budget.trials or loaded.budget.time_limit or loaded.budget.total_epochs):
-        click.echo(
-            "nothing limits this search but Ctrl-C and the end of what is new; --time-limit 30m would",
-            err=True,
-        )
+        click.echo("no limit: it ends by Ctrl-C, or when nothing new is left; --time-limit 30m sets one", err=True)
     if objective is not None:
         _search_function(loaded, objective, options, dry_run, as_json)
         return

@@ -208,15 +208,13 @@ class FreezeThaw:
         rows = self.encoder.snap(rng.random((DRAWN, len(self.encoder.names))))
         base = view.base()
         picked = base[rng.integers(len(base), size=NEIGHBOURS)]
-        rows = self._holding(np.concatenate([rows, self.encoder.changed(picked, rng)]), rng)
-        fresh = view.fresh(rows)
-        return fresh if len(fresh) else rows
+        rows = np.concatenate([rows, self.encoder.changed(picked, rng)])
+        return view.fresh(self._holding(rows, rng), or_all=True)
 
     def _worth_trying(self, view: Outlook, rng: np.random.Generator) -> Decision:
         """The first random candidate that would improve the front if it were as good as can be hoped."""
         rows = self._holding(self.encoder.snap(rng.random((64, len(self.encoder.names)))), rng)
-        fresh = view.fresh(rows)
-        rows = view.shuffled(fresh if len(fresh) else rows, rng)
+        rows = view.shuffled(view.fresh(rows, or_all=True), rng)
         first = int((view.of_new(rows, optimism=OPTIMISM) > 0).argmax())
         return Decision(params=self.encoder.params(rows[first]), skipped=first)
 

@@ -92,9 +92,10 @@ class Outlook:
         values = self._last(best)
         return np.asarray(self.rows[best[non_dominated(values, ["min"] * values.shape[1])]])
 
-    def fresh(self, rows: Floats) -> Floats:
-        """Rows without those of known candidates."""
-        return rows[[i for i, key in enumerate(self._table.keys(rows)) if key not in self._table.known]]
+    def fresh(self, rows: Floats, *, or_all: bool = False) -> Floats:
+        """Rows without those of known candidates; with `or_all` all of them where none is left."""
+        kept = [i for i, key in enumerate(self._table.keys(rows)) if key not in self._table.known]
+        return rows if or_all and not kept else rows[kept]
 
     def of_new(self, rows: Floats, *, optimism: float | None = None) -> Floats:
         """Expected improvement per epoch of new candidates; with `optimism`, that of the value so many deviations
