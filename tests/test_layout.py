@@ -45,7 +45,7 @@ def test_tests_mirror_the_code(repository: Path) -> None:
         assert not extra - ALLOWED, (package, extra)
 
 
-ALLOWED = {"ddp", "cuda", "bad_input", "layouts", "bundled", "systems", "reproducible"}
+ALLOWED = {"ddp", "cuda", "bad_input", "layouts", "bundled", "systems", "reproducible", "edges"}
 """Tests of what several modules do together."""
 
 
