@@ -175,11 +175,14 @@ def _condition(
         if not lacking or isinstance(distributions[other], FloatDistribution):
             continue
         values = {t.get(other) for t in having}
-        if values.isdisjoint(t[other] for t in lacking if other in t) and None not in values:
-            return {other: sorted((v for v in values if _holds(distributions[other], v)), key=str)}
+        left = sorted((v for v in values if v is not None and _holds(distributions[other], v)), key=str)
+        if left and None not in values and values.isdisjoint(t[other] for t in lacking if other in t):
+            return {other: left}
     return {}
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
     """Whether a whole number is one of those that are asked for by now; categories stay."""
-    return not isinstance(distribution, IntDistribution) or distribution._contains(value)
+    if not isinstance(distribution, IntDistribution):
+        return True
+    return value in range(distribution.low, distribution.high + 1, distribution.step)

@@ -200,6 +200,7 @@ def test_optuna_ranges_may_be_narrowed() -> None:
 
         study.optimize(objective, n_trials=1)
     assert len(study.trials) == 24
+    study.optimize(lambda t: float(t.suggest_int("n", 1, 2)), n_trials=2)  # nothing is left under which w existed
 
 
 @pytest.mark.filterwarnings("ignore:Choices for a categorical")
