@@ -13,7 +13,7 @@ import pytest
 from nasdet.search import Finished, FreezeThawSampler, MemoryStore, SearchSpace, Study, parse_space, report, simulate
 from nasdet.search.baseline import _random
 from nasdet.space import Constraint
-from nasdet.space.trial import TrialRecord
+from nasdet.space.trial import Rung, TrialRecord
 
 SPACE = {"x": {"kind": "float", "low": 0.0, "high": 1.0}, "s": {"kind": "int", "low": 1, "high": 8}}
 KINDS = ("freeze_thaw", "halving", "full")
@@ -127,6 +127,20 @@ def test_going_on_in_memory_has_the_same_reference_point() -> None:
     again = Study(study.space, store=MemoryStore(study.space, study.records))
     again.ask()
     assert again.engine.reference == study.engine.reference
+
+
+def test_the_highest_rung_is_promoted_from_first() -> None:
+    where = space("halving", trials=20)
+
+    def paused(number: int, acc: float, epochs: int) -> TrialRecord:
+        values = {"acc": acc, "size": 2.0}
+        rungs = tuple(Rung(e, values) for e in (1, 3) if e <= epochs)
+        params = {"x": number / 10, "s": 2}
+        return TrialRecord(f"t{number}", number, "paused", params, values=values, epochs=epochs, rungs=rungs)
+
+    records = [*(paused(i, 0.5 + i / 10, 3) for i in range(3)), *(paused(i, 0.1, 1) for i in range(3, 9))]
+    job = Study(where, store=MemoryStore(where, records), reference=[0.0, 10.0]).ask()
+    assert job is not None and (job.record.trial, job.record.epochs, job.stop) == ("t2", 3, 9)
 
 
 def test_the_seed_is_that_of_the_store() -> None:
