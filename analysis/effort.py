@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nasdet.analysis.curves import Point
-from nasdet.space.pareto import FrontStep
-from nasdet.space.trial import TrialRecord
+from nasdet.analysis.hypervolume_curves import Point
+from nasdet.pareto import FrontStep
+from nasdet.trial import TrialRecord
 
 STATES = ("complete", "stopped", "failed", "paused", "running", "infeasible", "duplicate")
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from nasdet.search.distributions import distribution, encode
-from nasdet.search.store import quiet_optuna
+from nasdet.pareto import as_costs, values_of
+from nasdet.search.records.study_folder import quiet_optuna
+from nasdet.search.samplers.distributions import distribution, encode
 from nasdet.space import SearchSpace
-from nasdet.space.pareto import as_costs, values_of
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 
 MIN_TRIALS = 10
 """Complete trials below which nothing is computed."""

@@ -26,7 +26,7 @@ from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.evaluate import evaluate
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
+from nasdet.trainers.training_state import Training
 
 SIZE = 96
 RESIDUAL: dict[str, Any] = {

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasdet.errors import InputError
+from nasdet.pareto import hypervolume, non_dominated
 from nasdet.space import SearchSpace, parse_space
-from nasdet.space.pareto import hypervolume, non_dominated
 
 DEVELOPMENT = ("3945", "7593", "189865", "168330", "126026", "167152", "34539", "167104", "168908", "189873")
 """Tasks that the search was developed on."""

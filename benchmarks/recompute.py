@@ -16,7 +16,7 @@ import time
 import torch
 
 from nasdet.models import Targets, build_detector
-from nasdet.models.memory import known_tensors, saved_bytes
+from nasdet.models.training_memory import known_tensors, saved_bytes
 from nasdet.space.presets import SYSTEMS
 
 

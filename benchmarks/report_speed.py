@@ -28,7 +28,7 @@ def make_study(folder: Path, trials: int) -> None:
     from nasdet.data import open_data
     from nasdet.search import StudyStore
     from nasdet.space import build_specs, load_space
-    from nasdet.space.trial import Rung, TrialRecord
+    from nasdet.trial import Rung, TrialRecord
 
     space, info, rng = load_space("detnet"), open_data("digits").info, random.Random(0)
     config = {"study": folder.name, "data": "digits", "classes": list(info.classes), "wall_seconds": 40.0 * trials}

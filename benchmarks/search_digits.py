@@ -33,8 +33,8 @@ from typing import Any
 
 from search_efficiency import Cache, engine_source
 
+from nasdet.pareto import as_costs, hypervolume
 from nasdet.space import SearchSpace, load_space
-from nasdet.space.pareto import as_costs, hypervolume
 
 SPACE = "detnet"
 METHODS: dict[str, tuple[str, ...]] = {
@@ -75,9 +75,9 @@ def ray_optuna(seed: int, seconds: float, folder: Path) -> Found:
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    from nasdet.driver.cluster import connect, disconnect
-    from nasdet.driver.plan import make_plan
-    from nasdet.driver.quiet import quiet
+    from nasdet.driver.ray_cluster import connect, disconnect
+    from nasdet.driver.redirect_output import quiet
+    from nasdet.driver.resources import make_plan
 
     space = load_space(SPACE)
     names, modes = [o.name for o in space.objectives], [str(o.direction) for o in space.objectives]
@@ -100,7 +100,7 @@ def ray_optuna(seed: int, seconds: float, folder: Path) -> Found:
 
 def define(trial: Any) -> None:
     """The space as a define-by-run function."""
-    from nasdet.search.distributions import suggest
+    from nasdet.search.samplers.distributions import suggest
 
     space, params = load_space(SPACE), dict[str, Any]()
     for name, domain in space.parameters.items():
@@ -118,11 +118,11 @@ def train_candidate(config: dict[str, Any], *, plan: Any, seed: int) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 
     from nasdet.data import default_cache_root
-    from nasdet.driver.candidates import builder
-    from nasdet.driver.plan import group_config
-    from nasdet.driver.search import open_study_data
+    from nasdet.driver.resources import group_config
+    from nasdet.driver.study.candidates import builder
+    from nasdet.driver.study.detector_search import open_study_data
     from nasdet.space import load_space
-    from nasdet.trainers.job import TrainJob
+    from nasdet.trainers.messages import TrainJob
 
     space = load_space(SPACE)
     data = open_study_data("digits", space)
@@ -150,8 +150,8 @@ def train_worker(config: dict[str, Any]) -> None:
     from ray import train
     from ray.train.torch import get_device
 
-    from nasdet.trainers.job import Reply
-    from nasdet.trainers.runner import Runner
+    from nasdet.trainers.messages import Reply
+    from nasdet.trainers.worker import Runner
 
     replies: list[Reply] = []
     runner = Runner(config["group"], get_device(), replies.append)
@@ -168,9 +168,9 @@ def reference_point(space: SearchSpace) -> list[float]:
     import torch
 
     from nasdet.data import default_cache_root
-    from nasdet.driver.candidates import builder
-    from nasdet.driver.plan import cpu_count, group_config, make_plan
-    from nasdet.driver.search import open_study_data
+    from nasdet.driver.resources import cpu_count, group_config, make_plan
+    from nasdet.driver.study.candidates import builder
+    from nasdet.driver.study.detector_search import open_study_data
     from nasdet.search import Engine, MemoryStore
     from nasdet.space.specs import DetectorSpec
     from nasdet.trainers.latency_cache import cached_latency

@@ -33,7 +33,7 @@ import numpy as np
 from lcbench import DEVELOPMENT, EPOCHS, Task, find_data, size_of, space, task_names
 
 from nasdet.errors import NasdetError
-from nasdet.space.pareto import hypervolume
+from nasdet.pareto import hypervolume
 
 TOTAL = 5200
 UNCUT = 40 * TOTAL
@@ -102,7 +102,7 @@ def _simulated(task: Task, seed: int, workers: int, **more: Any) -> list[tuple[i
 def _full(task: Task, sampler: Any, workers: int) -> list[tuple[int, dict[str, float]]]:
     import optuna
 
-    from nasdet.search.distributions import suggest
+    from nasdet.search.samplers.distributions import suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)

@@ -34,11 +34,11 @@ from typing import Any
 import numpy as np
 
 from nasdet.search import MemoryStore, SearchSpace, Study, StudyStore, parse_space
-from nasdet.search.halving import order_by_hypervolume
-from nasdet.search.samplers import MAX_HISTORY
+from nasdet.search.samplers.samplers import MAX_HISTORY
+from nasdet.search.schedulers.halving import order_by_hypervolume
 from nasdet.space import Constraint
 from nasdet.space.schema import SAMPLERS, SCHEDULERS
-from nasdet.space.trial import Rung, TrialRecord
+from nasdet.trial import Rung, TrialRecord
 
 TOLD = (100, 1000, 10_000)
 PENDING = 64
@@ -176,7 +176,7 @@ def _on_disk(folder: Path, of: MemoryStore) -> StudyStore:
 def tracking(told: int) -> dict[str, float]:
     """Milliseconds a trial, by the clock and of processor time, until MLflow holds a study of so many trials, import
     and new tables included; and those that the search waits."""
-    from nasdet.driver.tracking import Tracking
+    from nasdet.driver.observers.mlflow_mirror import Tracking
 
     where = space("full", "random")
     with tempfile.TemporaryDirectory() as folder:
@@ -200,7 +200,8 @@ def tracking(told: int) -> dict[str, float]:
 
 def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
     """TPE's hypervolume after so many trials in full, as a share of the best one."""
-    from nasdet.search import samplers, simulate
+    from nasdet.search import simulate
+    from nasdet.search.samplers.samplers import samplers
 
     samplers.MAX_HISTORY = sys.maxsize if bound is None else bound
     where = space("full", "tpe", trials=trials)
@@ -211,7 +212,7 @@ def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
 
 def _best_hypervolume(steps: int = 60) -> float:
     """Of the best recipe at every size, on a grid."""
-    from nasdet.space.pareto import hypervolume, non_dominated
+    from nasdet.pareto import hypervolume, non_dominated
 
     trained = RUNGS[-1] / (RUNGS[-1] + 3)
     sizes = [{"width": i / steps, "resolution": j / steps} for i in range(steps + 1) for j in range(steps + 1)]

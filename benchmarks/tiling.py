@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from nasdet.data import Dataset, Tiling, open_data, read_image
-from nasdet.driver.inspect import evaluate_bundle, predict_images
-from nasdet.driver.order import Options, Source
-from nasdet.driver.train import train_detector
+from nasdet.driver.inference.predict import evaluate_bundle, predict_images
+from nasdet.driver.training.request import Options, Source
+from nasdet.driver.training.train import train_detector
 from nasdet.export import read_bundle
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec

@@ -39,7 +39,7 @@ from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec, Recipe
 from nasdet.trainers.loop import backward, optimizer_step, train_epoch
 from nasdet.trainers.precision import native_bf16
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
+from nasdet.trainers.training_state import Training
 
 CLASSES = 3
 LOOP_ROUNDS, LOOP_STEPS = 16, 9

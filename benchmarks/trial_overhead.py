@@ -29,7 +29,7 @@ OVERRIDES = [
 
 def nasdet_seconds(folder: Path, trials: int) -> dict[str, Any]:
     """A search of `trials` one-epoch trials: seconds before each but the first, and the group's start by phases."""
-    from nasdet.driver.search import Options, start_search
+    from nasdet.driver.study.detector_search import Options, start_search
     from nasdet.search import StudyStore
     from nasdet.space import load_space
 
@@ -59,7 +59,7 @@ def train_once(config: dict[str, Any]) -> None:
     from nasdet.trainers.evaluate import evaluate
     from nasdet.trainers.loop import parallel, train_epoch
     from nasdet.trainers.ranks import Ranks
-    from nasdet.trainers.training import Training
+    from nasdet.trainers.training_state import Training
 
     torch.set_num_threads(1)
     ranks = Ranks(torch.device("cpu"))
@@ -79,8 +79,8 @@ def naive_seconds(folder: Path, specs: list[tuple[dict[str, Any], dict[str, Any]
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from nasdet.driver.cluster import connect, disconnect
-    from nasdet.driver.quiet import quiet
+    from nasdet.driver.ray_cluster import connect, disconnect
+    from nasdet.driver.redirect_output import quiet
 
     times: list[dict[str, float]] = []
     with quiet(folder / "log.txt"):

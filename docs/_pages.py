@@ -11,7 +11,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from nasdet.space import load_space
-from nasdet.space.bundled import find_space
+from nasdet.space.bundled_spaces import find_space
 
 PACKAGES = {
     "nasdet": "A study as pandas DataFrames.",

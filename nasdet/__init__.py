@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nasdet.analysis.frames import StudyFrames
+    from nasdet.analysis.dataframes import StudyFrames
 
 __version__ = "0.1.0"
 __all__ = ["load_study"]
@@ -25,6 +25,6 @@ def load_study(study: str | Path | None = None) -> StudyFrames:
     Raises:
         nasdet.errors.InputError: there is no such study, or it is damaged.
     """
-    from nasdet.analysis.frames import read_frames
+    from nasdet.analysis.dataframes import read_frames
 
     return read_frames(study)

@@ -32,7 +32,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def ray_instance() -> Iterator[None]:
     """Ray, for a test that uses it below the commands; these start and end their own."""
-    from nasdet.driver.cluster import connect, disconnect
+    from nasdet.driver.ray_cluster import connect, disconnect
 
     connect()
     yield

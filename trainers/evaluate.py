@@ -16,8 +16,8 @@ from nasdet.evaluation import MOST_BOXES, Predictions, coco_metrics, intervals, 
 from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
-from nasdet.trainers.views import Views, detect_views
+from nasdet.trainers.test_time_augmentation import Views, detect_views
+from nasdet.trainers.training_state import Training
 
 EVAL_BATCH = 16
 PLAIN = Views()

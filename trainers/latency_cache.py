@@ -15,7 +15,7 @@ import torch
 
 from nasdet.models import Latency, measure_latency
 from nasdet.space.specs import DetectorSpec
-from nasdet.trainers.target import command_latency, onnxruntime_latency
+from nasdet.trainers.latency_outside_torch import command_latency, onnxruntime_latency
 
 
 @dataclasses.dataclass(frozen=True)

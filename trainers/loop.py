@@ -16,12 +16,12 @@ from nasdet.errors import TrialFailure
 from nasdet.models import Targets
 from nasdet.models.sync_bn import set_statistics
 from nasdet.space.rules import statistic_problem
-from nasdet.trainers.memory import set_training_memory
+from nasdet.trainers.activation_memory import set_training_memory
 from nasdet.trainers.precision import autocast
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.rescale import rescaled_batch
 from nasdet.trainers.schedule import lr_factor, scaled_lr
-from nasdet.trainers.training import Training
+from nasdet.trainers.training_state import Training
 
 CHECK_EVERY = {"cpu": 1, "cuda": 20}
 """Steps between looks at the loss: each look waits for the device."""

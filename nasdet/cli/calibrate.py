@@ -41,11 +41,11 @@ def command(
     """
     from nasdet.cli.output import print_json
     from nasdet.driver.calibrate import calibrate, write_calibration
-    from nasdet.driver.search import Options
-    from nasdet.driver.start import with_start
+    from nasdet.driver.study.detector_search import Options
+    from nasdet.driver.study.warm_start import with_start
     from nasdet.errors import InputError
     from nasdet.space import load_space
-    from nasdet.space.bundled import find_space
+    from nasdet.space.bundled_spaces import find_space
 
     loaded = with_start(load_space(space, overrides=overrides)).with_budget(epochs=max_epochs)
     if write and loaded.budget.epochs != (own := load_space(space).budget.epochs):

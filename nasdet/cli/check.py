@@ -32,7 +32,7 @@ def command(space: str, samples: int, data: str | None, seed: int, overrides: tu
     Example: nasdet check search_spaces/detnet.yaml --samples 100
     """
     from nasdet.driver.check import check_space
-    from nasdet.driver.start import with_start
+    from nasdet.driver.study.warm_start import with_start
     from nasdet.space import load_space
 
     loaded = with_start(load_space(space, overrides=overrides))

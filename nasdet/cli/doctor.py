@@ -78,7 +78,7 @@ def _devices() -> dict[str, tuple[bool, str]]:
     try:
         import torch
 
-        from nasdet.driver.plan import cpu_count
+        from nasdet.driver.resources import cpu_count
         from nasdet.trainers.precision import native_bf16
     except Exception as error:
         return {"devices": (False, f"{type(error).__name__}: {error}; install torch anew")}

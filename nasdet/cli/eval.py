@@ -39,11 +39,11 @@ def command(
     """
     from nasdet.cli.options import parse_numbers, parse_tiling
     from nasdet.cli.output import print_json
-    from nasdet.driver.inspect import evaluate_bundle
+    from nasdet.driver.inference.predict import evaluate_bundle
     from nasdet.evaluation import MASK
     from nasdet.export import read_bundle
     from nasdet.export.bundle import open_bundle_data
-    from nasdet.trainers.views import Views
+    from nasdet.trainers.test_time_augmentation import Views
 
     views = Views(parse_numbers(scales, "--scales"), flip)
     loaded = read_bundle(bundle)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nasdet.export import Bundle
     from nasdet.search import StudyStore
     from nasdet.space.specs import DetectorSpec
-    from nasdet.space.trial import TrialRecord
+    from nasdet.trial import TrialRecord
 
 CHECKED_IMAGES = 8
 
@@ -86,7 +86,7 @@ def _export_trial(store: StudyStore, rule: str, out: Path, onnx: bool, name: str
     from nasdet.errors import InputError
     from nasdet.export import pick, read_bundle
     from nasdet.export.bundle import check_free
-    from nasdet.search.trust import Trust
+    from nasdet.search.records.trust import Trust
     from nasdet.space.specs import DetectorSpec
 
     if store.config.get("objective"):
@@ -109,7 +109,7 @@ def _export_trial(store: StudyStore, rule: str, out: Path, onnx: bool, name: str
     if onnx:
         report["onnx"] = _onnx(_data(store), bundle)
     if name is not None:
-        from nasdet.driver.publish import register_trial
+        from nasdet.driver.model_registry import register_trial
 
         report["registered"] = register_trial(store, read_bundle(out), _data(store), name, rule.strip())
     return report
@@ -140,7 +140,7 @@ def _finish_bundle(folder: Path, name: str | None, data: str | None, tracking_ur
     dataset = open_bundle_data(source, bundle.metrics)
     report: dict[str, Any] = {"bundle": str(folder), "onnx": _onnx(dataset, bundle)}
     if name is not None:
-        from nasdet.driver.publish import register_bundle
+        from nasdet.driver.model_registry import register_bundle
 
         report["registered"] = register_bundle(read_bundle(folder), dataset, name, tracking_uri)
     return report
@@ -148,8 +148,8 @@ def _finish_bundle(folder: Path, name: str | None, data: str | None, tracking_ur
 
 def _check_onnx(spec: DetectorSpec | None, name: str | None) -> None:
     """Refuse what cannot be exported or registered before anything is written."""
-    from nasdet.export.onnx import check_exportable, check_onnx_extra
-    from nasdet.export.registry import check_name
+    from nasdet.export.export_onnx import check_exportable, check_onnx_extra
+    from nasdet.export.model_registry import check_name
 
     check_onnx_extra()
     if name is not None:
@@ -201,7 +201,7 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
 def _onnx(dataset: Dataset, bundle: Bundle) -> dict[str, Any]:
     from nasdet.data import eval_loader
     from nasdet.export.bundle import note_in_card
-    from nasdet.export.onnx import export_onnx
+    from nasdet.export.export_onnx import export_onnx
 
     image = bundle.spec.input
     split = dataset.cached("val", image.height, image.width)

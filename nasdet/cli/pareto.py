@@ -23,9 +23,9 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
       nasdet pareto
       nasdet pareto digits-1 --plot front.html --csv trials.csv
     """
-    from nasdet.analysis.correlation import score_correlation
-    from nasdet.analysis.curves import study_curves
-    from nasdet.analysis.fronts import hypervolume_history, write_csv
+    from nasdet.analysis.front_history import hypervolume_history, write_csv
+    from nasdet.analysis.hypervolume_curves import study_curves
+    from nasdet.analysis.rank_correlation import score_correlation
     from nasdet.cli.output import print_study
     from nasdet.errors import InputError
     from nasdet.search import open_study
@@ -55,9 +55,9 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
 
 
 def _draw(path: Path, summary: dict[str, Any], records: Any, history: Any, curves: Any) -> None:
-    from nasdet.analysis.interactive import pareto_html
-    from nasdet.analysis.plots import pareto_png
-    from nasdet.analysis.view import FrontView
+    from nasdet.analysis.plots.front import pareto_png
+    from nasdet.analysis.plots.front_view import FrontView
+    from nasdet.analysis.plots.interactive_front import pareto_html
 
     draw = pareto_html if path.suffix.lower() == ".html" else pareto_png
     draw(FrontView.of(summary, records, history), path, curves)

@@ -42,7 +42,7 @@ def command(
     """
     from nasdet.cli.options import parse_tiling
     from nasdet.cli.output import print_json
-    from nasdet.driver.inspect import predict_images
+    from nasdet.driver.inference.predict import predict_images
     from nasdet.export import read_bundle
     from nasdet.export.bundle import tiling_of
 

@@ -10,7 +10,7 @@ import click
 from nasdet.cli.options import complete_path, stage_options
 
 if TYPE_CHECKING:
-    from nasdet.driver.search import Options
+    from nasdet.driver.study.detector_search import Options
     from nasdet.space import SearchSpace
 
 
@@ -67,8 +67,8 @@ def command(
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json, print_study
-    from nasdet.driver.search import Options, check_search, start_search
-    from nasdet.driver.start import with_start
+    from nasdet.driver.study.detector_search import Options, check_search, start_search
+    from nasdet.driver.study.warm_start import with_start
     from nasdet.space import load_space
 
     function = objective is not None
@@ -90,7 +90,7 @@ def command(
 
 def _search_function(space: SearchSpace, name: str, options: Options, dry_run: bool, as_json: bool) -> None:
     from nasdet.cli.output import print_json, print_study
-    from nasdet.driver.function import check_function, start_function_search
+    from nasdet.driver.study.function_search import check_function, start_function_search
     from nasdet.errors import InputError
 
     meant = {"--data": options.data, "--address": options.address, "--repeat-front": options.repeat_front}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nasdet.errors import NasdetError
     from nasdet.models.pretrained import InitReport
     from nasdet.space.specs import DetectorSpec
-    from nasdet.trainers.job import Reply
+    from nasdet.trainers.messages import Reply
 
 
 @click.command("train")
@@ -73,8 +73,8 @@ def command(
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json
-    from nasdet.driver.order import Options, read_source
-    from nasdet.driver.train import train_detector
+    from nasdet.driver.training.request import Options, read_source
+    from nasdet.driver.training.train import train_detector
     from nasdet.errors import InputError
     from nasdet.export.bundle import open_bundle_data
     from nasdet.space import load_recipe
@@ -106,7 +106,7 @@ def command(
 
 def _next(spec: DetectorSpec, dataset: Dataset, out: Path, data: str) -> str:
     """The commands that follow: on the test split where there is one, ONNX where the detector can be exported."""
-    from nasdet.export.onnx import NOT_EXPORTED
+    from nasdet.export.export_onnx import NOT_EXPORTED
 
     commands = [["nasdet", "eval", str(out), "--data", data, *(["--split", "test"] * ("test" in dataset.info.splits))]]
     if spec.head.kind not in NOT_EXPORTED:

@@ -41,7 +41,7 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
       nasdet ui
       nasdet ui digits-1 --port 5001
     """
-    from nasdet.driver.tracking import store_uri
+    from nasdet.driver.observers.mlflow_mirror import store_uri
     from nasdet.search import open_study
     from nasdet.tracking import public_uri
 
@@ -66,7 +66,7 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
 
 def _prepare(store: StudyStore, uri: str) -> None:
     """Write what the store lacks, and repair the locations of one that has moved."""
-    from nasdet.driver.tracking import write_missing
+    from nasdet.driver.observers.mlflow_mirror import write_missing
     from nasdet.tracking import relocate, sqlite_path
 
     write_missing(store)
@@ -80,7 +80,7 @@ def _server(uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Po
     """MLflow's server as a child in its own process group; a request to end this process ends the group."""
     from nasdet.tracking.quiet import OFF
     from nasdet.tracking.sqlite_store import artifact_root
-    from nasdet.tracking.uri import sqlite_path
+    from nasdet.uris import sqlite_path
 
     path = sqlite_path(uri)
     root = [] if path is None else ["--default-artifact-root", str(artifact_root(path))]

@@ -7,11 +7,11 @@ from __future__ import annotations
 import numpy as np
 
 from nasdet.data.cache import CachedSplit
-from nasdet.data.colour import Jitter, draw_jitter
-from nasdet.data.erase import draw_region, erase
+from nasdet.data.colour_jitter import Jitter, draw_jitter
 from nasdet.data.geometry import Region, View, draw
+from nasdet.data.random_erasing import draw_region, erase
 from nasdet.data.records import Objects, Pixels
-from nasdet.data.trivial import Trivial, draw_trivial
+from nasdet.data.trivial_augment import Trivial, draw_trivial
 from nasdet.space.specs import AugmentSpec
 
 _MIXUP_BETA = 8.0

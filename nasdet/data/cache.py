@@ -25,8 +25,8 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from nasdet.data.images import read_image
+from nasdet.data.large_images import Scene, open_scene
 from nasdet.data.records import DatasetInfo, Flags, ImageRecord, Pixels, Target
-from nasdet.data.scene import Scene, open_scene
 from nasdet.errors import InputError
 
 CACHE_LIMIT = 32 << 30

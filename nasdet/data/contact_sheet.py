@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from nasdet.data.cache import fit_image, resize, with_channels
 from nasdet.data.dataset import Dataset
 from nasdet.data.images import read_image
+from nasdet.data.large_images import Scene
 from nasdet.data.records import ImageRecord, Pixels
-from nasdet.data.scene import Scene
 from nasdet.errors import InputError
 
 Colour = tuple[int, int, int]

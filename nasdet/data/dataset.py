@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from nasdet.data.box_checks import check_image
 from nasdet.data.cache import CACHE_LIMIT, CachedSplit
-from nasdet.data.checks import check_image
-from nasdet.data.cut import cut_records
+from nasdet.data.data_yaml import DataFile, Source, group_finder, resolve_source
 from nasdet.data.defects import DefectLog
+from nasdet.data.detect_layout import read_layout
 from nasdet.data.digits import digits_folder
-from nasdet.data.layout import read_layout
-from nasdet.data.parts import DataFile, Source, group_finder, resolve_source
+from nasdet.data.image_scan import Scan, scan_images
 from nasdet.data.records import SPLITS, DatasetInfo, ImageRecord, RawData, RawImage
-from nasdet.data.scan import Scan, scan_images
 from nasdet.data.splits import shares_text, split_by_content
+from nasdet.data.tile_records import cut_records
 from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError
 
@@ -122,7 +122,7 @@ def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = No
 
     Args:
         source: "digits" (built in), a folder in COCO, VOC or YOLO layout, or a YAML that names the parts
-            (keys: `nasdet.data.parts`).
+            (keys: `nasdet.data.data_yaml`).
         seed: of the split where no files name one, and of the built-in set.
         cache_root: where decoded images are kept; default `$NASDET_HOME/cache`, else `~/.cache/nasdet`.
         max_bad: largest share of bad annotations, and of bad images, that is accepted; a data YAML's own goes first.

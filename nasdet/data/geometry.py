@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from nasdet.data.cache import resize
-from nasdet.data.colour import Jitter
+from nasdet.data.colour_jitter import Jitter
 from nasdet.data.masks import Mask, Patch, Window
 from nasdet.data.records import Boxes, Flags, Labels, Objects, Pixels, Target
-from nasdet.data.trivial import Trivial
+from nasdet.data.trivial_augment import Trivial
 
 VISIBLE_SHARE = 0.25
 """A box of which less is left after cropping is dropped."""

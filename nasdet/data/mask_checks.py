@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from nasdet.data.defects import DefectLog
+from nasdet.data.image_scan import Scan
 from nasdet.data.images import upright, upright_boxes
 from nasdet.data.masks import Mask, Points, Polygons, Runs
 from nasdet.data.records import RawObject
-from nasdet.data.scan import Scan
 
 TOLERANCE = 1.5
 """Pixels by which an object may leave the image without mention (one-based coordinates, rounding)."""

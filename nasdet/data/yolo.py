@@ -11,11 +11,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+from nasdet.data.data_yaml import Part, read_yaml
 from nasdet.data.defects import DefectLog
 from nasdet.data.files import list_images, read_lines, read_text, split_of
 from nasdet.data.images import is_image
 from nasdet.data.masks import Mask, parse_polygons
-from nasdet.data.parts import Part, read_yaml
 from nasdet.data.records import RawData, RawImage, RawObject
 from nasdet.errors import InputError
 

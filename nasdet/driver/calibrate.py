@@ -14,16 +14,16 @@ import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from nasdet.analysis.correlation import rank_correlation
+from nasdet.analysis.rank_correlation import rank_correlation
 from nasdet.data import DatasetInfo
-from nasdet.driver.candidates import builder
-from nasdet.driver.search import Options, open_study_data, start_search
+from nasdet.driver.study.candidates import builder
+from nasdet.driver.study.detector_search import Options, open_study_data, start_search
 from nasdet.errors import InputError
 from nasdet.search import open_study
-from nasdet.search.limits import violations
+from nasdet.search.engine.constraints import violations
 from nasdet.space import SearchSpace, parse_space
 from nasdet.space.schema import ENOUGH_TAU
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 
 ACCURACIES = ("ap", "ap50")
 """Objectives that a training is needed for."""

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasdet.driver.candidates import not_split
-from nasdet.driver.plan import check_judge, cpu_count, workers_of_a_trial
+from nasdet.driver.resources import check_judge, cpu_count, workers_of_a_trial
+from nasdet.driver.study.candidates import not_split
 from nasdet.errors import InputError
 from nasdet.models import Targets, build_detector, count_costs
 from nasdet.space import RULES, Built, DataInfo, SearchSpace, build_specs

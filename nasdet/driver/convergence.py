@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from nasdet.driver.order import Source
-from nasdet.driver.search import Options, resume_search, start_search
+from nasdet.driver.study.detector_search import Options, resume_search, start_search
+from nasdet.driver.training.request import Source
 from nasdet.errors import NasdetError
 from nasdet.models.checkpoint import locate
 from nasdet.models.pretrained import RANDOM
 from nasdet.search import StudyStore
-from nasdet.search.store import CONFIG
+from nasdet.search.records.study_folder import CONFIG
 from nasdet.space import SearchSpace, parse_space
 from nasdet.space.domains import canonical
-from nasdet.space.paths import FROM_BUDGET, FROM_DATA
+from nasdet.space.parameter_paths import FROM_BUDGET, FROM_DATA
 from nasdet.space.rules import RULES
 
 TOLERANCE = 0.01

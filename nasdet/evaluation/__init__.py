@@ -1,8 +1,8 @@
 """How good a detector is: COCO metrics of boxes and masks, and how sure that is."""
 
-from nasdet.evaluation.coco import MASK, METRICS, MOST_BOXES, Predictions, coco_metrics, mask_truth
-from nasdet.evaluation.masks import Code, paste, unpack
-from nasdet.evaluation.resample import intervals, read_resamples, resample, write_resamples
+from nasdet.evaluation.bootstrap import intervals, read_resamples, resample, write_resamples
+from nasdet.evaluation.coco_metrics import MASK, METRICS, MOST_BOXES, Predictions, coco_metrics, mask_truth
+from nasdet.evaluation.mask_encoding import Code, paste, unpack
 
 __all__ = [
     "MASK",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr, stdtr
 
-from nasdet.evaluation.resample import Floats
+from nasdet.evaluation.bootstrap import Floats
 
 SURE = 0.95
 """Chance from which one is called better than another."""

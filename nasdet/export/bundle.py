@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from nasdet.errors import InputError
-from nasdet.export.card import model_card
-from nasdet.space.base import Spec
-from nasdet.space.paths import key_of
+from nasdet.export.model_card import model_card
+from nasdet.space.parameter_paths import key_of
+from nasdet.space.spec_base import Spec
 from nasdet.space.specs import DetectorSpec, Recipe
 
 if TYPE_CHECKING:

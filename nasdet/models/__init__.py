@@ -2,7 +2,7 @@
 
 from nasdet.models.costs import Costs, count_costs
 from nasdet.models.detector import CANDIDATES, LEAST_SCORE, LIMIT, Detector, build_detector, suppress
-from nasdet.models.fold import fold_norms
+from nasdet.models.fold_batch_norm import fold_norms
 from nasdet.models.heads import Candidates, Detections, Targets
 from nasdet.models.latency import Latency, measure_latency, time_against_reference
 

@@ -13,14 +13,14 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from nasdet.models.activation_checkpointing import set_recompute
 from nasdet.models.backbones import BACKBONES
 from nasdet.models.heads import HEADS, Candidates, Detections, Targets
-from nasdet.models.init import initialise
 from nasdet.models.layers import Layers
 from nasdet.models.necks import NECKS
 from nasdet.models.pointwise import avoid_strided_pointwise
-from nasdet.models.recompute import set_recompute
 from nasdet.models.standardization import standardize_weights
+from nasdet.models.weight_init import initialise
 from nasdet.space.specs import DetectorSpec
 
 CANDIDATES = 1000  # scores per image that go into suppression

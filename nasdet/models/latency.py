@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nasdet.models.detector import build_detector
-from nasdet.models.fold import fold_norms
+from nasdet.models.fold_batch_norm import fold_norms
 from nasdet.space.specs import DetectorSpec
 
 WANTED_ERROR = 0.01  # standard error of the ratio at which measuring stops

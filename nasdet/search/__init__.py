@@ -1,16 +1,16 @@
 """The search engine: ask for jobs, tell results, in process and without Ray."""
 
-from nasdet.search.engine import Engine
-from nasdet.search.inferred import report
-from nasdet.search.jobs import Candidate, Finished, Job
-from nasdet.search.limits import bounds
-from nasdet.search.locate import find_study, open_study, study_root
-from nasdet.search.memory import MemoryStore
-from nasdet.search.optuna_sampler import FreezeThawSampler
-from nasdet.search.simulate import Simulation, Told, simulate
-from nasdet.search.store import StudyStore
-from nasdet.search.study import Study
-from nasdet.search.summary import summarise
+from nasdet.search.engine.constraints import bounds
+from nasdet.search.engine.engine import Engine
+from nasdet.search.engine.jobs import Candidate, Finished, Job
+from nasdet.search.engine.simulation import Simulation, Told, simulate
+from nasdet.search.engine.study import Study
+from nasdet.search.optuna_study.conversion import report
+from nasdet.search.optuna_study.sampler import FreezeThawSampler
+from nasdet.search.records.find_study import find_study, open_study, study_root
+from nasdet.search.records.store import MemoryStore
+from nasdet.search.records.study_folder import StudyStore
+from nasdet.search.records.summary import summarise
 from nasdet.space import SearchSpace, load_space, parse_space
 
 __all__ = [

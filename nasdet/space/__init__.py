@@ -3,8 +3,8 @@
 One decision: this layer knows nothing of models or data beyond their specifications.
 """
 
-from nasdet.space.build import Built, DataInfo, build_specs
-from nasdet.space.bundled import bundled_spaces
+from nasdet.space.build_specs import Built, DataInfo, build_specs
+from nasdet.space.bundled_spaces import bundled_spaces
 from nasdet.space.domains import Choice, Domain, Integer, Json, Real
 from nasdet.space.load import load_space, parse_space
 from nasdet.space.recipes import NamedRecipe, load_recipe, recipe_names

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from nasdet.space.base import Positive, Spec, by_kind
+from nasdet.space.spec_base import Positive, Spec, by_kind
 from nasdet.space.timm_backbones import TimmSpec, VitSpec
 
 STEM_STRIDES = {"conv3x3": 2, "deep3x3": 4, "conv7x7_pool": 4, "root": 2}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nasdet.space.base import Positive, Probability, Spec, by_kind
+from nasdet.space.spec_base import Positive, Probability, Spec, by_kind
 
 
 class AnyHeadSpec(Spec):

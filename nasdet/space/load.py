@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.errors import InputError
-from nasdet.space.bundled import find_space
-from nasdet.space.document import Document, raise_problems, read_document
-from nasdet.space.merge import apply_override, merge, without
-from nasdet.space.messages import read_schema
-from nasdet.space.paths import known_paths
+from nasdet.space.bundled_spaces import find_space
+from nasdet.space.overrides import apply_override, merge, without
+from nasdet.space.parameter_paths import known_paths
 from nasdet.space.presets.under import resolve_system
 from nasdet.space.recipes import resolve_preset
 from nasdet.space.schema import OBJECTIVES, SchedulerConfig, SpaceFile, domain_of
+from nasdet.space.schema_errors import read_schema
 from nasdet.space.space import Constraint, Objective, SearchSpace
 from nasdet.space.validate import allowed_values, file_problems, parents_first
+from nasdet.space.yaml_document import Document, raise_problems, read_document
 
 
 def load_space(path: str | Path, *, overrides: Sequence[str] = (), function: bool = False) -> SearchSpace:

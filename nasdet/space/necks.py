@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from nasdet.space.base import Positive, Spec, by_kind
+from nasdet.space.spec_base import Positive, Spec, by_kind
 
 
 class LevelsSpec(Spec):

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.errors import InputError, nearest
-from nasdet.space.document import Document, KeyPath, raise_problems, read_document
-from nasdet.space.merge import merge
-from nasdet.space.messages import read_schema
+from nasdet.space.overrides import merge
 from nasdet.space.schema import Section
+from nasdet.space.schema_errors import read_schema
 from nasdet.space.specs import Recipe
+from nasdet.space.yaml_document import Document, KeyPath, raise_problems, read_document
 
 _FOLDER = Path(__file__).parents[1] / "trainers" / "recipes"
 _PRESET: KeyPath = ("fixed", "recipe", "preset")

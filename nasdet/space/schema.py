@@ -39,7 +39,7 @@ SAMPLER_OPTIONS: dict[str, tuple[str, ...]] = {
 """Values of `sampler.kind`, and what `sampler.options` may hold: arguments of Optuna's sampler of that name."""
 
 Score = Literal["entropy", "naswot"]
-"""Training-free scores that a study may log, by name; `nasdet.models.scores` computes them."""
+"""Training-free scores that a study may log, by name; `nasdet.models.training_free_scores` computes them."""
 
 SAMPLERS = tuple(SAMPLER_OPTIONS)
 """Values of `sampler.kind`."""

@@ -16,7 +16,6 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasdet.space.document import dump_yaml
 from nasdet.space.domains import Domain, Json, Random, canonical
 from nasdet.space.schema import (
     Budget,
@@ -31,6 +30,7 @@ from nasdet.space.schema import (
     StartConfig,
 )
 from nasdet.space.specs import ProgressiveSpec
+from nasdet.space.yaml_document import dump_yaml
 
 Params = dict[str, Json]
 """Flat parameters: dotted path to JSON value."""

@@ -12,9 +12,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from nasdet.space.backbones import BACKBONE_SPECS, BackboneSpec, StagedSpec
-from nasdet.space.base import Positive, Probability, Spec
 from nasdet.space.heads import HEAD_SPECS, HeadSpec, TaskAlignedSpec
 from nasdet.space.necks import NECK_SPECS, NeckSpec, PyramidSpec
+from nasdet.space.spec_base import Positive, Probability, Spec
 
 
 class InputSpec(Spec):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from nasdet.space.base import Positive, Spec
+from nasdet.space.spec_base import Positive, Spec
 
 
 class TimmSpec(Spec):

@@ -11,13 +11,13 @@ from typing import Any
 
 from nasdet.errors import nearest
 from nasdet.space.backbones import StagedSpec
-from nasdet.space.document import KeyPath, Problem
 from nasdet.space.domains import Json, Real, canonical
-from nasdet.space.paths import FROM_BUDGET, FROM_DATA, find_field, kinds_with, known_paths
+from nasdet.space.parameter_paths import FROM_BUDGET, FROM_DATA, find_field, kinds_with, known_paths
 from nasdet.space.rules import RULES
 from nasdet.space.schema import COSTS, OBJECTIVES, SAMPLER_OPTIONS, ChoiceEntry, FloatEntry, IntEntry, SpaceFile
 from nasdet.space.space import Constraint
 from nasdet.space.specs import PARTS
+from nasdet.space.yaml_document import KeyPath, Problem
 
 FUNCTION_KEYS = (
     "name",

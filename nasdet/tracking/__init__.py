@@ -5,7 +5,7 @@ from nasdet.tracking.mlflow_tracker import MlflowTracker
 from nasdet.tracking.runs_file import mirror_state, note_mirror, parent_run_id, run_ids, study_key
 from nasdet.tracking.sqlite_store import holds, relocate
 from nasdet.tracking.store import attach, record_bundle
-from nasdet.tracking.uri import (
+from nasdet.uris import (
     absolute_uri,
     check_storage,
     check_tracking_uri,

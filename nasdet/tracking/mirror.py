@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nasdet.space.pareto import FrontStep, non_dominated_rank
-from nasdet.space.trial import TrialRecord
+from nasdet.pareto import FrontStep, non_dominated_rank
 from nasdet.tracking.buffer import FILES_TAG, MAX_TAG, RunBuffer
 from nasdet.tracking.note import study_note
 from nasdet.tracking.runs_file import PARENT
+from nasdet.trial import TrialRecord
 
 STATUS = {"running": "RUNNING", "paused": "SCHEDULED", "complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 

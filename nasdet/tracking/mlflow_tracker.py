@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from nasdet.space.trial import TrialRecord
 from nasdet.tracking.buffer import RunBuffer
 from nasdet.tracking.mirror import Front, Mirror
 from nasdet.tracking.runs_file import PARENT
 from nasdet.tracking.store import RunStore
-from nasdet.tracking.uri import default_uri, public_uri
+from nasdet.trial import TrialRecord
+from nasdet.uris import default_uri, public_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)

@@ -15,7 +15,7 @@ from nasdet.tracking.models import TRIAL_TAG, Models, every
 from nasdet.tracking.quiet import quiet_mlflow
 from nasdet.tracking.runs_file import PARENT, add_run, run_ids, study_key
 from nasdet.tracking.sqlite_store import KEY_TAG, SPACE_TAG, artifact_root, relocate
-from nasdet.tracking.uri import public_uri, sqlite_path
+from nasdet.uris import public_uri, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from nasdet.analysis.fronts import hypervolume_history
-from nasdet.analysis.view import Axis, FrontView
+from nasdet.analysis.front_history import hypervolume_history
+from nasdet.analysis.plots.front_view import Axis, FrontView
 from nasdet.data import eval_loader, open_data
 from nasdet.export import Bundle, write_bundle
 from nasdet.models import Targets, build_detector
-from nasdet.space.pareto import front
+from nasdet.pareto import front
 from nasdet.space.specs import DetectorSpec, Recipe
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 AXES = (Axis("ap", "max"), Axis("latency_ms", "min"), Axis("params_m", "min"))

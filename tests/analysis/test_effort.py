@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from nasdet.analysis.effort import effort, reasons, write_rows
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 
 
 def test_effort_counts_each_state(records: list[TrialRecord]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from nasdet.analysis.importance import MIN_TRIALS, importance, method, too_few, write_importance
 from nasdet.space import SearchSpace, parse_space
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 
 DATA = {
     "space": {

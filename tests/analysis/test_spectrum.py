@@ -12,8 +12,8 @@ from nasdet.data import eval_loader, open_data
 from nasdet.export import Bundle
 from nasdet.models import build_detector
 from nasdet.space.backbones import DsodSpec, PeleeSpec, StagedSpec, StageSpec, VggSpec
-from nasdet.space.base import Spec
 from nasdet.space.necks import PyramidSpec
+from nasdet.space.spec_base import Spec
 from nasdet.space.specs import DetectorSpec, InputSpec
 from nasdet.space.timm_backbones import TimmSpec, VitSpec
 

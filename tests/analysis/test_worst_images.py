@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nasdet.analysis.error_plots import COLOURS, errors_png
-from nasdet.analysis.errors import error_report
-from nasdet.analysis.outcomes import CORRECT, MISSED
+from nasdet.analysis.plots.detection_errors import COLOURS, errors_png
+from nasdet.analysis.tide import error_report
+from nasdet.analysis.tide_outcomes import CORRECT, MISSED
 from nasdet.analysis.worst_images import PER_SHEET, draw_worst, worst_images
 from nasdet.data import open_data
-from nasdet.driver.inspect import predict_bundle
+from nasdet.driver.inference.predict import predict_bundle
 from nasdet.evaluation import Predictions
 from nasdet.export import Bundle
 

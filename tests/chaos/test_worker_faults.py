@@ -12,8 +12,8 @@ import pytest
 import ray
 import torch.distributed as dist
 
-from nasdet.trainers.group import WorkerGroup
-from nasdet.trainers.job import GroupConfig, Reply, TrainJob
+from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
+from nasdet.trainers.worker_group import WorkerGroup
 from tests.trainers.conftest import group as group_fixture
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 

@@ -15,7 +15,7 @@ from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import DetectorSpec, InputSpec, Recipe
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 
 SPEC = DetectorSpec(
     input=InputSpec(height=96, width=96, channels=1),

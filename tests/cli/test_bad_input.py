@@ -75,8 +75,8 @@ def damaged_training(folder: Path) -> None:
 def training_on_other_data(folder: Path) -> None:
     import torch
 
-    from nasdet.driver.order import Order
-    from nasdet.trainers.full import FullJob
+    from nasdet.driver.training.request import Order
+    from nasdet.trainers.full_training import FullJob
 
     bundle(folder / "b")
     Order(FullJob({}, {}, 0, str(folder / "t"), {}), 1, None, "another fingerprint").write()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from nasdet import export
 from nasdet.cli.eval import KEYS, command
-from nasdet.driver import inspect
+from nasdet.driver.inference import predict as inference
 from nasdet.evaluation import MASK, METRICS
 from nasdet.export import bundle
 
@@ -22,7 +22,7 @@ def test_figures_of_masks_follow_those_of_boxes(monkeypatch: pytest.MonkeyPatch,
     figures |= dict.fromkeys(own, 0.25)
     monkeypatch.setattr(export, "read_bundle", lambda path: SimpleNamespace(metrics={}))
     monkeypatch.setattr(bundle, "open_bundle_data", lambda *_: None)
-    monkeypatch.setattr(inspect, "evaluate_bundle", lambda *_: figures)
+    monkeypatch.setattr(inference, "evaluate_bundle", lambda *_: figures)
     printed = CliRunner().invoke(command, ["best", "--data", "set", "--json"], catch_exceptions=False)
     assert [name for name in json.loads(printed.stdout) if name in figures] == [*KEYS, *own]
     lines = CliRunner().invoke(command, ["best", "--data", "set"], catch_exceptions=False).stdout.splitlines()

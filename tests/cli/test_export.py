@@ -14,13 +14,13 @@ from nasdet.cli.eval import KEYS
 from nasdet.cli.eval import command as eval_command
 from nasdet.cli.export import command
 from nasdet.data import Dataset, open_data
-from nasdet.driver import inspect
+from nasdet.driver.inference import predict as inference
 from nasdet.errors import InputError
 from nasdet.evaluation import write_resamples
 from nasdet.export import Bundle, read_bundle
 from nasdet.search import StudyStore
 from nasdet.space import load_space
-from nasdet.trainers.views import Views
+from nasdet.trainers.test_time_augmentation import Views
 
 
 def test_the_bundle_holds_the_trial(stored: StudyStore, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_eval_opens_the_split_of_the_search(
         assert views == Views((0.75, 1.0), flip=True)
         return dict.fromkeys(KEYS, 0.5)
 
-    monkeypatch.setattr(inspect, "evaluate_bundle", evaluate)
+    monkeypatch.setattr(inference, "evaluate_bundle", evaluate)
     asked = ["best", "--data", "set", "--scales", "0.75,1", "--flip", "--json"]
     printed = json.loads(CliRunner().invoke(eval_command, asked, catch_exceptions=False).stdout)
     assert printed["scales"] == [0.75, 1.0] and printed["flip"] is True

@@ -15,7 +15,7 @@ from nasdet.cli.pareto import command
 from nasdet.errors import InputError
 from nasdet.evaluation import write_resamples
 from nasdet.search import StudyStore
-from nasdet.search.repeats import Repeat, RepeatStore
+from nasdet.search.records.repeats import Repeat, RepeatStore
 
 
 def test_table_json_and_files(stored: StudyStore, tmp_path: Path) -> None:

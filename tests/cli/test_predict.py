@@ -14,8 +14,8 @@ from nasdet.cli.eval import command as eval_command
 from nasdet.cli.options import parse_tiling
 from nasdet.cli.predict import command as predict_command
 from nasdet.data import Tiling, open_data
-from nasdet.driver.order import Options, Source
-from nasdet.driver.train import train_detector
+from nasdet.driver.training.request import Options, Source
+from nasdet.driver.training.train import train_detector
 from nasdet.errors import InputError
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec

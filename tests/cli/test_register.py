@@ -25,7 +25,7 @@ from nasdet.cli.export import command
 from nasdet.cli.predict import command as predict_command
 from nasdet.data import open_data
 from nasdet.errors import InputError, NasdetError
-from nasdet.export.registry import check_name
+from nasdet.export.model_registry import check_name
 from nasdet.search import StudyStore, open_study
 
 pytest.importorskip("onnxruntime")
@@ -158,7 +158,7 @@ def test_a_registration_that_failed_is_repeated(
         raise NasdetError("MLflow does not answer")
 
     with monkeypatch.context() as patch, pytest.raises(NasdetError, match="does not answer"):
-        patch.setattr("nasdet.driver.publish.register_trial", refuse)
+        patch.setattr("nasdet.driver.model_registry.register_trial", refuse)
         export(sure, "best", "--register", "digits-detector")
     assert export(sure, "best", "--register", "digits-detector")["registered"]["version"] == "1"
     with pytest.raises(InputError, match="holds a bundle already"):

@@ -7,7 +7,7 @@ import json
 from click.testing import CliRunner
 
 from nasdet.cli.systems import command
-from nasdet.driver.order import read_source
+from nasdet.driver.training.request import read_source
 from nasdet.space.presets import SYSTEMS
 
 

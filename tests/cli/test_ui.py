@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from nasdet.cli import resume
 from nasdet.cli.ui import _prepare, command
-from nasdet.driver.tracking import store_uri
+from nasdet.driver.observers.mlflow_mirror import store_uri
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
 from nasdet.tracking import default_uri, mirror_state, note_mirror, run_ids

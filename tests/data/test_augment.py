@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from nasdet.data import open_data
 from nasdet.data.augment import _blend, blank, sample, scale_range
-from nasdet.data.colour import Jitter, apply_jitter, draw_jitter
+from nasdet.data.colour_jitter import Jitter, apply_jitter, draw_jitter
 from nasdet.data.geometry import CROWD, Region, View, draw, visible
 from nasdet.data.masks import Mask, Patch, Polygons, Runs, Window, stack
 from nasdet.data.records import Target

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nasdet.data import DatasetInfo, open_data
-from nasdet.driver.search import Options, start_search
+from nasdet.driver.study.detector_search import Options, start_search
 from nasdet.search import StudyStore
 from nasdet.space import SearchSpace, load_space
 

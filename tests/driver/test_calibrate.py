@@ -11,12 +11,12 @@ from click.testing import CliRunner
 
 from nasdet.cli.main import cli
 from nasdet.driver.calibrate import _without_stops, calibrate, fidelities, write_calibration
-from nasdet.driver.progress import ranking_doubt
-from nasdet.driver.search import Options
+from nasdet.driver.observers.progress import ranking_doubt
+from nasdet.driver.study.detector_search import Options
 from nasdet.errors import InputError
 from nasdet.search import open_study
 from nasdet.space import load_space
-from nasdet.space.trial import Rung, TrialRecord
+from nasdet.trial import Rung, TrialRecord
 
 SIX = load_space("detnet", overrides=["budget.epochs=6", "budget.rungs=[2,6]"])
 

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from nasdet.driver.search import Options, start_search
+from nasdet.driver.study.detector_search import Options, start_search
 from nasdet.models import build_detector, count_costs
 from nasdet.space import build_specs, bundled_spaces, load_space
 from nasdet.space.specs import DetectorSpec

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nasdet.cli import eval as eval_command
 from nasdet.cli import export, predict
-from nasdet.driver.search import Options, start_search
+from nasdet.driver.study.detector_search import Options, start_search
 from tests.driver.conftest import tiny_space
 
 pytestmark = pytest.mark.ray

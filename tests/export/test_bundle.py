@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from nasdet.errors import InputError
 from nasdet.export import Bundle, is_bundle, read_bundle, write_bundle
 from nasdet.export.bundle import check_free
-from nasdet.export.card import model_card
+from nasdet.export.model_card import model_card
 from nasdet.models import Detector
 from nasdet.space.specs import Recipe
 

@@ -13,7 +13,7 @@ from nasdet.space.presets import SYSTEMS, tiny_spec
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from nasdet.export.onnx import open_session, write_onnx
+from nasdet.export.export_onnx import open_session, write_onnx
 from nasdet.export.onnx_nms import add_suppression
 
 

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasdet.models import build_detector, count_costs
 from nasdet.models.blocks import BLOCKS
 from nasdet.space.backbones import StagedSpec
-from nasdet.space.base import kinds_of
 from nasdet.space.necks import PyramidSpec
+from nasdet.space.spec_base import kinds_of
 from nasdet.space.specs import DetectorSpec
 
 

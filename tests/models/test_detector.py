@@ -18,9 +18,9 @@ from nasdet.models.heads import HEADS
 from nasdet.models.necks import NECKS
 from nasdet.models.norm import ACTIVATIONS
 from nasdet.space.backbones import StagedSpec, StageSpec
-from nasdet.space.base import kinds_of
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import BiFpnSpec, PyramidSpec
+from nasdet.space.spec_base import kinds_of
 from nasdet.space.specs import PARTS, DetectorSpec, InputSpec, NormSpec
 
 DETNET = (StageSpec(width=16, stride=1), StageSpec(width=32), StageSpec(width=32, stride=1, dilation=2, depth=2))

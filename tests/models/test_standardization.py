@@ -97,7 +97,7 @@ def test_baking_twice_is_baking_once() -> None:
 def test_a_detector_of_standardised_weights_exports(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from nasdet.export.onnx import export_onnx
+    from nasdet.export.export_onnx import export_onnx
 
     torch.manual_seed(0)
     check = export_onnx(build_detector(_spec()).eval(), torch.rand(2, 3, 96, 96) * 255, tmp_path)

@@ -11,9 +11,9 @@ import optuna
 import pytest
 
 from nasdet.search import Finished, FreezeThawSampler, MemoryStore, SearchSpace, Study, parse_space, report, simulate
-from nasdet.search.baseline import _random
+from nasdet.search.records.baseline import _random
 from nasdet.space import Constraint
-from nasdet.space.trial import Rung, TrialRecord
+from nasdet.trial import Rung, TrialRecord
 
 SPACE = {"x": {"kind": "float", "low": 0.0, "high": 1.0}, "s": {"kind": "int", "low": 1, "high": 8}}
 KINDS = ("freeze_thaw", "halving", "full")

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from nasdet.search import Candidate, Engine, Finished, MemoryStore, StudyStore, simulate
-from nasdet.search.memory import Store
+from nasdet.search.records.store import Store
 from nasdet.space import SearchSpace
-from nasdet.space.trial import TrialRecord
+from nasdet.trial import TrialRecord
 from tests.search.conftest import TOY, accuracy, toy
 
 FEW = {

@@ -3,8 +3,8 @@
 import json
 
 from nasdet.space import bundled_spaces, json_schema
-from nasdet.space.document import read_document
 from nasdet.space.schema import SpaceFile
+from nasdet.space.yaml_document import read_document
 
 RENEW = """renew it: python -c "import json; from nasdet.space import json_schema; print(json.dumps(json_schema(), \
 indent=1))" > search_spaces/schema.json"""

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nasdet.analysis.fronts import hypervolume_history
-from nasdet.analysis.view import Axis
-from nasdet.space.pareto import FrontStep, front
+from nasdet.analysis.front_history import hypervolume_history
+from nasdet.analysis.plots.front_view import Axis
+from nasdet.pareto import FrontStep, front
 from nasdet.space.specs import DetectorSpec, Recipe
-from nasdet.space.trial import Rung, TrialRecord
+from nasdet.trial import Rung, TrialRecord
 
 AXES = (Axis("ap", "max"), Axis("latency_ms", "min"))
 REFERENCE = [0.0, 20.0]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from nasdet.analysis.plots import draw_front
+from nasdet.analysis.plots.front import draw_front
 from nasdet.tracking import Front, MlflowTracker, default_uri, relocate, run_ids
 from nasdet.tracking.quiet import quiet_mlflow
 

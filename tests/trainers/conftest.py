@@ -11,7 +11,7 @@ from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import AugmentSpec, DetectorSpec, InputSpec, NormSpec, Recipe
-from nasdet.trainers.job import GroupConfig
+from nasdet.trainers.messages import GroupConfig
 
 
 def tiny_spec(**norm: Any) -> DetectorSpec:

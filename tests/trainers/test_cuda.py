@@ -14,10 +14,10 @@ from nasdet.data import open_data
 from nasdet.export import read_bundle
 from nasdet.models import Targets, build_detector, measure_latency
 from nasdet.space.specs import DetectorSpec
-from nasdet.trainers.full import FullJob
-from nasdet.trainers.job import GroupConfig, Reply, TrainJob
+from nasdet.trainers.full_training import FullJob
+from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
 from nasdet.trainers.precision import native_bf16
-from nasdet.trainers.runner import Runner
+from nasdet.trainers.worker import Runner
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -15,10 +15,10 @@ import torch.multiprocessing as mp
 from nasdet.data import Batch, open_data, train_loader
 from nasdet.errors import TrialFailure
 from nasdet.space.specs import DetectorSpec
-from nasdet.trainers.full import FullJob, FullTraining
+from nasdet.trainers.full_training import FullJob, FullTraining
 from nasdet.trainers.loop import backward, optimizer_step, parallel
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
+from nasdet.trainers.training_state import Training
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 STEPS = 20

@@ -19,7 +19,7 @@ from nasdet.space.specs import AugmentSpec, InputSpec
 from nasdet.trainers.evaluate import evaluate, merged_tiles, predict_split
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
+from nasdet.trainers.training_state import Training
 from tests.scenes import write_scenes
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 

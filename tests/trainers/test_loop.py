@@ -12,7 +12,7 @@ from nasdet.space.specs import Recipe
 from nasdet.trainers import loop
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
+from nasdet.trainers.training_state import Training
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 CPU = torch.device("cpu")

@@ -19,8 +19,8 @@ from nasdet.space.specs import AugmentSpec, Recipe
 from nasdet.trainers.evaluate import evaluate, predict_split
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.training import Training
-from tests.evaluation.test_coco import reference
+from nasdet.trainers.training_state import Training
+from tests.evaluation.test_coco_metrics import reference
 
 IMAGES, STEPS, CHECK = 8, 600, 50
 RANKS = Ranks(torch.device("cpu"))

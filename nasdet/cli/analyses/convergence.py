@@ -19,11 +19,11 @@ EPOCHS = 12
 def run(request: Request) -> dict[str, Any]:
     """Train what is lacking; writes convergence.json, .csv and .png. Returns as `nasdet.driver.convergence.converge`,
     and `out` and `files`."""
-    from nasdet.analysis.convergence import draw
+    from nasdet.analysis.plots.convergence import draw
     from nasdet.analysis.tables import write_csv
     from nasdet.driver.convergence import Grid, converge
-    from nasdet.driver.order import read_source
-    from nasdet.driver.search import Interrupted, Options
+    from nasdet.driver.study.detector_search import Interrupted, Options
+    from nasdet.driver.training.request import read_source
 
     if request.init is None:
         remedy = "add --init FILE, a bundle, or timm:NAME"

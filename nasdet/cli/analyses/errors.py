@@ -11,12 +11,12 @@ TABLES = ("types", "confidence", "classes", "sizes", "confusions", "labels_to_ch
 
 def run(request: Request) -> dict[str, Any]:
     """Predict the split, and write errors.json, one CSV per table, errors.png and the sheets of the worst images."""
-    from nasdet.analysis.advice import advise
-    from nasdet.analysis.error_plots import errors_png
-    from nasdet.analysis.errors import error_report
+    from nasdet.analysis.error_advice import advise
+    from nasdet.analysis.plots.detection_errors import errors_png
+    from nasdet.analysis.tide import error_report
     from nasdet.analysis.worst_images import draw_worst, worst_images
     from nasdet.cli.analyses.bundles import begin, finish, open_target
-    from nasdet.driver.inspect import predict_bundle
+    from nasdet.driver.inference.predict import predict_bundle
     from nasdet.export.bundle import writing
 
     target = open_target(request, "errors")

@@ -14,7 +14,7 @@ SHOWN = 8
 def run(request: Request) -> dict[str, Any]:
     """Write importance.csv and importance.png; `importance` has one entry per parameter and objective."""
     from nasdet.analysis.importance import importance, method, too_few, write_importance
-    from nasdet.analysis.stills import importance_png
+    from nasdet.analysis.plots.stills import importance_png
     from nasdet.export.bundle import writing
     from nasdet.search import open_study
 

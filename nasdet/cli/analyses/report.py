@@ -10,10 +10,10 @@ from nasdet.cli.analyses import Request
 
 def run(request: Request) -> dict[str, Any]:
     """Write report.html and its parts; `page` is its path, `run_id` the MLflow run that holds a copy, if any."""
-    from nasdet.analysis.report import write_report
-    from nasdet.analysis.report_content import Report
-    from nasdet.driver.pictures import front_pictures
-    from nasdet.driver.tracking import attach_report
+    from nasdet.analysis.report.content import Report
+    from nasdet.analysis.report.write import write_report
+    from nasdet.driver.inference.front_pictures import front_pictures
+    from nasdet.driver.observers.mlflow_mirror import attach_report
     from nasdet.errors import InputError
     from nasdet.export.bundle import writing
     from nasdet.search import open_study

@@ -27,7 +27,7 @@ BATCH = 16
 def run(request: Request) -> dict[str, Any]:
     """Measure the spectra over the split, and write spectrum.json, spectrum.csv, eigenvalues.csv, spectrum.png and the
     specification of the widths suggested."""
-    from nasdet.analysis.spectrum_plots import spectrum_png
+    from nasdet.analysis.plots.spectrum import spectrum_png
     from nasdet.analysis.widths import suggest_widths
     from nasdet.cli.analyses.bundles import begin, finish, open_target
     from nasdet.export import read_bundle
@@ -81,8 +81,8 @@ def _spectra(bundle: Bundle, target: Target) -> list[LayerSpectrum]:
 
     from nasdet.analysis.spectrum import measure_spectrum
     from nasdet.data import eval_loader
-    from nasdet.driver.inspect import best_device
-    from nasdet.driver.plan import cpu_count
+    from nasdet.driver.inference.predict import best_device
+    from nasdet.driver.resources import cpu_count
 
     info, image = target.dataset.info, bundle.spec.input
     if info.channels != image.channels:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nasdet.models.activation_checkpointing import run
 from nasdet.models.backbones.stems import STEMS
 from nasdet.models.layers import FeatureModule, Layers
 from nasdet.models.norm import NoNormAct
-from nasdet.models.recompute import run
 from nasdet.space.backbones import DsodSpec
 
 

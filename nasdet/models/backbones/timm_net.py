@@ -19,9 +19,9 @@ from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from nasdet.errors import InputError
+from nasdet.models.activation_checkpointing import run
 from nasdet.models.layers import FeatureModule, Layers
 from nasdet.models.norm import NoNormAct
-from nasdet.models.recompute import run
 from nasdet.space.timm_backbones import TimmSpec
 
 PROBE = 128  # side of the image on which features are measured

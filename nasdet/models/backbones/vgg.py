@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from nasdet.models.activation_checkpointing import run
 from nasdet.models.layers import FeatureModule, Layers
-from nasdet.models.recompute import run
 from nasdet.space.backbones import VggSpec
 
 

@@ -14,11 +14,11 @@ from timm.layers import PatchEmbed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nasdet.models.activation_checkpointing import run
 from nasdet.models.backbones.windows import WindowBlock, resized
 from nasdet.models.blocks import largest_groups
-from nasdet.models.init import DRAWS
 from nasdet.models.layers import FeatureModule, Layers
-from nasdet.models.recompute import run
+from nasdet.models.weight_init import DRAWS
 from nasdet.space.timm_backbones import VitSpec
 
 

@@ -4,10 +4,10 @@ that it stands for, so that a study's own space never depends on a later version
 from __future__ import annotations
 
 from nasdet.errors import InputError, nearest
-from nasdet.space.document import Document
-from nasdet.space.merge import merge, without
+from nasdet.space.overrides import merge, without
 from nasdet.space.presets import SYSTEMS
 from nasdet.space.validate import flat
+from nasdet.space.yaml_document import Document
 
 _DECIDED = {
     "input.size": ("input.height", "input.width"),

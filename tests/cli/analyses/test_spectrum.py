@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from nasdet.cli.analyses import Request
 from nasdet.cli.analyses.spectrum import run
 from nasdet.cli.analyze import command
-from nasdet.driver.order import read_source
+from nasdet.driver.training.request import read_source
 from nasdet.errors import InputError
 from nasdet.export import Bundle, write_bundle
 from nasdet.models import build_detector

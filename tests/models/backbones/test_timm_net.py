@@ -11,10 +11,10 @@ from torch import nn
 
 from nasdet.errors import InputError
 from nasdet.models import build_detector
+from nasdet.models.activation_checkpointing import set_recompute
 from nasdet.models.backbones.timm_net import TimmBackbone
 from nasdet.models.layers import Layers
 from nasdet.models.norm import FastGroupNormAct
-from nasdet.models.recompute import set_recompute
 from nasdet.models.sync_bn import SyncBatchNormAct2d
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import DetectorSpec, NormSpec

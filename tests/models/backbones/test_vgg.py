@@ -8,9 +8,9 @@ from torch import nn
 from torchvision.models.detection import ssd300_vgg16
 
 from nasdet.models import build_detector, count_costs
+from nasdet.models.activation_checkpointing import set_recompute
 from nasdet.models.backbones.vgg import VggBackbone
 from nasdet.models.layers import Layers
-from nasdet.models.recompute import set_recompute
 from nasdet.space.backbones import VggSpec
 from nasdet.space.presets import SYSTEMS
 from nasdet.space.specs import DetectorSpec, NormSpec

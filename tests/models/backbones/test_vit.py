@@ -11,10 +11,10 @@ import torch
 import torchvision
 
 from nasdet.models import build_detector
+from nasdet.models.activation_checkpointing import set_recompute
 from nasdet.models.backbones.vit import VitBackbone, VitTrunk
 from nasdet.models.costs import count_macs, count_params
 from nasdet.models.layers import Layers
-from nasdet.models.recompute import set_recompute
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import DetectorSpec, NormSpec
 from nasdet.space.timm_backbones import VitSpec

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nasdet.models.layers import FeatureModule, Layers
 from nasdet.models.necks import NECKS
-from nasdet.space.base import kinds_of
 from nasdet.space.necks import DsodNeckSpec
+from nasdet.space.spec_base import kinds_of
 from nasdet.space.specs import DetectorSpec, NormSpec
 
 KINDS = kinds_of(DsodNeckSpec)

@@ -17,8 +17,8 @@ from nasdet.models import Targets, build_detector, count_costs, measure_latency
 from nasdet.models.heads.rcnn import RcnnHead
 from nasdet.models.heads.rcnn.matching import draw, match
 from nasdet.models.heads.rcnn.stage import gather
-from nasdet.models.init import initialise
 from nasdet.models.layers import Layers
+from nasdet.models.weight_init import initialise
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import RcnnSpec
 from nasdet.space.necks import PyramidSpec

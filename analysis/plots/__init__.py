@@ -1,0 +1,1 @@
+"""Pictures: still (matplotlib, PNG) and interactive (plotly, HTML)."""

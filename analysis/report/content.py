@@ -1,0 +1,61 @@
+"""What the report of a study tells. One decision: it is gathered once, and the page, the pictures and the tables are
+different looks at it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasdet.analysis.front_history import hypervolume_history
+from nasdet.analysis.hypervolume_curves import Curve, study_curves
+from nasdet.analysis.importance import Importance, importance, method, too_few
+from nasdet.analysis.plots.front_view import FrontView
+from nasdet.analysis.plots.parallel_coordinates import Column, columns
+from nasdet.search import StudyStore
+from nasdet.space import SearchSpace
+from nasdet.trial import TrialRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The same validation images for every detector shown, as JPEG."""
+
+    annotated: Sequence[bytes] = ()
+    """With the annotated boxes."""
+    found: Mapping[str, Sequence[bytes]] = dataclasses.field(default_factory=dict)
+    """By trial, with the boxes that it finds."""
+    note: str = ""
+    """Why there are none, or not for all; may be empty."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that the page tells."""
+
+    folder: Path
+    """The study's."""
+    config: Mapping[str, Any]
+    space: SearchSpace
+    records: Sequence[TrialRecord]
+    view: FrontView
+    curves: Sequence[Curve]
+    """Hypervolume over what was spent, of the study and of its baseline; empty without a baseline."""
+    importance: Sequence[Importance]
+    method: str
+    """How the importance is to be read, or why there is none."""
+    columns: Sequence[Column]
+    pictures: Pictures
+
+    @classmethod
+    def of(cls, store: StudyStore, pictures: Pictures) -> Report:
+        """All that is known of a study that has a reference point."""
+        summary, records, space = store.summary(), store.records(), store.space
+        history = hypervolume_history(records, store.objectives, summary["reference_point"])
+        view, lacking = FrontView.of(summary, records, history), too_few(records)
+        rows = [] if lacking else importance(records, space)
+        shown = columns(view, space, rows)
+        how = lacking or method(records)
+        curves = study_curves(store)
+        return cls(store.dir, store.config, space, records, view, curves, rows, how, shown, pictures)

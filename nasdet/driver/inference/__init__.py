@@ -1,0 +1,1 @@
+"""What a trained detector does: metrics on a split, boxes on images."""

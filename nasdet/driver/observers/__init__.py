@@ -1,0 +1,1 @@
+"""Who watches a running study: the terminal, MLflow, the deletion of old files."""

@@ -1,0 +1,164 @@
+"""Mirrors a study in MLflow. One decision: it only passes on what the study's storage holds, so all that MLflow lacks
+is written by whoever looks next; only the training losses of single epochs are nowhere else."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from nasdet.analysis.front_history import ENDED, FrontHistory
+from nasdet.analysis.hypervolume_curves import study_curves
+from nasdet.analysis.plots.front import draw_front
+from nasdet.driver.observers.progress import Progress
+from nasdet.driver.redirect_output import LOG, quiet
+from nasdet.evaluation import MASK
+from nasdet.search import StudyStore, summarise
+from nasdet.search.records.summary import TRAINED
+from nasdet.tracking import (
+    Front,
+    MlflowTracker,
+    attach,
+    default_uri,
+    holds,
+    mirror_state,
+    note_mirror,
+    parent_run_id,
+    public_uri,
+    sqlite_path,
+    study_key,
+)
+from nasdet.trial import TrialRecord
+
+Outcome = Literal["FINISHED", "FAILED", "KILLED"]
+SECONDS_A_TRIAL = 0.1
+"""A long study's last ranks may take this long to write."""
+
+
+class Tracking:
+    """Observer that feeds the `MlflowTracker`, from the first epoch on: importing MLflow before that would slow the
+    start of the workers down."""
+
+    def __init__(self, store: StudyStore, warn: Callable[[str], None], uri: str | None = None) -> None:
+        self._store, self._warn = store, warn
+        self._uri = uri or store.config.get("tracking_uri")
+        self._finished: list[str] = [r.trial for r in store.records() if r.state in ENDED]
+
+    @functools.cached_property
+    def _tracker(self) -> MlflowTracker:
+        store = self._store
+        note_mirror(store.dir, "running")
+        tracker = MlflowTracker(self._uri, store.space.name, store.name, store.dir, warn=self._warn)
+        tracker.start(_settings(store), store.space.to_yaml(), timeout=0.0)
+        for record in store.records():
+            tracker.trial(record)
+        return tracker
+
+    def started(self, record: TrialRecord, stop: int) -> None:
+        """Nothing to say before its first epoch."""
+
+    def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
+        """Its metrics grow; with the first ones its nested run appears."""
+        self._tracker.trial(self._store.get(record.trial))
+        self._tracker.epoch(record.trial, epoch, means)
+
+    def changed(self, record: TrialRecord, time_left: float) -> None:
+        """Its state, and maybe the front, change."""
+        self._tracker.trial(record)
+        if record.rungs:
+            figures = {name: v for name, v in record.values.items() if name.startswith(("ap", "ar", MASK))}
+            self._tracker.epoch(record.trial, record.epochs, figures)
+        if record.state in ENDED:
+            self._finished.append(record.trial)
+            self._front()
+
+    def close(self, outcome: Outcome, *, timeout: float = 60.0) -> None:
+        """Bring everything up to date and wait until it is written, for `timeout` seconds, or longer in a long study;
+        what MLflow lacks then is said and noted."""
+        records, finished = self._store.records(), set(self._finished)
+        if not any(r.state in TRAINED for r in records):
+            return
+        lacking = "interrupted"
+        try:
+            for record in records:
+                if record.state == "stopped" and record.trial not in finished:
+                    self._finished.append(record.trial)
+                    self._tracker.trial(record)
+            self._front()
+            lacking = self._tracker.close(outcome, timeout=max(timeout, SECONDS_A_TRIAL * len(records)))
+        finally:
+            note_mirror(self._store.dir, "lacking" if lacking else "whole")
+        if lacking:
+            self._warn(f"{lacking}; nasdet resume or nasdet ui tries again")
+
+    def _front(self) -> None:
+        if self._store.config.get("reference_point"):
+            self._tracker.front(self._measure)
+
+    @functools.cached_property
+    def _history(self) -> FrontHistory:
+        return FrontHistory(self._store.objectives, self._store.config["reference_point"])
+
+    def _measure(self) -> Front:
+        """The front as of now; on the tracker's thread, while the study goes on."""
+        for trial in self._finished[len(self._history.steps) :]:
+            self._history.add(self._store.get(trial))
+        summary, history = summarise(self._store), self._history.steps
+        records, curves = self._store.records(), study_curves(self._store)
+        return Front(summary, history, lambda folder: draw_front(summary, records, history, folder, curves))
+
+
+def store_uri(store: StudyStore) -> str:
+    """Where the study is tracked; a store that has moved with the study is found beside it."""
+    uri = store.config.get("tracking_uri") or default_uri(store.dir)
+    path = sqlite_path(uri)
+    return default_uri(store.dir) if path is not None and not path.exists() else uri
+
+
+def write_missing(store: StudyStore) -> None:
+    """Write what MLflow lacks of a study; does nothing while a search writes there itself, or if it lacks nothing. A
+    store that fails costs one line."""
+    uri = store_uri(store)
+    if not _lacks(store, uri):
+        return
+    with quiet(store.dir / LOG) as terminal:
+        progress = Progress(terminal)
+        progress.phase(f"writing the study into MLflow at {public_uri(uri)}")
+        outcome: Outcome = "FINISHED" if store.config.get("finished") else "KILLED"
+        Tracking(store, progress.warn, uri).close(outcome, timeout=600.0)
+
+
+def attach_report(store: StudyStore, page: Path) -> str:
+    """Put a file into the study's run in MLflow.
+
+    Returns:
+        The run's id; "" if the study has no run, or the store does not take the file: the file itself is written.
+    """
+    run_id, uri = parent_run_id(store.dir), store_uri(store)
+    path = sqlite_path(uri)
+    if not run_id or (path is not None and not holds(path, study_key(store.dir))):
+        return ""
+    with quiet(store.dir / LOG) as terminal:
+        try:
+            attach(uri, run_id, page, store.dir)
+        except Exception as error:  # whatever MLflow, its driver or the network raises
+            line = public_uri(str(error).split("\n", 1)[0])
+            Progress(terminal).warn(f"MLflow did not take {page.name} ({type(error).__name__}: {line})")
+            return ""
+    return run_id
+
+
+def _lacks(store: StudyStore, uri: str) -> bool:
+    state, finished = mirror_state(store.dir), bool(store.config.get("finished"))
+    if state == "running" and not finished:
+        return False
+    path = sqlite_path(uri)
+    lost = path is not None and not holds(path, study_key(store.dir))
+    return lost or state == "lacking" or (finished and state != "whole")
+
+
+def _settings(store: StudyStore) -> dict[str, Any]:
+    """What was asked, as parameters of the study's run."""
+    config = {k: public_uri(v) for k, v in store.config.items() if k in ("data", "address", "storage") and v}
+    return {**config, "budget": store.space.budget.model_dump(mode="json", exclude_none=True)}

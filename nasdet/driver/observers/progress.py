@@ -1,0 +1,164 @@
+"""What the user sees of a running search. One decision: on a terminal a few lines that update in place, elsewhere one
+line per event; never a word of Ray, Optuna or MLflow, and no markup in texts that are not ours."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from nasdet.data import Dataset
+from nasdet.driver.resources import Plan
+from nasdet.pareto import front
+from nasdet.search import StudyStore
+from nasdet.search.records.summary import front_hypervolume
+from nasdet.space import SearchSpace
+from nasdet.space.schema import ENOUGH_TAU
+from nasdet.trial import TrialRecord
+
+
+class Progress:
+    """Observer that shows the study on `terminal`."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._console = Console(file=terminal, highlight=False, soft_wrap=not terminal.isatty())
+        self._live: Live | None = None
+        self._store: StudyStore | None = None
+        self._current: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._closed = False
+        self._time_left = float("inf")
+
+    def phase(self, text: str) -> None:
+        """Say what is going on before the first trial."""
+        self._console.print(f"[dim]{escape(text)} ...[/dim]")
+
+    def warn(self, line: str) -> None:
+        """Say something that does not stop the search."""
+        self._console.print(f"[yellow]note:[/yellow] {escape(line)}")
+
+    def start(self, store: StudyStore, dataset: Dataset, plan: Plan) -> None:
+        """Show what will be searched, on what, and how to look at it."""
+        info, budget, space = dataset.info, store.space.budget, store.space
+        counts = ", ".join(f"{n} {name}" for name, n in info.splits.items())
+        goals = ", ".join(f"{o.name} ({o.direction})" for o in store.objectives)
+        limit = f", at most {_span(budget.time_limit)}" if budget.time_limit else ""
+        trials = f"{budget.trials} trials" if budget.trials else "as many trials as fit"
+        rungs, (small, scale) = "/".join(map(str, space.rungs())), space.small_epochs
+        rungs += f", the first {small} with images of {scale:g} of the size" if small else ""
+        name = f"[bold]{escape(space.name)}[/bold] on {escape(info.name)}"
+        self._console.print(f"{name}: {escape(counts)} images, {len(info.classes)} classes")
+        self._console.print(f"objectives: {escape(goals)}")
+        self._console.print(f"budget: {trials} of {budget.epochs} epochs (compared at {rungs}){limit}")
+        if doubt := ranking_doubt(space):
+            self.warn(doubt)
+        folder = escape(str(store.dir))
+        self._console.print(f"{plan.describe()}; study folder {folder}")
+        self._console.print(
+            f"[dim]watch in MLflow: nasdet ui {escape(shlex.quote(str(store.dir)))}   stop: Ctrl-C[/dim]"
+        )
+        self._console.print("[dim]starting the worker group ...[/dim]")
+        self._store = store
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console,
+                refresh_per_second=2,
+                get_renderable=self._render,
+                transient=True,
+                redirect_stdout=False,  # both lead to log.txt, and what libraries print must stay there
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def started(self, record: TrialRecord, stop: int) -> None:
+        """A trial trains on."""
+        self._current[record.trial] = f"{record.trial} epoch {record.epochs}/{stop}  {_shape(record)}"
+
+    def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
+        """A trial finished an epoch."""
+        self._current[record.trial] = f"{record.trial} epoch {epoch}  loss {means['loss']:.3f}  {_shape(record)}"
+
+    def changed(self, record: TrialRecord, time_left: float) -> None:
+        """A trial reached a rung, failed or was found infeasible: one line."""
+        self._time_left = time_left
+        self._current.pop(record.trial, None)
+        clock = _span(time.monotonic() - self._began)
+        if record.state in ("failed", "infeasible"):
+            self._console.print(f"{clock:>7}  {record.trial}  [red]{record.state}[/red]: {escape(record.reason)}")
+            return
+        figures = "  ".join(_figure(name, record.values) for name in _shown(record))
+        mark = "[green]full[/green]" if record.state == "complete" else f"{record.epochs:>3} ep"
+        line = f"{clock:>7}  {record.trial}  {mark}  {figures}  [dim]{_shape(record)}[/dim]"
+        self._console.print(line)
+
+    def close(self) -> None:
+        """Leave the last line standing."""
+        if self._live is not None:
+            self._live.stop()
+        if self._store is not None:
+            self._console.print(self._line(), soft_wrap=True)
+
+    def _render(self) -> Group:
+        lines = [Text(text, style="cyan") for text in list(self._current.values())]
+        return Group(*lines, self._line())
+
+    def _line(self) -> Text:
+        assert self._store is not None
+        records, objectives = self._store.records(), self._store.objectives
+        members = front(records, objectives)
+        states = {s: sum(r.state == s for r in records) for s in ("complete", "paused", "stopped", "failed")}
+        counts = ", ".join(f"{n} {s}" for s, n in states.items() if n)
+        best = max((r.values.get("ap", 0.0) for r in records), default=0.0)
+        parts = [f"trials: {counts or 'none yet'}", f"best AP {best:.3f}", f"front {len(members)}"]
+        parts.append(f"hypervolume {front_hypervolume(self._store, members):.4g}")
+        if self._time_left < float("inf"):
+            parts.append(f"time left {_span(max(self._time_left, 0))}")
+        return Text("  |  ".join(parts), style="bold")
+
+
+def _shown(record: TrialRecord) -> list[str]:
+    return [n for n in ("ap", "ap50", "latency_ms", "params_m", "gflops") if n in record.values]
+
+
+def _figure(name: str, values: dict[str, float]) -> str:
+    formats = {
+        "ap": "AP {:.3f}",
+        "ap50": "AP50 {:.3f}",
+        "latency_ms": "{:.2f} ms",
+        "params_m": "{:.3f}M",
+        "gflops": "{:.3f} GF",
+    }
+    return formats[name].format(values[name])
+
+
+def _shape(record: TrialRecord) -> str:
+    """Norm, batch and learning rate: what distinguishes trials at a glance."""
+    if not record.spec or not record.recipe:
+        return ""
+    norm, recipe = record.spec["norm"]["kind"], record.recipe
+    return f"{norm} batch {recipe['batch_size']} lr {recipe['base_lr']:.1e}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+def ranking_doubt(space: SearchSpace) -> str:
+    """Why ranks after a short training may mislead a search that stops candidates by them; empty if nothing says so."""
+    rungs, known = space.rungs(), space.calibration
+    if len(rungs) == 1 or space.scheduler.eta == 1:
+        return ""
+    short = f"{rungs[0]} of {rungs[-1]} epochs"
+    if known is None or known.epochs > rungs[0]:
+        return f"never calibrated: whether {short} rank candidates is unknown; nasdet calibrate tells"
+    if known.tau < ENOUGH_TAU:
+        tau = f"(Kendall's tau {known.tau:.2f})"
+        return f"{short} rank candidates badly here {tau}; nasdet calibrate tells what would do"
+    return ""

@@ -1,0 +1,1 @@
+"""A whole study: start it, resume it, run its phases on Ray Tune."""

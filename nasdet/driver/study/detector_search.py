@@ -1,0 +1,255 @@
+"""A whole study: start it or go on with it. One decision: everything finished is in the study's storage at once, so
+ending a search, by Ctrl-C or by force, is never more than ending the process."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nasdet.data import Dataset, default_cache_root, open_data
+from nasdet.driver.observers.base import Observers
+from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_missing
+from nasdet.driver.observers.progress import Progress
+from nasdet.driver.ray_cluster import check_address, connect, disconnect
+from nasdet.driver.redirect_output import LOG, last_lines, quiet
+from nasdet.driver.resources import Plan, cpu_count, group_config, make_plan
+from nasdet.driver.study.phases import Stage
+from nasdet.driver.study.repeat_front import Repeats
+from nasdet.driver.study.study_run import StudyRun
+from nasdet.errors import InputError, NasdetError
+from nasdet.export.bundle import tile_card
+from nasdet.search import StudyStore, study_root, summarise
+from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
+from nasdet.search.records.summary import NOT_TRAINED
+from nasdet.space import SearchSpace
+from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri
+from nasdet.trainers.messages import GroupConfig
+
+
+class Interrupted(NasdetError):
+    """The user pressed Ctrl-C; everything finished is kept. Exit code 130."""
+
+    exit_code = 130
+
+
+def interrupted(study: Path) -> Interrupted:
+    """What says how to go on with a study."""
+    again = shlex.join(["nasdet", "resume", str(study)])
+    return Interrupted(f"interrupted; finished trials are kept. Go on with: {again}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a search needs besides its space."""
+
+    data: str | None = None
+    study: Path | None = None
+    address: str | None = None
+    """Ray cluster; None: this machine."""
+    tracking_uri: str | None = None
+    storage: str | None = None
+    """Optuna storage; None: SQLite in the study folder."""
+    repeat_front: int = 0
+    """Further seeds with which the front is trained again after the search."""
+    baseline: bool = False
+    """Whether random search spends the same budget after the search."""
+
+
+def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
+    """Run a new study; returns the object that `nasdet search --json` prints.
+
+    Raises:
+        InputError: the data, the folder, a URI, the address or the resources do not work. Unless a trial was trained,
+            no study is left behind, so that the corrected command may use the same folder.
+        Interrupted: by Ctrl-C.
+        NasdetError: every trial fails.
+    """
+    dataset = _prepare(space, options)
+    folder = options.study or study_root() / f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    config = {
+        "study": folder.absolute().name,
+        "data": dataset.info.source,
+        "classes": list(dataset.info.classes),
+        **tile_card(dataset),
+        "address": options.address,
+        "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
+        "storage": options.storage and absolute_uri(options.storage),
+        "wall_seconds": 0.0,
+        "repeat_front": options.repeat_front,
+        "baseline": options.baseline,
+    }
+    store = StudyStore.create(folder, config, space)
+    try:
+        return _run(store, dataset)
+    except InputError:
+        if all(record.state in NOT_TRAINED for record in store.records()):
+            store.remove()
+        raise
+
+
+def resume_search(store: StudyStore, repeat_front: int = 0, baseline: bool = False) -> dict[str, Any]:
+    """Go on with a study that was interrupted; a finished one only gets written what MLflow lacks of it, unless more is
+    asked for than before.
+
+    Args:
+        store: the study.
+        repeat_front: as in `Options`; fewer seeds than asked for before take nothing away.
+        baseline: as in `Options`; so does False.
+
+    Raises:
+        InputError: the data, the address or the resources do not work any more. A tracking server that does not answer
+            is no reason: the search goes on and says so.
+        Interrupted: by Ctrl-C.
+        NasdetError: every trial fails.
+    """
+    if store.config.get("objective"):
+        from nasdet.driver.study.function_search import resume_function
+
+        return resume_function(store, repeat_front, baseline)
+    if repeat_front > store.config.get("repeat_front", 0):
+        store.save_config(repeat_front=repeat_front)
+    if baseline and not store.config.get("baseline"):
+        store.save_config(baseline=True)
+    if not _is_done(store):
+        return _run(store, open_study_data(store.config["data"], store.space))
+    write_missing(store)
+    return summarise(store)
+
+
+def open_study_data(source: str, space: SearchSpace) -> Dataset:
+    """The study's data set; a folder given relative to the working directory is meant absolutely from here on."""
+    known = str(Path(source).absolute()) if Path(source).exists() else source
+    return open_data(known, seed=space.data.seed, cache_root=default_cache_root(), max_bad=space.data.max_bad)
+
+
+def _run(store: StudyStore, dataset: Dataset) -> dict[str, Any]:
+    """Bring Ray up, search, and leave one line for whatever ended it."""
+    log = store.dir / LOG
+    with quiet(log) as terminal:
+        progress = Progress(terminal)
+        try:
+            progress.phase("starting Ray")
+            cpus, gpus = connect(store.config.get("address"))
+            _search(store, dataset, make_plan(store.space, cpus=cpus, gpus=gpus), progress)
+        except KeyboardInterrupt:
+            raise interrupted(store.dir) from None
+        except InputError:
+            raise
+        except NasdetError as error:
+            said = " | ".join(last_lines(log, 2))
+            raise NasdetError(f"{error} (the log {log} ends with: {said})") from error
+        finally:
+            disconnect()
+    return summarise(store)
+
+
+def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress) -> None:
+    """Run every stage that is left; however they end, the terminal and MLflow are brought up to date."""
+    group = group_config(store.space, plan, source=dataset.info.source, cache_root=default_cache_root())
+    latency = {"device": group.latency_device, "batch": group.latency_batch, "threads": group.latency_threads}
+    if group.latency_backend != "torch":
+        latency["backend"] = group.latency_command or group.latency_backend
+    store.save_config(plan=dataclasses.asdict(plan), latency=latency)
+    runs = [StudyRun(store, dataset, plan, progress)]
+    outcome: Outcome = "FAILED"
+    try:
+        _tune(store, _stages(runs, dataset, plan, progress), plan, group)
+    except KeyboardInterrupt:
+        outcome = "KILLED"
+        raise
+    finally:
+        with Observers(warn=progress.warn).guard(progress):
+            progress.close()
+        for run in reversed(runs):  # the study last: it shows its baseline
+            run.close(outcome)
+
+
+def _stages(runs: list[StudyRun], dataset: Dataset, plan: Plan, progress: Progress) -> Iterator[Stage]:
+    """The search, the repeats of its front, the baseline, where they are asked for and not done; adds to `runs`."""
+    search, store = runs[0], runs[0].store
+    if not search.finished:
+        yield search.stage()
+        search.end()
+    repeats = Repeats(store, store.config.get("repeat_front", 0))
+    if repeats.left:
+        progress.phase(f"repeating the front: {repeats.left} trainings of {repeats.members} members with further seeds")
+        yield Stage(repeats, Observers(progress, warn=progress.warn), repeats.seeds)
+    if lacks_baseline(store):
+        progress.close()
+        progress.phase("random search with the same budget, to compare with")
+        random = find_baseline(store.dir) or create_baseline(store, store_uri(store))
+        random.save_config(plan=dataclasses.asdict(plan))
+        runs.append(StudyRun(random, dataset, plan, progress))
+        yield runs[-1].stage()
+        runs[-1].end()
+
+
+def _is_done(store: StudyStore) -> bool:
+    """Whether nothing that was asked for is left to train."""
+    if not store.config.get("finished") or lacks_baseline(store):
+        return False
+    return not Repeats(store, store.config.get("repeat_front", 0)).left
+
+
+def _tune(store: StudyStore, stages: Iterator[Stage], plan: Plan, group: GroupConfig) -> None:
+    """Run Tune in a thread, so that Ctrl-C reaches this one at once."""
+    from nasdet.driver.study.ray_tune import Bridge, run_tune
+
+    bridge = Bridge(stages, plan, group, store.dir)
+    problem: list[BaseException] = []
+
+    def work(run: Callable[[Bridge], None] = run_tune) -> None:
+        try:
+            run(bridge)
+        except BaseException as error:
+            problem.append(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="tune")
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(timeout=0.2)
+    except KeyboardInterrupt:
+        bridge.interrupted = True
+        raise
+    store.save_config(group_starts=bridge.group_starts)
+    if problem:
+        if isinstance(problem[0], NasdetError):
+            raise problem[0]
+        raise NasdetError(f"Ray Tune ended with {type(problem[0]).__name__}: {problem[0]}") from problem[0]
+
+
+def check_search(space: SearchSpace, options: Options) -> dict[str, Any]:
+    """Check what a search needs before it starts; returns what `nasdet search --dry-run --json` prints. What a cluster
+    has, and whether a shared storage knows the name, is not asked. Raises as `start_search`."""
+    info = _prepare(space, options).info
+    return {
+        "space": space.name,
+        "data": info.source,
+        "parameters": len(space.parameters),
+        "images": dict(info.splits),
+        "classes": list(info.classes),
+        "ready": True,
+    }
+
+
+def _prepare(space: SearchSpace, options: Options) -> Dataset:
+    """The data set, after everything cheap was checked."""
+    source = options.data or space.data.source
+    if not source:
+        raise InputError("no data set", where=space.name, remedy="add --data SRC (try --data digits)")
+    check_tracking_uri(options.tracking_uri)
+    check_storage(options.storage)
+    check_address(options.address)
+    if options.study is not None:
+        StudyStore.check_free(options.study)
+    if not options.address:
+        make_plan(space, cpus=cpu_count(), gpus=torch.cuda.device_count())
+    return open_study_data(source, space)

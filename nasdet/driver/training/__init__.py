@@ -1,0 +1,1 @@
+"""`nasdet train`: what was asked, and the training itself."""

@@ -1,0 +1,128 @@
+"""COCO metrics of a split. One decision: hotcoco computes, pycocotools is the reference it is tested against
+(equal to 1e-9), and boxes and masks are judged in the pixels of the original image, not of the network's canvas."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nasdet.evaluation.mask_encoding import Code
+
+# nasdet's name -> hotcoco's name, in the order of pycocotools' `stats`.
+METRICS: dict[str, str] = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_s": "APs",
+    "ap_m": "APm",
+    "ap_l": "APl",
+    "ar1": "AR1",
+    "ar10": "AR10",
+    "ar100": "AR100",
+    "ar_s": "ARs",
+    "ar_m": "ARm",
+    "ar_l": "ARl",
+}
+MOST_BOXES = 100
+"""Boxes of each image and class that COCO counts."""
+MASK = "mask_"
+"""What the names of the same figures of masks begin with: `mask_ap`, `mask_ap50`, ..."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Detections of a whole split as columns.
+
+    image_ids: `(N,)` int64, the COCO ids of the split. boxes: `(N, 4)` xyxy in original pixels.
+    scores: `(N,)` in 0..1. labels: `(N,)` int64 from 0, category id minus one. masks: N codes as `evaluation.paste`
+    makes them, in original pixels; None if the detector finds boxes only.
+    """
+
+    image_ids: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    masks: tuple[Code, ...] | None = None
+
+    @classmethod
+    def concatenate(cls, parts: list[Predictions]) -> Predictions:
+        """All parts as one; no parts give no detections."""
+        if not parts:
+            return cls(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
+        ids, boxes, scores, labels = (
+            np.concatenate([getattr(p, name) for p in parts]) for name in ("image_ids", "boxes", "scores", "labels")
+        )
+        masked = [p.masks for p in parts if p.masks is not None or len(p.scores)]  # an idle worker has none
+        complete = [masks for masks in masked if masks is not None]
+        masks = tuple(itertools.chain(*complete)) if complete and len(complete) == len(masked) else None
+        return cls(ids, boxes, scores, labels, masks)
+
+    def taken(self, rows: npt.NDArray[np.int64]) -> Predictions:
+        """Some of the detections, by their rows."""
+        masks = None if self.masks is None else tuple(self.masks[row] for row in rows.tolist())
+        return Predictions(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows], masks)
+
+    def to_coco_array(self) -> npt.NDArray[np.float64]:
+        """`(N, 7)`: image id, x, y, width, height, score, category id."""
+        wh = self.boxes[:, 2:] - self.boxes[:, :2]
+        columns = (self.image_ids, self.boxes[:, :2], wh, self.scores, self.labels + 1)
+        return np.column_stack([np.asarray(c, np.float64) for c in columns])
+
+    def to_coco_masks(self) -> list[dict[str, Any]]:
+        """COCO results with a `segmentation`; none without masks."""
+        if self.masks is None:
+            return []
+        columns = (self.image_ids.tolist(), self.labels.tolist(), self.scores.tolist(), self.masks)
+        return [
+            {"image_id": image, "category_id": label + 1, "score": score, "segmentation": mask}
+            for image, label, score, mask in zip(*columns, strict=True)
+        ]
+
+
+def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most: int = MOST_BOXES) -> dict[str, float]:
+    """The 12 COCO figures of boxes in 0..1, by the names of `METRICS`; -1 where the ground truth has no such box.
+
+    If predictions and ground truth have masks, the same figures of masks follow, their names led by `MASK`.
+
+    Args:
+        ground_truth: COCO annotation dict with category id = label + 1.
+        predictions: detections of the same images.
+        most: best boxes of each image and class that count in all figures but `ar1` and `ar10`; COCO's 100, unless
+            images are scenes of many more objects.
+    """
+    if not ground_truth["annotations"]:
+        return dict.fromkeys(METRICS, -1.0)
+    figures = _figures(ground_truth, np.ascontiguousarray(predictions.to_coco_array()), "bbox", most)
+    if predictions.masks is not None and any("segmentation" in a for a in ground_truth["annotations"]):
+        own = _figures(mask_truth(ground_truth), predictions.to_coco_masks(), "segm", most)
+        figures |= {MASK + name: value for name, value in own.items()}
+    return figures
+
+
+def mask_truth(ground_truth: dict[str, Any]) -> dict[str, Any]:
+    """Ground truth to judge masks by: objects that state none become regions to be ignored, of their boxes' extent."""
+    annotations = [a if "segmentation" in a else _ignored(a) for a in ground_truth["annotations"]]
+    return {**ground_truth, "annotations": annotations}
+
+
+def _ignored(annotation: dict[str, Any]) -> dict[str, Any]:
+    x, y, w, h = annotation["bbox"]
+    return {**annotation, "iscrowd": 1, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+
+
+def _figures(ground_truth: dict[str, Any], results: Any, kind: str, most: int) -> dict[str, float]:
+    """The figures of `METRICS` of COCO results for `kind`, bbox or segm."""
+    from hotcoco import COCO, COCOeval
+
+    truth = COCO(ground_truth)
+    run = COCOeval(truth, truth.load_res(results), kind)
+    run.params.max_dets = [1, 10, most]
+    run.evaluate()
+    run.accumulate()
+    run.summary_lines()  # computes the figures, as summarize() does, without printing them
+    figures = run.report()["metrics"]
+    return {name: float(figures[theirs]) for name, theirs in METRICS.items()}

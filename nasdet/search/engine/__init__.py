@@ -1,0 +1,1 @@
+"""The engine: hands out jobs, is told results, keeps the budget."""

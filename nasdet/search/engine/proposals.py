@@ -1,0 +1,135 @@
+"""How parameters become a trial. One decision: every proposal gets a record, also one that must not be trained, so that
+the sampler learns what is infeasible and a resumed study goes on with the same number."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+from typing import Any
+
+from nasdet.errors import InputError
+from nasdet.search.engine.constraints import violations
+from nasdet.search.engine.jobs import Build
+from nasdet.search.engine.staged import Stages, one_of
+from nasdet.search.records.store import Store
+from nasdet.search.records.summary import NOT_TRAINED
+from nasdet.search.samplers.samplers import propose
+from nasdet.trial import TrialRecord
+
+MAX_REJECTED = 100
+"""Infeasible or duplicate proposals in a row after which the space is taken as exhausted, or as empty."""
+MEASURED = "latency_ms"
+"""The cost of a detector that is measured after its proposal."""
+
+
+class Proposals:
+    """New candidates of a study.
+
+    Args:
+        store: the study.
+        build: flat parameters -> `Candidate`.
+        stages: which values a new candidate has, whatever is proposed.
+
+    Attributes:
+        rejected: candidates in a row that were found infeasible by costs measured before their training.
+    """
+
+    def __init__(self, store: Store, build: Build, stages: Stages) -> None:
+        self._store, self._space, self._build, self.stages = store, store.space, build, stages
+        started = [r for r in store.records() if not self._was_in_vain(r)]
+        self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in reversed(started)}
+        self._exhausted = False
+        self._in_vain = sum(1 for _ in itertools.takewhile(self._was_in_vain, reversed(store.records())))
+        self.rejected = 0
+
+    def next(self) -> TrialRecord | None:
+        """A new trial from the space's `points`, then from its sampler; None if there is nothing new to train.
+
+        Raises:
+            InputError: see `exhausted`.
+        """
+        while not self.exhausted():
+            record = self.register(self.point() or self._sampled())
+            if record is not None:
+                return record
+        return None
+
+    def exhausted(self) -> bool:
+        """Whether the space has nothing new that may be trained; once it has not, that stays.
+
+        Raises:
+            InputError: nothing could be trained at all, which is the user's error.
+        """
+        if not self._exhausted and max(self._in_vain, self.rejected) >= MAX_REJECTED:
+            self._exhausted = True
+            self._check_that_some_trained()
+        return self._exhausted
+
+    def point(self) -> dict[str, Any] | None:
+        """The next of the space's `points`, completed at random; None if all of them were proposed."""
+        number, points = len(self._store.ledger), self._space.points
+        if number >= len(points):
+            return None
+        rng = random.Random(self._space.budget.seed * 1_000_003 + number)
+        return self._space.sample(rng, given={**one_of(self.stages.held(), rng), **points[number]})
+
+    def register(self, params: dict[str, Any]) -> TrialRecord | None:
+        """Put the proposal into the store; None if it must not be trained."""
+        number, candidate = len(self._store.ledger), self._build(params)
+        record = TrialRecord(
+            f"t{number:04d}",
+            number,
+            "running",
+            params,
+            candidate.spec,
+            candidate.recipe,
+            dict(candidate.costs),
+            reason=candidate.infeasible or self.violation(candidate.costs),
+        )
+        key = _key(record.spec, record.recipe, params)
+        same = self._known.get(key)
+        if record.reason:
+            self._store.put(record.replace(state="infeasible"))
+        elif same is not None:
+            self._store.put(record.replace(state="duplicate", reason=f"the same as {same}"))
+        else:
+            self._known[key] = record.trial
+            self._store.put(record)
+            self._in_vain = 0
+            return record
+        self._in_vain += 1
+        return None
+
+    def _check_that_some_trained(self) -> None:
+        ledger = self._store.ledger
+        if ledger.count(*NOT_TRAINED) < len(ledger):
+            return
+        last = self._store.records()[-1]
+        raise InputError(
+            f"{MAX_REJECTED} proposals in a row were {last.state} (the last one: {last.reason})",
+            where=self._space.name,
+            remedy="widen the constraints or the space; nasdet check shows what is feasible",
+        )
+
+    def _sampled(self) -> dict[str, Any]:
+        records = self._store.records()
+        params = propose(self._space, records, seed=self._space.budget.seed, number=len(records))
+        if held := self.stages.held():
+            rng = random.Random(self._space.budget.seed * 1_000_003 + len(records))
+            return self._space.sample(rng, given={**params, **one_of(held, rng)})
+        return params
+
+    def _was_in_vain(self, record: TrialRecord) -> bool:
+        """Whether its proposal was, before anything was measured."""
+        return record.state in NOT_TRAINED and (self._space.function or MEASURED not in record.values)
+
+    def violation(self, values: dict[str, float]) -> str:
+        """Which constraints the values break; empty if none."""
+        return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self._space, values).items())
+
+
+def _key(spec: dict[str, Any] | None, recipe: dict[str, Any] | None, params: dict[str, Any]) -> bytes:
+    """Equal for candidates that would train the same: equal architecture and recipe; else equal parameters."""
+    return hashlib.sha256(json.dumps([spec, recipe] if spec else params, sort_keys=True).encode()).digest()

@@ -1,0 +1,109 @@
+"""A search on a table or simulator with asynchronous workers. One decision: time is virtual, so eight workers cost no
+more to simulate than one, and the same seed gives the same study."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+
+from nasdet.search.engine.jobs import Finished, Job
+from nasdet.search.engine.study import Costs, Study
+from nasdet.search.records.store import Store
+from nasdet.space import Params, SearchSpace
+
+Evaluate = Callable[[Params, int], Mapping[str, float]]
+"""Parameters and cumulative budget -> values of the objectives."""
+Seconds = Callable[[Job], float]
+"""How long a job takes."""
+MAX_FAILURES = 20
+"""So many failed evaluations in a row end a simulation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """One result, in the order of virtual time."""
+
+    time: float
+    """Seconds since the start."""
+    epochs: int
+    """Epochs trained until then, over all candidates; those of failed jobs are not counted."""
+    trial: str
+    stop: int
+    """Cumulative epochs of the candidate."""
+    values: dict[str, float]
+    """Empty if it failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """A finished search and how it came about."""
+
+    study: Study
+    history: list[Told]
+
+
+def simulate(
+    evaluate: Evaluate,
+    space: SearchSpace,
+    *,
+    workers: int = 8,
+    costs: Costs | None = None,
+    seed: int | None = None,
+    reference: Sequence[float] | None = None,
+    seconds: Seconds = lambda job: float(job.stop - job.record.epochs),
+    store: Store | None = None,
+) -> Simulation:
+    """Search with `workers` that train side by side; each starts the next job the moment it has finished one.
+
+    Args:
+        evaluate: parameters, cumulative budget -> values; what it raises fails the trial.
+        space: what is searched; its budget ends the search (`total_epochs` counts those of all candidates).
+        workers: how many train at once.
+        costs: as in `Study`.
+        seed: as in `Study`.
+        reference: as in `Study`.
+        seconds: how long a job takes; one second for each epoch if left out.
+        store: as in `Study`; a study in it goes on.
+
+    Raises:
+        RuntimeError: `MAX_FAILURES` evaluations in a row failed. Their epochs are not counted, so where only
+            `total_epochs` ends the search, it would never end.
+    """
+    now = [0.0]
+    study = Study(space, costs=costs, seed=seed, reference=reference, store=store, clock=lambda: now[0])
+    running: list[tuple[float, int, Job]] = []
+    failures = 0
+    history: list[Told] = []
+    epochs, count = 0, 0
+    while True:
+        while len(running) < workers:
+            try:
+                job = study.ask()
+            except Finished:
+                job = None
+            if job is None:
+                break
+            count += 1
+            heapq.heappush(running, (now[0] + seconds(job), count, job))
+        if not running:
+            study.close()
+            return Simulation(study, history)
+        now[0], _, job = heapq.heappop(running)
+        values = _tell(study, job, evaluate, seconds(job))
+        failures = 0 if values else failures + 1
+        if failures == MAX_FAILURES:
+            reason = study.store.get(job.record.trial).reason
+            raise RuntimeError(f"{failures} evaluations in a row failed, the last one because: {reason}")
+        epochs += job.stop - job.record.epochs if values else 0
+        history.append(Told(now[0], epochs, job.record.trial, job.stop, values))
+
+
+def _tell(study: Study, job: Job, evaluate: Evaluate, seconds: float) -> dict[str, float]:
+    try:
+        values = evaluate(dict(job.params), job.stop)
+    except Exception as error:
+        study.fail(job, f"{type(error).__name__}: {error}")
+        return {}
+    record = study.tell(job, values, seconds=seconds)
+    return dict(record.rungs[-1].values) if record.state != "failed" else {}

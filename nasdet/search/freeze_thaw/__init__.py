@@ -1,0 +1,1 @@
+"""The model and the decisions of freeze-thaw search."""

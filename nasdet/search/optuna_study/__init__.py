@@ -1,0 +1,1 @@
+"""Freeze-thaw as a sampler for any Optuna study."""

@@ -1,0 +1,79 @@
+"""The random search that a study is compared with. One decision: it is a study of its own in a folder inside the
+study's, so that it is resumed, shown and moved like any other and never taken for the newest one."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nasdet.search.records.study_folder import CONFIG, StudyStore
+from nasdet.space import SearchSpace, parse_space
+
+FOLDER = "random"
+"""Of the baseline, in the study's folder; also what its name ends with."""
+SHARED = ("data", "classes", "address", "storage", "objective", "objective_folder", "reference_point")
+"""What of the study's settings the baseline takes over."""
+
+
+def find_baseline(study: Path) -> StudyStore | None:
+    """The baseline of the study in this folder; None if it was not started."""
+    return StudyStore.open(study / FOLDER) if (study / FOLDER / CONFIG).is_file() else None
+
+
+def lacks_baseline(study: StudyStore) -> bool:
+    """Whether a baseline was asked for and did not come to its end."""
+    if not study.config.get("baseline"):
+        return False
+    baseline = find_baseline(study.dir)
+    return baseline is None or not baseline.config.get("finished")
+
+
+def create_baseline(study: StudyStore, tracking_uri: str) -> StudyStore:
+    """Make the baseline of a finished study: its space, seed and reference point, and the budget that it spent.
+
+    Args:
+        study: finished.
+        tracking_uri: of the MLflow store that the study is mirrored in.
+
+    Raises:
+        InputError: as `StudyStore.create`.
+    """
+    folder = study.dir / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)  # one that was not made to its end
+    shared = {key: study.config[key] for key in SHARED if key in study.config}
+    own = {"study": f"{study.name}-{FOLDER}", "tracking_uri": tracking_uri, "wall_seconds": 0.0}
+    return StudyStore.create(folder, {**shared, **own, "reference_given": True}, _random(study))
+
+
+def spent_epochs(study: StudyStore) -> int:
+    """Epochs trained, over all candidates."""
+    return sum(record.epochs for record in study.records())
+
+
+def baseline_figures(study: StudyStore) -> dict[str, Any] | None:
+    """What `nasdet search --json` tells of the baseline; None if there is none."""
+    baseline = find_baseline(study.dir)
+    if baseline is None:
+        return None
+    summary = baseline.summary()
+    shown = ("study", "folder", "hypervolume", "wall_seconds", "trials")
+    told = {"sampler": "random", **{key: summary[key] for key in shown}}
+    return told | {"epochs": spent_epochs(baseline), "search_epochs": spent_epochs(study)}
+
+
+def _random(study: StudyStore) -> SearchSpace:
+    """The study's space for random search in full trainings. With a time limit it gets the seconds that the study took,
+    else the epochs that it trained, rounded up to whole trainings."""
+    raw, budget = copy.deepcopy(study.space.raw), study.space.budget
+    raw["budget"] = {"epochs": budget.epochs, "seed": budget.seed}
+    if budget.time_limit:
+        raw["budget"]["time_limit"] = max(1.0, study.config["wall_seconds"])
+    else:
+        trainings = max(1, -(-spent_epochs(study) // budget.epochs))
+        raw["budget"]["total_epochs"] = trainings * budget.epochs
+    raw["sampler"], raw["scheduler"] = {"kind": "random"}, {"kind": "full"}
+    raw["points"], raw["start"] = [], {}
+    raw = {key: value for key, value in raw.items() if key not in ("mode", "scores")}
+    return parse_space(raw, name=study.space.name, function=study.space.function)

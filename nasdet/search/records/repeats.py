@@ -1,0 +1,101 @@
+"""Trainings of a study's front repeated with further seeds. One decision: they are kept apart from the study's trials,
+each in a folder of its own under `repeats/`, so that neither its counts nor its front depend on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from nasdet.trial import TrialRecord
+
+FOLDER = "repeats"
+RECORD = "record.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat:
+    """One more training of a trial."""
+
+    of: str
+    """The trial."""
+    seed: int
+    record: TrialRecord
+    """Named after both; running, complete or failed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(data["of"], data["seed"], TrialRecord.from_json(data["record"]))
+
+
+class RepeatStore:
+    """The repeated trainings in a study's folder.
+
+    Args:
+        study: the study's folder.
+    """
+
+    def __init__(self, study: Path) -> None:
+        self.dir = study / FOLDER
+        found = (_read(path) for path in sorted(self.dir.glob(f"*/{RECORD}")))
+        self._all = {repeat.record.trial: repeat for repeat in found if repeat is not None}
+
+    def all(self) -> list[Repeat]:
+        """Every one, in the order of their names."""
+        return [self._all[name] for name in sorted(self._all)]
+
+    def of(self, trial: str) -> list[Repeat]:
+        """Those of a trial, by seed."""
+        return sorted((r for r in self._all.values() if r.of == trial), key=lambda r: r.seed)
+
+    def get(self, name: str) -> TrialRecord:
+        """The record of one."""
+        return self._all[name].record
+
+    def seed(self, name: str) -> int:
+        """The seed of one."""
+        return self._all[name].seed
+
+    def add(self, repeat: Repeat) -> None:
+        """Note one that is going to be trained."""
+        self._all[repeat.record.trial] = repeat
+        self._write(repeat)
+
+    def put(self, record: TrialRecord) -> None:
+        """Replace the record of one; durable when this returns."""
+        repeat = dataclasses.replace(self._all[record.trial], record=record)
+        self._all[record.trial] = repeat
+        self._write(repeat)
+
+    def trial_dir(self, name: str) -> Path:
+        """Folder of one."""
+        return self.dir / name
+
+    def prune(self) -> None:
+        """Delete what only a training under way needs: nobody picks a repeat."""
+        for repeat in self.all():
+            if repeat.record.state != "running":
+                for file in ("checkpoint.pt", "weights.safetensors"):
+                    (self.trial_dir(repeat.record.trial) / file).unlink(missing_ok=True)
+
+    def _write(self, repeat: Repeat) -> None:
+        folder = self.trial_dir(repeat.record.trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{RECORD}.{os.getpid()}.part"
+        part.write_text(json.dumps(repeat.to_json(), indent=1))
+        part.replace(folder / RECORD)
+
+
+def _read(path: Path) -> Repeat | None:
+    """One that cannot be read is trained again."""
+    try:
+        return Repeat.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,67 @@
+"""A study that lives in memory. One decision: it has what the engine needs of a store and nothing else; what it holds
+survives as JSON through `TrialRecord.to_json` where a caller wants that."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from typing import Any
+
+from nasdet.search.records.ledger import Ledger
+from nasdet.space import Objective, SearchSpace
+from nasdet.trial import TrialRecord
+
+
+class Store(abc.ABC):
+    """What the engine needs of a study's store.
+
+    Args:
+        config: what else is known of the study; plain JSON values.
+        space: what is searched.
+        records: known already.
+    """
+
+    def __init__(self, config: dict[str, Any], space: SearchSpace, records: Iterable[TrialRecord]) -> None:
+        self.config, self.space = config, space
+        self.ledger = Ledger(records)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is optimised."""
+        return self.space.objectives
+
+    def records(self) -> list[TrialRecord]:
+        """Every proposal, in the order of their numbers."""
+        return self.ledger.records()
+
+    def get(self, trial: str) -> TrialRecord:
+        """The record of one trial."""
+        return self.ledger.get(trial)
+
+    @abc.abstractmethod
+    def put(self, record: TrialRecord) -> None:
+        """Add a record, or replace the one of the same trial; as durable as the store is when this returns."""
+
+    @abc.abstractmethod
+    def save_config(self, **changes: Any) -> None:
+        """Change values of `config`, as durably."""
+
+
+class MemoryStore(Store):
+    """The store of a study in process.
+
+    Args:
+        space: what is searched.
+        records: of an earlier study, to go on with.
+    """
+
+    def __init__(self, space: SearchSpace, records: list[TrialRecord] | None = None) -> None:
+        super().__init__({"study": space.name, "data": "", "wall_seconds": 0.0}, space, records or ())
+
+    def put(self, record: TrialRecord) -> None:
+        """Add a record, or replace the one of the same trial."""
+        self.ledger.put(record)
+
+    def save_config(self, **changes: Any) -> None:
+        """Change values of `config`."""
+        self.config.update(changes)

@@ -1,0 +1,1 @@
+"""What parameters to try next: random, quasi-random, TPE, Gaussian process, NSGA."""

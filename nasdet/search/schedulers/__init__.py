@@ -1,0 +1,1 @@
+"""What decides which candidate trains next: one file for each kind of scheduler."""

@@ -1,0 +1,67 @@
+"""`nasdet.load_study` on a stored study."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import nasdet
+from nasdet.analysis.front_history import trial_rows
+from nasdet.analysis.plots.front_view import Axis
+from nasdet.errors import InputError
+from nasdet.search import StudyStore
+from nasdet.space import parse_space
+from nasdet.tracking import run_ids
+from nasdet.tracking.runs_file import add_run
+from nasdet.trial import TrialRecord
+from tests.analysis.report.test_write import made
+
+
+def test_trials_and_front_are_dataframes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASDET_HOME", str(tmp_path))
+    store = made(tmp_path / "studies" / "one")
+    add_run(store.dir, "t0001", "abc")
+    study = nasdet.load_study("one")
+    assert isinstance(study.trials, pd.DataFrame) and isinstance(study.front, pd.DataFrame)
+    assert list(study.trials.trial) == [r.trial for r in store.records()]
+    assert list(study.front.trial) == [m["trial"] for m in study.summary["front"]] and study.front.pareto.all()
+    assert study.summary == store.summary() and study.front.ap.is_monotonic_decreasing
+    rows = study.trials.set_index("trial")
+    assert rows.loc["t0003", "state"] == "failed" and pd.isna(rows.loc["t0003", "ap"])
+    assert rows.loc["t0001", "mlflow_run_id"] == "abc" and rows.loc["t0002", "mlflow_run_id"] == ""
+    assert run_ids(store.dir) == {"t0001": "abc"}
+    lacking = [r.trial for r in store.records() if "depth" not in r.params]
+    assert lacking and rows.loc[lacking, "depth"].isna().all() and rows.x.between(0, 1).all()
+    best = rows.nlargest(1, "ap")
+    assert best.x.item() == store.get(best.index[0]).params["x"]
+    pd.testing.assert_frame_equal(nasdet.load_study(store.dir).trials, study.trials)
+
+
+def test_a_study_without_trials(tmp_path: Path) -> None:
+    space = parse_space({"name": "m", "space": {"x": {"kind": "float", "low": 0, "high": 1}},
+                         "objectives": [{"name": "a", "direction": "max"}], "budget": {"trials": 2, "epochs": 1}},
+                        function=True)  # fmt: skip
+    StudyStore.create(tmp_path / "none", {"study": "none", "data": "f"}, space)
+    study = nasdet.load_study(tmp_path / "none")
+    assert len(study.trials) == len(study.front) == 0 and list(study.front.state) == []
+
+
+def test_a_parameter_may_bear_the_name_of_a_column() -> None:
+    record = TrialRecord("t0", 0, "complete", {"state": 3, "size": 7, "x": 1}, values={"size": 2.0}, epochs=1)
+    (row,) = trial_rows([record], [Axis("size", "min")])
+    assert (row["state"], row["params.state"], row["size"], row["params.size"], row["x"]) == ("complete", 3, 2.0, 7, 1)
+
+
+def test_no_such_study_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no study 'nowhere'"):
+        nasdet.load_study("nowhere")
+
+
+def test_importing_nasdet_imports_nothing_else() -> None:
+    code = "import sys, nasdet; print([m for m in sys.modules if m.startswith('nasdet') or m in ('numpy', 'pandas')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['nasdet']"

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+import pytest
+
+from nasdet.errors import InputError
+from nasdet.search import Engine, StudyStore, find_study
+from nasdet.space import SearchSpace
+from nasdet.trial import TrialRecord
+
+
+def test_round_trip(store: StudyStore) -> None:
+    record = TrialRecord("t0000", 0, "running", {"x": 0.5, "size": 3, "kind": [1, 2]})
+    store.put(record)
+    done = record.replace(state="complete", values={"ap": 0.4, "params_m": 3.0}, epochs=9)
+    store.put(done)
+    assert StudyStore.open(store.dir).records() == [done]
+
+
+def test_finished_records_cannot_change(store: StudyStore) -> None:
+    record = TrialRecord("t0000", 0, "failed", {"x": 0.5, "size": 3, "kind": "a"}, reason="NaN")
+    store.put(record)
+    with pytest.raises(ValueError, match="t0000 is failed"):
+        store.put(record.replace(state="running"))
+
+
+def test_opens_in_optuna(engine: Engine, runs) -> None:
+    runs(engine)
+    study = optuna.load_study(study_name="toy-1", storage=f"sqlite:///{engine.store.dir}/optuna.db")
+    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    assert {len(t.values) for t in complete} == {2}
+    assert len(complete) == sum(r.state == "complete" for r in engine.store.records())
+    assert study.best_trials and study.metric_names == [o.name for o in engine.store.objectives]
+
+
+def test_opens_in_optuna_dashboard(engine: Engine, runs) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    runs(engine)
+    app = dashboard.wsgi(optuna.storages.RDBStorage(f"sqlite:///{engine.store.dir}/optuna.db"))
+
+    def ask(path: str) -> dict:
+        environ = {"PATH_INFO": path}
+        setup_testing_defaults(environ)
+        told: list[str] = []
+        body = b"".join(app(environ, lambda status, headers, *rest: told.append(status)))
+        assert told == ["200 OK"], body
+        return json.loads(body)
+
+    (study,) = ask("/api/studies")["study_summaries"]
+    assert study["study_name"] == "toy-1"
+    detail = ask(f"/api/studies/{study['study_id']}")
+    assert len(detail["trials"]) == len(engine.store.records())
+    assert detail["objective_names"] == [o.name for o in engine.store.objectives]
+
+
+def test_a_moved_study_opens(engine: Engine, runs, tmp_path: Path) -> None:
+    runs(engine)
+    moved = shutil.move(engine.store.dir, tmp_path / "elsewhere")
+    assert StudyStore.open(Path(moved)).records() == engine.store.records()
+
+
+def test_refuses_a_folder_in_use(store: StudyStore, space: SearchSpace, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="already holds a study; nasdet resume"):
+        StudyStore.create(store.dir, {"study": "toy-1"}, space)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(InputError, match="not an empty folder"):
+        StudyStore.create(tmp_path / "full", {"study": "x"}, space)
+
+
+def test_damaged_config_is_a_plain_error(store: StudyStore) -> None:
+    (store.dir / "study.json").write_text("{")
+    with pytest.raises(InputError, match=r"damaged study\.json"):
+        StudyStore.open(store.dir)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"study": 1, "data": "digits"}'])
+def test_config_without_a_name_is_a_plain_error(store: StudyStore, text: str) -> None:
+    (store.dir / "study.json").write_text(text)
+    with pytest.raises(InputError, match=r"damaged study\.json: it does not say 'study'"):
+        StudyStore.open(store.dir)
+
+
+def test_a_storage_that_fails_leaves_nothing_and_shows_no_password(space: SearchSpace, tmp_path: Path) -> None:
+    config = {"study": "s", "data": "", "storage": "nonsense://me:secret@x"}
+    with pytest.raises(InputError, match="cannot open the Optuna storage") as error:
+        StudyStore.create(tmp_path / "s", config, space)
+    assert "me:***@x" in str(error.value) and "secret" not in str(error.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_missing_storage_is_not_made_anew(store: StudyStore) -> None:
+    (store.dir / "optuna.db").unlink()
+    with pytest.raises(InputError, match=r"optuna\.db: the study's storage is missing; put it back"):
+        StudyStore.open(store.dir)
+    assert not (store.dir / "optuna.db").exists()
+
+
+def test_a_storage_without_the_study_is_a_plain_error(store: StudyStore) -> None:
+    store.save_config(study="another")
+    with pytest.raises(InputError, match="the storage holds no study 'another'"):
+        StudyStore.open(store.dir)
+
+
+def test_a_shared_storage_never_gives_a_new_study_old_trials(space: SearchSpace, tmp_path: Path) -> None:
+    config = {"study": "s", "data": "", "storage": f"sqlite:///{tmp_path}/new/shared.db"}
+    first = StudyStore.create(tmp_path / "a" / "s", config, space)
+    first.put(TrialRecord("t0000", 0, "running", {"x": 0.5, "size": 3, "kind": "a"}))
+    with pytest.raises(InputError, match="the storage already holds a study 's'; name another folder"):
+        StudyStore.create(tmp_path / "b" / "s", config, space)
+    assert not (tmp_path / "b" / "s").exists()
+    first.remove()
+    assert not first.dir.exists()
+    assert StudyStore.create(tmp_path / "b" / "s", config, space).records() == []
+
+
+def test_finding_studies(store: StudyStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NASDET_HOME", str(tmp_path / "home"))
+    with pytest.raises(InputError, match="no study here yet"):
+        find_study()
+    target = tmp_path / "home" / "studies" / "toy-9"
+    target.mkdir(parents=True)
+    (target / "study.json").write_text(json.dumps({"study": "toy-9"}))
+    assert find_study() == target
+    assert find_study("toy-9") == target
+    assert find_study(store.dir) == store.dir
+    with pytest.raises(InputError, match="did you mean 'toy-9'"):
+        find_study("toy-2")

@@ -1,0 +1,72 @@
+"""How a training starts: at random with nothing loaded and nothing frozen, or from a checkpoint, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nasdet.errors import InputError, TrialFailure
+from nasdet.models import Detector, build_detector
+from nasdet.models.pretrained import load_weights
+from nasdet.trainers import training_state as module
+from nasdet.trainers.training_state import Training
+from tests.trainers.conftest import tiny_recipe, tiny_spec
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    torch.manual_seed(99)
+    weights = {name: t.contiguous() for name, t in build_detector(tiny_spec()).backbone.state_dict().items()}
+    save_file(weights, tmp_path / "x.safetensors")
+    return str(tmp_path / "x.safetensors")
+
+
+def stem(training: Training) -> torch.Tensor:
+    return training.detector.state_dict()["backbone.stem.conv.weight"]
+
+
+def test_starts_from_a_checkpoint_in_weights_and_average(checkpoint: str) -> None:
+    training = Training.start(tiny_spec(), tiny_recipe(init=checkpoint), seed=0, device=CPU)
+    other = Training.start(tiny_spec(), tiny_recipe(init=checkpoint), seed=1, device=CPU)
+    assert torch.equal(stem(training), stem(other))  # the file's, whatever the seed
+    assert training.average is not None
+    assert torch.equal(training.evaluated.state_dict()["backbone.stem.conv.weight"], stem(training))
+    head = [t.detector.state_dict()["head.cls.predict.0.weight"] for t in (training, other)]
+    assert not torch.equal(*head)
+
+
+def test_a_resume_loads_nothing_again(checkpoint: str, tmp_path: Path) -> None:
+    recipe = tiny_recipe(init=checkpoint)
+    Training.start(tiny_spec(), recipe, seed=0, device=CPU).save(tmp_path / "last.pt")
+    Path(checkpoint).unlink()
+    resumed = Training.start(tiny_spec(), recipe, seed=0, device=CPU, resumed=True)
+    resumed.load(tmp_path / "last.pt")
+    with pytest.raises(InputError, match="no such checkpoint"):
+        Training.start(tiny_spec(), recipe, seed=0, device=CPU)
+
+
+def test_from_scratch_nothing_is_loaded(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_loaded(spec: object) -> Detector:
+        detector = build_detector(tiny_spec())
+        load_weights(detector, checkpoint)
+        return detector
+
+    monkeypatch.setattr(module, "build_detector", build_loaded)
+    with pytest.raises(TrialFailure, match=f"from random initialisation with weights of {checkpoint}"):
+        Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU)
+
+
+def test_from_scratch_nothing_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_frozen(spec: object) -> Detector:
+        detector = build_detector(tiny_spec())
+        detector.backbone.stem.requires_grad_(False)
+        return detector
+
+    monkeypatch.setattr(module, "build_detector", build_frozen)
+    with pytest.raises(TrialFailure, match=r"parameters are frozen, such as backbone\.stem"):
+        Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nasdet.evaluation import read_resamples
+from nasdet.trainers import worker
+from nasdet.trainers.evaluate import evaluate
+from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
+from nasdet.trainers.worker import Runner
+from tests.trainers.conftest import tiny_recipe, tiny_spec
+
+CPU = torch.device("cpu")
+
+
+def job(folder: Path, **changes: Any) -> TrainJob:
+    values = {"stop": 1, "measure_latency": False, **changes}
+    spec, recipe = tiny_spec().to_json(), tiny_recipe(epochs=3).to_json()
+    return TrainJob(trial="t0000", spec=spec, recipe=recipe, seed=0, folder=str(folder), **values)
+
+
+def replies(group: GroupConfig, *jobs: TrainJob) -> list[Reply]:
+    found: list[Reply] = []
+    worker = Runner(group, CPU, found.append)
+    for one in jobs:
+        worker.run(one)
+    return found
+
+
+def test_a_rung_is_trained_evaluated_and_kept(group: GroupConfig, tmp_path: Path) -> None:
+    epoch, rung = replies(group, job(tmp_path))
+    assert (epoch.kind, rung.kind, rung.epoch) == ("epoch", "rung", 1)
+    assert 0 <= rung.values["ap"] <= 1 and rung.seconds > 0
+    assert (tmp_path / "checkpoint.pt").exists()
+    assert load_file(tmp_path / "weights.safetensors")
+
+
+def test_a_judge_without_an_answer_fails_the_trial_only(group: GroupConfig, tmp_path: Path) -> None:
+    group = dataclasses.replace(group, latency_backend="command", latency_command="/no/such/judge {model}")
+    failed, epoch, _ = replies(group, job(tmp_path, measure_latency=True), job(tmp_path))
+    assert failed.kind == "failed" and epoch.kind == "epoch"
+    assert failed.reason.startswith("the latency measurement failed: latency.command cannot be run")
+
+
+def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path: Path) -> None:
+    """Paused at a rung and promoted by a fresh process, a trial scores as if it had never paused."""
+    warm = replies(group, job(tmp_path / "a"), job(tmp_path / "a", stop=2))
+    first = replies(group, job(tmp_path / "b"))
+    second = replies(group, job(tmp_path / "b", stop=2))
+    assert [r.values for r in first + second] == [r.values for r in warm]
+
+
+def test_an_infeasible_latency_costs_no_training(group: GroupConfig, tmp_path: Path) -> None:
+    latency, rejected = replies(group, job(tmp_path, measure_latency=True, latency_limits=(0.0, 1e-6)))
+    assert latency.values["latency_ms"] > 0
+    assert rejected.kind == "infeasible" and "is not within 0 to 1e-06 ms" in rejected.reason
+    assert not tmp_path.joinpath("checkpoint.pt").exists()
+
+
+def test_latency_is_measured_once(group: GroupConfig, tmp_path: Path) -> None:
+    measured = [
+        replies(group, job(tmp_path / name, measure_latency=True, reference=tiny_spec(kind="bn").to_json()))[0]
+        for name in ("a", "b")
+    ]
+    assert measured[0].values == measured[1].values
+    assert set(measured[0].values) == {"latency_ms", "reference_latency_ms"}
+
+
+def test_a_fault_fails_the_job_and_the_next_one_runs(group: GroupConfig, tmp_path: Path) -> None:
+    broken = job(tmp_path / "broken")
+    wrong = TrainJob(**{**broken.__dict__, "spec": {**broken.spec, "activation": "none"}})
+    failed, _, rung = replies(group, wrong, job(tmp_path / "good"))
+    assert failed.kind == "failed" and "activation" in failed.reason
+    assert rung.kind == "rung"
+
+
+def test_the_last_rung_alone_tells_how_sure_it_is(group: GroupConfig, tmp_path: Path) -> None:
+    rungs = [r for r in replies(group, job(tmp_path), job(tmp_path, stop=3, start=1)) if r.kind == "rung"]
+    assert "ap_low" not in rungs[0].values
+    last = rungs[1].values
+    assert last["ap_low"] <= last["ap"] <= last["ap_high"] and last["ap50_low"] <= last["ap50"] <= last["ap50_high"]
+    drawn = read_resamples(tmp_path)
+    assert drawn.keys() == {"ap", "ap50"} and len(drawn["ap"]) == 200
+
+
+def test_rungs_of_small_images_are_judged_at_their_size(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales: list[tuple[float, ...]] = []
+
+    def watched(*given: Any, **more: Any) -> dict[str, float]:
+        scales.append(given[4].scales)
+        return evaluate(*given, **more)
+
+    monkeypatch.setattr(worker, "evaluate", watched)
+    recipe = tiny_recipe(epochs=3, progressive={"scale": 0.5, "share": 0.4}).to_json()
+    jobs = [dataclasses.replace(job(tmp_path, stop=n, start=n - 1), recipe=recipe) for n in (1, 2, 3)]
+    assert [r.kind for r in replies(group, *jobs)].count("rung") == 3
+    assert scales == [(0.5,), (1.0,), (1.0,)]

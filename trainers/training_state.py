@@ -1,0 +1,132 @@
+"""`Training`: all that changes while a detector trains. One decision: a checkpoint is this value at an epoch's end, and
+every random draw of an epoch follows from (seed, epoch, rank), so a resumed training repeats an unbroken one exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from timm.utils import ModelEmaV3
+
+from nasdet.errors import InputError, TrialFailure
+from nasdet.models import Detector, build_detector
+from nasdet.models.pretrained import RANDOM, load_weights, loaded_from
+from nasdet.models.weight_init import initialise
+from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.trainers.optimizer import make_optimizer
+
+
+@dataclasses.dataclass
+class Training:
+    """A detector with its optimiser state and averaged weights after `epoch` finished epochs."""
+
+    spec: DetectorSpec
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    detector: Detector
+    optimizer: torch.optim.Optimizer
+    average: ModelEmaV3 | None
+    epoch: int = 0
+    step: int = 0
+    recompute: bool | None = None
+    """Whether activations are computed again for the gradient; None: not decided yet (`trainers.memory`)."""
+
+    @classmethod
+    def start(
+        cls, spec: DetectorSpec, recipe: Recipe, *, seed: int, device: torch.device, resumed: bool = False
+    ) -> Self:
+        """Random initialisation, the same for equal `seed` on every worker, then what `recipe.init` names.
+
+        Args:
+            spec: the detector.
+            recipe: its training.
+            seed: of the weights.
+            device: of this worker.
+            resumed: a checkpoint of this training follows, so nothing is loaded here.
+
+        Raises:
+            InputError: `recipe.init` cannot be loaded.
+            TrialFailure: from random initialisation, and a part was loaded or is frozen.
+        """
+        detector = _initial(spec, recipe, seed, load=not resumed)
+        dtype = torch.float64 if recipe.precision == "fp64" else torch.float32
+        detector = detector.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        detector.set_drop_path(recipe.drop_path)
+        average = None
+        if recipe.ema:
+            average = ModelEmaV3(detector, use_warmup=True, warmup_power=0.75)
+        return cls(spec, recipe, seed, device, detector, make_optimizer(detector, recipe), average)
+
+    @property
+    def evaluated(self) -> Detector:
+        """The averaged weights where the recipe has them, else the trained ones."""
+        return self.average.module if self.average is not None else self.detector
+
+    def set_average_horizon(self, steps_per_epoch: int) -> None:
+        """Let the averaged weights forget over `recipe.ema` epochs."""
+        if self.average is not None:
+            self.average.decay = math.exp(-1.0 / max(self.recipe.ema * steps_per_epoch, 1.0))
+
+    def save(self, path: Path, **more: Any) -> None:
+        """Write atomically, with `more` plain values: a reader sees the old checkpoint or the new one."""
+        state = {
+            **more,
+            "spec": self.spec.to_json(),
+            "recipe": self.recipe.to_json(),
+            "seed": self.seed,
+            "epoch": self.epoch,
+            "step": self.step,
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.module.state_dict() if self.average is not None else None,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        torch.save(state, part)
+        part.replace(path)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Continue from `path`; returns its whole content.
+
+        Raises:
+            TrialFailure: the checkpoint belongs to another specification.
+            InputError: the file is missing or damaged.
+        """
+        state = read_checkpoint(path, self.device)
+        if state["spec"] != self.spec.to_json():
+            raise TrialFailure(f"checkpoint {path} belongs to another architecture")
+        self.detector.load_state_dict(state["detector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None and state["average"] is not None:
+            self.average.module.load_state_dict(state["average"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        return state
+
+
+def _initial(spec: DetectorSpec, recipe: Recipe, seed: int, *, load: bool) -> Detector:
+    torch.manual_seed(seed)
+    detector = build_detector(spec)
+    if recipe.weight_init != "auto":
+        torch.manual_seed(seed)
+        initialise(detector, recipe.weight_init)
+    if recipe.init == RANDOM and (source := loaded_from(detector)):
+        raise TrialFailure(f"training from random initialisation with weights of {source}")
+    if recipe.init != RANDOM and load:
+        load_weights(detector, recipe.init)
+    return detector
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The content of a checkpoint; only tensors and plain values are unpickled."""
+    try:
+        return dict(torch.load(path, map_location=device, weights_only=True))
+    except FileNotFoundError:
+        raise InputError("no checkpoint here", where=str(path), remedy="start again without --resume") from None
+    except Exception as error:
+        raise InputError(f"damaged checkpoint ({type(error).__name__})", where=str(path), remedy="delete it") from error
