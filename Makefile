@@ -1,6 +1,7 @@
 # make search   install into .venv, then search on the built-in digits (10 minutes on 2 cores)
-# make test     install into .venv, lint, then every quick test
-# make docs     the documentation as a site, in build/site
+# make test     install into .venv, lint, then every quick test (about five minutes on 2 cores)
+# make test-all every test, the long ones too
+# make docs     the documentation as a site, in build/site; runs its examples
 PYTHON ?= python3
 BIN := .venv/bin
 SPACE ?= search_spaces/detnet.yaml
@@ -11,7 +12,7 @@ search: .venv/.installed
 	$(BIN)/nasdet search $(SPACE)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --durations=15 -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not docs" --durations=15 -n auto --maxprocesses 4 --dist loadgroup --max-worker-restart 0
 
 test-all: lint
 	$(BIN)/python -m pytest
@@ -26,7 +27,7 @@ bench: .venv/.installed
 	for script in benchmarks/*.py; do $(BIN)/python $$script --json || exit 1; done
 
 docs: .venv/.installed
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest -m docs tests/docs
 
 install: .venv/.installed
 

@@ -55,6 +55,7 @@ ALLOWED = {"ddp", "cuda", "bad_input", "layouts", "bundled", "systems", "reprodu
 
 def test_commands_of_the_makefile(repository: Path) -> None:
     text = (repository / "Makefile").read_text()
-    for target in ("search", "test", "test-all", "lint", "bench", "clean"):
+    for target in ("search", "test", "test-all", "lint", "bench", "docs", "clean"):
         assert f"\n{target}:" in text
-    assert "make test" in (repository / ".ci" / "run").read_text()
+    steps = (repository / ".ci" / "run").read_text().splitlines()
+    assert "make test" in steps and "make docs" in steps
