@@ -34,10 +34,10 @@ from typing import Any
 import numpy as np
 
 from nasdet.search import MemoryStore, SearchSpace, Study, StudyStore, parse_space
-from nasdet.search.samplers.samplers import MAX_HISTORY
+from nasdet.search.engine.engine import SCHEDULERS
+from nasdet.search.samplers.samplers import MAX_HISTORY, SAMPLERS
 from nasdet.search.schedulers.halving import order_by_hypervolume
 from nasdet.space import Constraint
-from nasdet.space.schema import SAMPLERS, SCHEDULERS
 from nasdet.trial import Rung, TrialRecord
 
 TOLD = (100, 1000, 10_000)
@@ -201,7 +201,7 @@ def tracking(told: int) -> dict[str, float]:
 def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
     """TPE's hypervolume after so many trials in full, as a share of the best one."""
     from nasdet.search import simulate
-    from nasdet.search.samplers.samplers import samplers
+    from nasdet.search.samplers import samplers
 
     samplers.MAX_HISTORY = sys.maxsize if bound is None else bound
     where = space("full", "tpe", trials=trials)
@@ -224,8 +224,8 @@ def _best_hypervolume(steps: int = 60) -> float:
 def cells(only: str) -> dict[str, dict[str, Any]]:
     """Everything that is offered, by name."""
     found: dict[str, dict[str, Any]] = {}
-    for scheduler in (s for s in SCHEDULERS if s != "auto"):
-        for sampler in ("auto",) if scheduler == "freeze_thaw" else SAMPLERS:
+    for scheduler in SCHEDULERS:
+        for sampler in ("auto",) if scheduler == "freeze_thaw" else ("auto", *SAMPLERS):
             found[f"{scheduler} {sampler}"] = {"scheduler": scheduler, "sampler": sampler, "known": True, "disk": False}
     found["freeze_thaw auto, costs learnt"] = {**found["freeze_thaw auto"], "known": False}
     found["halving auto, on disk"] = {**found["halving auto"], "disk": True}

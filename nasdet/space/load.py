@@ -19,7 +19,7 @@ from nasdet.space.schema import OBJECTIVES, SchedulerConfig, SpaceFile, domain_o
 from nasdet.space.schema_errors import read_schema
 from nasdet.space.space import Constraint, Objective, SearchSpace
 from nasdet.space.validate import allowed_values, file_problems, parents_first
-from nasdet.space.yaml_document import Document, raise_problems, read_document
+from nasdet.space.yaml_document import Document, Problem, raise_problems, read_document
 
 
 def load_space(path: str | Path, *, overrides: Sequence[str] = (), function: bool = False) -> SearchSpace:
@@ -64,7 +64,7 @@ def _with_ancestors(file: Path, below: tuple[Path, ...]) -> Document:
 
 
 def _parse(document: Document, *, default_name: str, folder: Path | None, function: bool) -> SearchSpace:
-    document = resolve_system(resolve_preset(document))
+    document = resolve_system(resolve_preset(_without_removed_keys(document)))
     file, problems = read_schema(document.data, SpaceFile)
     raise_problems(problems, document)
     assert file is not None
@@ -92,7 +92,6 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         budget=file.budget,
         sampler=file.sampler,
         scheduler=_scheduler(file),
-        mode=file.mode_config,
         resources=file.resources,
         latency=file.latency,
         rules=file.rules,
@@ -105,10 +104,27 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
     )
 
 
+def _without_removed_keys(document: Document) -> Document:
+    """Refuse `mode` and `scheduler.brackets`, which were removed. `mode: joint` and `brackets: 1`, which older studies
+    may hold, change nothing and are dropped."""
+    data, problems = dict(document.data), []
+    mode = data.pop("mode", "joint")
+    if mode != "joint" and not (isinstance(mode, dict) and mode.get("kind", "joint") == "joint"):
+        what = "was removed, because searching structure and recipe one after the other found no better fronts"
+        problems.append(Problem(("mode",), what, "leave it out: both are searched together"))
+    scheduler = data.get("scheduler")
+    if isinstance(scheduler, dict) and "brackets" in scheduler:
+        data["scheduler"] = {key: value for key, value in scheduler.items() if key != "brackets"}
+        if scheduler["brackets"] != 1:
+            what = "was removed, because starting candidates at higher rungs found no better fronts"
+            problems.append(Problem(("scheduler", "brackets"), what, "leave it out: all start at the first rung"))
+    raise_problems(problems, document)
+    return Document(data, document.places)
+
+
 def _scheduler(file: SpaceFile) -> SchedulerConfig:
     """What `auto` stands for."""
     if file.scheduler.kind != "auto":
         return file.scheduler
-    modelled = file.sampler.kind == "auto" and file.scheduler.brackets == 1
-    kind = "freeze_thaw" if modelled else "halving"
+    kind = "freeze_thaw" if file.sampler.kind == "auto" else "halving"
     return file.scheduler.model_copy(update={"kind": kind})

@@ -7,7 +7,6 @@ paths, constraints) is in `nasdet.space.validate`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -28,27 +27,18 @@ COSTS = ("params_m", "gflops", "latency_ms")
 
 _GENETIC = ("population_size", "mutation_prob", "crossover_prob", "swapping_prob")
 SAMPLER_OPTIONS: dict[str, tuple[str, ...]] = {
-    "auto": (),
     "tpe": ("n_ei_candidates", "multivariate", "group", "constant_liar"),
     "gp": ("deterministic_objective",),
     "nsga2": _GENETIC,
     "nsga3": (*_GENETIC, "dividing_parameter"),
-    "qmc": (),
-    "random": (),
 }
-"""Values of `sampler.kind`, and what `sampler.options` may hold: arguments of Optuna's sampler of that name."""
+"""What `sampler.options` may hold, by `sampler.kind`: arguments of Optuna's sampler of that name. Others take none."""
 
 Score = Literal["entropy", "naswot"]
 """Training-free scores that a study may log, by name; `nasdet.models.training_free_scores` computes them."""
 
-SAMPLERS = tuple(SAMPLER_OPTIONS)
-"""Values of `sampler.kind`."""
-
-SCHEDULERS = ("auto", "halving", "full", "freeze_thaw")
-"""Values of `scheduler.kind`."""
-
-Sampler = Literal["auto", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"]
-ModeKind = Literal["joint", "recipe_first", "structure_first"]
+SamplerKind = Literal["auto", "tpe", "gp", "nsga2", "nsga3", "qmc", "random"]
+SchedulerKind = Literal["auto", "halving", "full", "freeze_thaw"]
 AutoInt = Annotated[int, Field(ge=1)] | Literal["auto"]
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -119,7 +109,7 @@ class Budget(Section):
 class SamplerConfig(Section):
     """What proposes candidates."""
 
-    kind: Sampler = "auto"
+    kind: SamplerKind = "auto"
     """auto: tpe."""
     options: dict[str, Any] = {}
     """Arguments of Optuna's sampler: see SAMPLER_OPTIONS; auto, qmc and random take none."""
@@ -128,15 +118,12 @@ class SamplerConfig(Section):
 class SchedulerConfig(Section):
     """What stops candidates early."""
 
-    kind: Literal["auto", "halving", "full", "freeze_thaw"] = "auto"
-    """auto: freeze_thaw, or halving where sampler.kind or brackets are set. freeze_thaw: a model of learning curves
-    decides at every step which new or paused candidate trains next; sampler.kind is not used. halving: only the best
-    share of each rung goes on to the next. full: all are trained in full."""
+    kind: SchedulerKind = "auto"
+    """auto: freeze_thaw, or halving where sampler.kind is set. freeze_thaw: a model of learning curves decides at every
+    step which new or paused candidate trains next; sampler.kind is not used. halving: only the best share of each rung
+    goes on to the next. full: all are trained in full."""
     eta: Annotated[int, Field(ge=1)] = 3
     """One of `eta` candidates is promoted from rung to rung; 1: all of them, compared at `budget.rungs`."""
-    brackets: Annotated[int, Field(ge=1)] = 1
-    """halving: of so many candidates in a row the first starts at the first rung, the second at the second, and so on,
-    so that not all have to rank well after a short training."""
 
 
 class Resources(Section):
@@ -194,27 +181,6 @@ class StartConfig(Section):
     """Folder or name of the study: what its front has in common with this space is tried first."""
     pick: str | None = None
     """One of its trials, by the rules of `nasdet export --pick`: what this space doesn't search is fixed as there."""
-
-
-RECIPE = ("recipe.", "norm.")
-"""How the paths of a recipe begin, as opposed to those of the structure, where a search has a stage for each."""
-
-
-class ModeConfig(Section):
-    """Whether structure and recipe are searched together; a kind alone stands for {kind: it}."""
-
-    kind: ModeKind = "joint"
-    """joint: together. recipe_first, structure_first: this one for half of the budget, the other one held at the values
-    of the first of `points`, else at a choice's first value or a range's middle; then the other one, this one held as
-    in the members of the front."""
-    structure: tuple[str, ...] = ()
-    """Parameters that are structure; empty: all but recipe.* and norm.*."""
-
-    def split(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Names that are of the recipe, and those that are of the structure."""
-        known = list(names)
-        own = self.structure or [name for name in known if not name.startswith(RECIPE)]
-        return [n for n in known if n not in own], [n for n in known if n in own]
 
 
 ENOUGH_TAU = 0.7
@@ -328,8 +294,6 @@ class SpaceFile(Section):
     budget: Budget = Budget()
     sampler: SamplerConfig = SamplerConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
-    mode: ModeKind | ModeConfig = "joint"
-    """Whether structure and recipe are searched together, or one after the other."""
     resources: Resources = Resources()
     latency: LatencyConfig = LatencyConfig()
     rules: RulesConfig = RulesConfig()
@@ -339,11 +303,6 @@ class SpaceFile(Section):
     scores: tuple[Score, ...] = ()
     """Training-free scores logged with every trial as score_NAME; `nasdet pareto` tells how they rank beside size."""
     calibration: CalibrationConfig | None = None
-
-    @property
-    def mode_config(self) -> ModeConfig:
-        """`mode`, written out."""
-        return ModeConfig(kind=self.mode) if isinstance(self.mode, str) else self.mode
 
 
 def json_schema() -> dict[str, Any]:

@@ -22,7 +22,6 @@ from nasdet.space.schema import (
     CalibrationConfig,
     DataConfig,
     LatencyConfig,
-    ModeConfig,
     Resources,
     RulesConfig,
     SamplerConfig,
@@ -99,7 +98,6 @@ class SearchSpace:
     budget: Budget
     sampler: SamplerConfig
     scheduler: SchedulerConfig
-    mode: ModeConfig
     resources: Resources
     latency: LatencyConfig
     rules: RulesConfig
@@ -178,11 +176,6 @@ class SearchSpace:
         """How many epochs at full image size cost as much as the first so many of a training."""
         count, (small, scale) = np.asarray(epochs, dtype=np.float64), self.small_epochs
         return np.asarray(np.minimum(count, small) * scale**2 + np.maximum(count - small, 0.0))
-
-    def starts(self) -> tuple[int, ...]:
-        """For each bracket the cumulative epochs at which its candidates are compared first; candidate `number` is of
-        bracket `number % brackets` (asynchronous Hyperband, Li et al. 2020, arXiv 1810.05934)."""
-        return self.rungs()[: self.scheduler.brackets]
 
     def with_budget(
         self,

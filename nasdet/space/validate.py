@@ -27,7 +27,6 @@ FUNCTION_KEYS = (
     "budget",
     "sampler",
     "scheduler",
-    "mode",
     "points",
     "start",
 )
@@ -39,7 +38,7 @@ def file_problems(file: SpaceFile, *, function: bool) -> list[Problem]:
     conditions = list(_conditions(file))
     if conditions:
         return conditions
-    problems = [*_objectives(file, function), *_points(file), *_sampler(file), *_mode(file)]
+    problems = [*_objectives(file, function), *_points(file), *_sampler(file)]
     if function:
         return [*problems, *_function_keys(file)]
     return [
@@ -116,26 +115,11 @@ def _sampler(file: SpaceFile) -> Iterator[Problem]:
     if file.scheduler.kind == "freeze_thaw" and file.sampler.kind != "auto":
         remedy = "leave it out, or set scheduler.kind: halving"
         yield Problem(("sampler", "kind"), "is not used by scheduler freeze_thaw, which proposes itself", remedy)
-    if file.scheduler.kind == "freeze_thaw" and file.scheduler.brackets > 1:
-        what = "are not used by scheduler freeze_thaw, which trusts no single rung"
-        yield Problem(("scheduler", "brackets"), what, "leave them out, or set scheduler.kind: halving")
-    kind, known = file.sampler.kind, SAMPLER_OPTIONS[file.sampler.kind]
+    kind, known = file.sampler.kind, SAMPLER_OPTIONS.get(file.sampler.kind, ())
     for name in file.sampler.options:
         if name not in known:
             remedy = nearest(name, known) if known else "leave it out, or name another sampler.kind"
             yield Problem(("sampler", "options", name), f"is no option of sampler {kind}", remedy)
-
-
-def _mode(file: SpaceFile) -> Iterator[Problem]:
-    mode = file.mode_config
-    for i, name in enumerate(mode.structure):
-        if name not in file.space:
-            here = ("mode", "structure", i)
-            yield Problem(here, f"{name!r} is no parameter of this space", nearest(name, file.space))
-    recipe, structure = mode.split(file.space)
-    if mode.kind != "joint" and not (recipe and structure):
-        what = f"has nothing to search in one of its stages: every parameter is {'recipe' if recipe else 'structure'}"
-        yield Problem(("mode",), what, "name those of the structure: mode: {kind: ..., structure: [...]}")
 
 
 def _points(file: SpaceFile) -> Iterator[Problem]:

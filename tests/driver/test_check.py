@@ -72,10 +72,6 @@ def test_unknown_part_is_an_input_error():
 def test_epochs_per_trial():
     halving = load_space("detnet", overrides=["budget.epochs=12", "budget.rungs=[2, 6, 12]", "scheduler.eta=2"])
     assert epochs_per_trial(halving) == 2 + 4 / 2 + 6 / 4
-    both = load_space(
-        "detnet", overrides=["budget.epochs=12", "budget.rungs=[2, 6, 12]", "scheduler.eta=2", "scheduler.brackets=2"]
-    )
-    assert epochs_per_trial(both) == ((2 + 4 / 2 + 6 / 4) + (6 + 6 / 2)) / 2
     full = load_space("detnet", overrides=["scheduler.kind=full"])
     assert epochs_per_trial(full) == full.budget.epochs
 

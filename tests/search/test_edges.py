@@ -11,7 +11,6 @@ import optuna
 import pytest
 
 from nasdet.search import Finished, FreezeThawSampler, MemoryStore, SearchSpace, Study, parse_space, report, simulate
-from nasdet.search.records.baseline import _random
 from nasdet.space import Constraint
 from nasdet.trial import Rung, TrialRecord
 
@@ -156,16 +155,6 @@ def test_a_measured_violation_that_was_not_judged_before_the_end_is_judged_after
     job = study.ask()
     assert job is not None and job.record.trial != "t0000"
     assert study.records[0].state == "infeasible" and "size <= 4" in study.records[0].reason
-
-
-def test_random_search_is_not_staged(tmp_path: Any) -> None:
-    from nasdet.search import StudyStore
-
-    staged = parse_space(
-        space("full", trials=4).raw | {"mode": {"kind": "recipe_first", "structure": ["s"]}}, function=True
-    )
-    store = StudyStore.create(tmp_path / "study", {"study": "study", "data": "", "wall_seconds": 1.0}, staged)
-    assert staged.mode.kind == "recipe_first" and _random(store).mode.kind == "joint"
 
 
 def ask_tell(

@@ -27,20 +27,16 @@ FEW = {
     "kind": {"kind": "choice", "values": ["a", "b"]},
 }
 """Eight candidates are good: the search ends when nothing is new."""
-STAGED = {"mode": {"kind": "recipe_first", "structure": ["size", "kind", "extra"]}}
 CASES: dict[str, dict[str, Any]] = {
     "freeze_thaw": {"scheduler": {"kind": "freeze_thaw"}},
     "freeze_thaw points": {"scheduler": {"kind": "freeze_thaw"}, "points": [{"size": 45}, {"x": 0.6, "size": 20}]},
-    "freeze_thaw staged": {"scheduler": {"kind": "freeze_thaw"}, **STAGED},
     "freeze_thaw few": {"scheduler": {"kind": "freeze_thaw"}, "space": FEW},
     "halving tpe": {"sampler": {"kind": "tpe"}},
-    "halving tpe staged": {"sampler": {"kind": "tpe"}, **STAGED},
     "halving random few": {"sampler": {"kind": "random"}, "space": FEW},
     "halving qmc": {"sampler": {"kind": "qmc"}},
-    "halving random brackets": {"scheduler": {"kind": "halving", "brackets": 2}, "sampler": {"kind": "random"}},
     "full tpe": {"scheduler": {"kind": "full"}, "sampler": {"kind": "tpe"}},
     "full nsga2": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga2"}},
-    "full nsga3 staged": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga3"}, **STAGED},
+    "full nsga3": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga3"}},
     "full gp": {"scheduler": {"kind": "full"}, "sampler": {"kind": "gp"}, "budget": {**TOY["budget"], "trials": 11}},
 }
 SLOW = ("full gp", "freeze_thaw few")

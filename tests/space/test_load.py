@@ -57,10 +57,17 @@ WRONG = {
     ),
     "no time": (HEAD + "budget: {time_limit: 0s}\n", ":4: budget.time_limit: input should be greater than 0"),
     "eta": (HEAD + "scheduler: {eta: 0}\n", ":4: scheduler.eta: input should be greater than or equal to 1"),
-    "unused brackets": (
-        HEAD + "scheduler: {kind: freeze_thaw, brackets: 2}\n",
-        ":4: scheduler.brackets: are not used by scheduler freeze_thaw",
+    "brackets, removed": (
+        HEAD + "scheduler: {kind: halving, brackets: 2}\n",
+        ":4: scheduler.brackets: was removed, because starting candidates at higher rungs found no better fronts; "
+        "leave it out: all start at the first rung",
     ),
+    "mode, removed": (
+        HEAD + "mode: recipe_first\n",
+        ":4: mode: was removed, because searching structure and recipe one after the other found no better fronts; "
+        "leave it out: both are searched together",
+    ),
+    "mode, removed, in full": (HEAD + "mode: {kind: structure_first, structure: [a]}\n", ":4: mode: was removed, "),
     "unused sampler": (
         HEAD + "sampler: {kind: tpe}\nscheduler: {kind: freeze_thaw}\n",
         ":4: sampler.kind: is not used by scheduler freeze_thaw",
@@ -321,6 +328,19 @@ def test_data_path_is_relative_to_the_file(minimal, write, tmp_path):
     space = load_space(write(minimal + "data: {source: photos}\n"))
     assert space.data.source == str(tmp_path / "photos")
     assert load_space(write(minimal + "data: {source: digits}\n")).data.source == "digits"
+
+
+@pytest.mark.parametrize("mode", ["joint", "{kind: joint}", "{structure: [norm.kind]}"])
+def test_removed_keys_of_older_studies_that_change_nothing_are_dropped(minimal, write, mode):
+    space = load_space(write(minimal + f"mode: {mode}\nscheduler: {{kind: halving, brackets: 1}}\n"))
+    assert (
+        space.scheduler.kind == "halving" and "mode" not in space.raw and space.raw["scheduler"] == {"kind": "halving"}
+    )
+
+
+def test_a_removed_key_is_refused_as_an_option(minimal, write):
+    with pytest.raises(InputError, match=r"--set scheduler.brackets=2: scheduler.brackets: was removed"):
+        load_space(write(minimal), overrides=["scheduler.brackets=2"])
 
 
 def test_durations(minimal, write):

@@ -25,7 +25,7 @@ class Budget:
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._ledger, self._limits, self._clock = store.ledger, store.space.budget, clock
-        self._rungs, self._starts = store.space.rungs(), store.space.starts()
+        self._rungs = store.space.rungs()
         self._work = functools.cache(lambda epochs: float(store.space.work(epochs)))
         self._start = clock() - float(store.config.get("wall_seconds", 0.0))
         self.running: set[str] = set()
@@ -49,22 +49,11 @@ class Budget:
             return float("inf")
         return total - self._ledger.epochs - sum(self._step(self._ledger.get(trial)) for trial in self.running)
 
-    @property
-    def spent(self) -> float:
-        """Share of the trials or of the epochs that was used, whichever is larger; 0 where neither is limited."""
-        trials, epochs = self._limits.trials, self._limits.total_epochs
-        return max(self._trained() / trials if trials else 0.0, self._ledger.epochs / epochs if epochs else 0.0)
-
-    @property
-    def time_spent(self) -> float:
-        """Share of the time limit that has passed; 0 without one."""
-        return self.elapsed / self._limits.time_limit if self._limits.time_limit else 0.0
-
     def may_start(self) -> bool:
-        """Whether one more candidate may be started, of whatever bracket."""
+        """Whether one more candidate may be started."""
         if self._limits.trials is not None and self._trained() >= self._limits.trials:
             return False
-        return self._starts[-1] <= self.epochs_left
+        return self._rungs[0] <= self.epochs_left
 
     def fits(self) -> Callable[[TrialRecord], bool]:
         """What tells whether a trial's next step fits into the epochs that are left at this moment, and the rest of its
@@ -93,5 +82,4 @@ class Budget:
         return len(self._ledger) - self._ledger.count(*NOT_TRAINED)
 
     def _step(self, record: TrialRecord) -> int:
-        start = self._starts[record.number % len(self._starts)]
-        return next(r for r in self._rungs if r >= start and r > record.epochs) - record.epochs
+        return next(r for r in self._rungs if r > record.epochs) - record.epochs

@@ -12,7 +12,6 @@ from nasdet.search.engine.budget import Budget
 from nasdet.search.engine.jobs import Build, Finished, Job
 from nasdet.search.engine.proposals import Proposals
 from nasdet.search.engine.reference_point import Reference
-from nasdet.search.engine.staged import Stages
 from nasdet.search.records.store import Store
 from nasdet.search.schedulers.base import Parts, Scheduler
 from nasdet.search.schedulers.freeze_thaw import FreezeThawScheduler
@@ -44,7 +43,7 @@ class Engine(Generic[S]):
     ) -> None:
         self.store, self.space, self.rungs = store, store.space, store.space.rungs()
         self._budget = Budget(store, clock)
-        self._proposals = Proposals(store, build, Stages(store, self._budget))
+        self._proposals = Proposals(store, build)
         self._reference = Reference(store, build, fast=fast)
         parts = Parts(store, build, fast, self._budget, self._proposals, self._reference)
         self._scheduler = SCHEDULERS[self.space.scheduler.kind](parts)

@@ -12,7 +12,6 @@ from typing import Any
 from nasdet.errors import InputError
 from nasdet.search.engine.constraints import violations
 from nasdet.search.engine.jobs import Build
-from nasdet.search.engine.staged import Stages, one_of
 from nasdet.search.records.store import Store
 from nasdet.search.records.summary import NOT_TRAINED
 from nasdet.search.samplers.samplers import propose
@@ -30,14 +29,13 @@ class Proposals:
     Args:
         store: the study.
         build: flat parameters -> `Candidate`.
-        stages: which values a new candidate has, whatever is proposed.
 
     Attributes:
         rejected: candidates in a row that were found infeasible by costs measured before their training.
     """
 
-    def __init__(self, store: Store, build: Build, stages: Stages) -> None:
-        self._store, self._space, self._build, self.stages = store, store.space, build, stages
+    def __init__(self, store: Store, build: Build) -> None:
+        self._store, self._space, self._build = store, store.space, build
         started = [r for r in store.records() if not self._was_in_vain(r)]
         self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in reversed(started)}
         self._exhausted = False
@@ -73,7 +71,7 @@ class Proposals:
         if number >= len(points):
             return None
         rng = random.Random(self._space.budget.seed * 1_000_003 + number)
-        return self._space.sample(rng, given={**one_of(self.stages.held(), rng), **points[number]})
+        return self._space.sample(rng, given=points[number])
 
     def register(self, params: dict[str, Any]) -> TrialRecord | None:
         """Put the proposal into the store; None if it must not be trained."""
@@ -115,11 +113,7 @@ class Proposals:
 
     def _sampled(self) -> dict[str, Any]:
         records = self._store.records()
-        params = propose(self._space, records, seed=self._space.budget.seed, number=len(records))
-        if held := self.stages.held():
-            rng = random.Random(self._space.budget.seed * 1_000_003 + len(records))
-            return self._space.sample(rng, given={**params, **one_of(held, rng)})
-        return params
+        return propose(self._space, records, seed=self._space.budget.seed, number=len(records))
 
     def _was_in_vain(self, record: TrialRecord) -> bool:
         """Whether its proposal was, before anything was measured."""

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from nasdet.search.engine.jobs import Build, Candidate
-from nasdet.search.engine.staged import one_of
 from nasdet.search.freeze_thaw.acquisition import DESIGN, LEAST, Known, Outlook
 from nasdet.search.freeze_thaw.encoding import Encoder
 from nasdet.search.freeze_thaw.learning_curves import Forecasts
@@ -77,7 +76,6 @@ class FreezeThaw:
         forecasts = Forecasts(self.encoder.groups, space.rungs())
         self._build = build
         self._built: dict[str, Candidate] = {}
-        self._held: Sequence[Params] = ()
         self._known = Known(space, self.encoder, forecasts, build, self._built_of, exact)
         names = dict.fromkeys([*(o.name for o in space.objectives), *(c.name for c in space.constraints)])
         self._table = Table(self.encoder, list(names))
@@ -92,7 +90,6 @@ class FreezeThaw:
         given: bool = True,
         new: bool = True,
         allowed: Callable[[TrialRecord], bool] = lambda record: True,
-        held: Sequence[Params] = (),
     ) -> Decision:
         """What to do next.
 
@@ -105,9 +102,7 @@ class FreezeThaw:
                 are worth in full is only known to the model.
             new: whether a candidate may be started.
             allowed: which paused trials may go on.
-            held: a new candidate has the values of one of these; empty: it is free.
         """
-        self._held = held
         with _threads().limit(limits=1):  # matrices are small: more threads only get in each other's way
             return self._decide(records, seed, number, reference, given, new, allowed)
 
@@ -162,16 +157,7 @@ class FreezeThaw:
         return [chosen[i] for i in rng.permutation(size)]
 
     def _random(self, rng: np.random.Generator) -> Params:
-        return self.space.sample(rng, given=one_of(self._held, rng))
-
-    def _holding(self, rows: Floats, rng: np.random.Generator) -> Floats:
-        """The rows with the held values of one alternative each."""
-        if not self._held:
-            return rows
-        held = np.array([self.encoder.row(params) for params in self._held])[
-            rng.integers(len(self._held), size=len(rows))
-        ]
-        return self.encoder.snap(np.where(np.isnan(held), rows, held))
+        return self.space.sample(rng)
 
     def _built_of(self, params: Params) -> Candidate:
         key = canonical(params)
@@ -193,7 +179,7 @@ class FreezeThaw:
             found = view.of_new(rows)
             for _ in range(ROUNDS):
                 top = rows[np.argsort(-found)[:BEST]]
-                more = view.fresh(self._holding(self.encoder.changed(np.repeat(top, ROUND // BEST, axis=0), rng), rng))
+                more = view.fresh(self.encoder.changed(np.repeat(top, ROUND // BEST, axis=0), rng))
                 if len(more):
                     rows, found = np.concatenate([rows, more]), np.concatenate([found, view.of_new(more)])
             order = np.argsort(-found)[: 1 if self.exact else EXACT]
@@ -209,11 +195,11 @@ class FreezeThaw:
         base = view.base()
         picked = base[rng.integers(len(base), size=NEIGHBOURS)]
         rows = np.concatenate([rows, self.encoder.changed(picked, rng)])
-        return view.fresh(self._holding(rows, rng), or_all=True)
+        return view.fresh(rows, or_all=True)
 
     def _worth_trying(self, view: Outlook, rng: np.random.Generator) -> Decision:
         """The first random candidate that would improve the front if it were as good as can be hoped."""
-        rows = self._holding(self.encoder.snap(rng.random((64, len(self.encoder.names)))), rng)
+        rows = self.encoder.snap(rng.random((64, len(self.encoder.names))))
         rows = view.shuffled(view.fresh(rows, or_all=True), rng)
         first = int((view.of_new(rows, optimism=OPTIMISM) > 0).argmax())
         return Decision(params=self.encoder.params(rows[first]), skipped=first)

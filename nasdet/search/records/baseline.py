@@ -75,5 +75,5 @@ def _random(study: StudyStore) -> SearchSpace:
         raw["budget"]["total_epochs"] = trainings * budget.epochs
     raw["sampler"], raw["scheduler"] = {"kind": "random"}, {"kind": "full"}
     raw["points"], raw["start"] = [], {}
-    raw = {key: value for key, value in raw.items() if key not in ("mode", "scores")}
+    raw.pop("scores", None)
     return parse_space(raw, name=study.space.name, function=study.space.function)

@@ -52,7 +52,6 @@ class FreezeThawScheduler(Scheduler):
             given=self.reference.given,
             new=new,
             allowed=self.budget.fits(),
-            held=self.proposals.stages.held(),
         )
         if decision.skipped:
             self.store.save_config(skipped=int(self.store.config.get("skipped", 0)) + decision.skipped)

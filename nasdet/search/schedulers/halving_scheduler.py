@@ -1,8 +1,5 @@
 """Asynchronous successive halving as a scheduler: promote if a rung has someone to promote, else start a candidate. One
 decision: what is left of the budget when no candidate may start any more goes to the best of those passed over.
-
-With `scheduler.brackets`, candidates take turns at which rung they start (asynchronous Hyperband, Li et al. 2020, arXiv
-1810.05934). Those of all brackets are compared with each other at a rung.
 """
 
 from __future__ import annotations

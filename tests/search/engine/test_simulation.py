@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from nasdet.search import Simulation, simulate
+from nasdet.search.engine.engine import SCHEDULERS
+from nasdet.search.samplers.samplers import SAMPLERS
 from nasdet.space import SearchSpace
-from nasdet.space.schema import SAMPLERS, SCHEDULERS
 from nasdet.trial import TrialRecord
 from tests.search.conftest import TOY, accuracy, toy
 
@@ -17,8 +18,6 @@ SPACES: dict[str, dict[str, Any]] = {
     "one objective": {"objectives": [{"name": "ap", "direction": "max"}]},
     "three objectives": {"objectives": [*TOY["objectives"], {"name": "seconds", "direction": "min"}]},
     "points": {"points": [{"x": 0.6, "size": 20, "kind": "b", "extra": 0.5}, {"x": 0.6, "size": 20}, {"size": 45}]},
-    "brackets": {"scheduler": {"kind": "halving", "eta": 3, "brackets": 2}},
-    "more brackets than rungs": {"scheduler": {"kind": "halving", "eta": 3, "brackets": 5}},
     "few candidates": {
         "space": {
             "x": {"kind": "choice", "values": [0.15, 0.5, 0.7]},
@@ -36,7 +35,7 @@ def _cases() -> list[Any]:
     """Every sampler with every scheduler that takes one, and freeze-thaw, on every space."""
     pairs = [(s, k) for s in SAMPLERS for k in SCHEDULERS if k in ("halving", "full")] + [("auto", "freeze_thaw")]
     slow = {(s, k, n) for s, k in pairs for n in SPACES if s in SLOW and (k, n) != ("halving", "conditional")}
-    cases = [(s, k, n) for s, k in pairs for n in SPACES if k == "halving" or "brackets" not in n]
+    cases = [(s, k, n) for s, k in pairs for n in SPACES]
     return [pytest.param(*c, marks=pytest.mark.slow) if c in slow else c for c in cases]
 
 
@@ -79,8 +78,7 @@ def test_conformance(sampler: str, scheduler: str, name: str) -> None:
 def _check_records(records: list[TrialRecord], space: SearchSpace) -> None:
     for record in records:
         assert not space.problems(record.params)  # inside the domains, and active parameters exactly
-        bracket = record.number % min(space.scheduler.brackets, len(space.rungs()))
-        assert [r.epochs for r in record.rungs] == list(space.rungs()[bracket:][: len(record.rungs)])
+        assert [r.epochs for r in record.rungs] == list(space.rungs()[: len(record.rungs)])
         assert (record.state == "infeasible") == (record.params["size"] > 40)
         assert not record.rungs or record.state not in ("infeasible", "duplicate")
         assert (record.state == "failed") <= (0.1 < record.params["x"] < 0.2)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from nasdet.errors import InputError
 from nasdet.search.samplers.samplers import AUTO, REPEATS, SAMPLERS, propose
 from nasdet.space import SearchSpace
-from nasdet.space.schema import SAMPLER_OPTIONS, SamplerConfig
+from nasdet.space.schema import SAMPLER_OPTIONS, SamplerConfig, SamplerKind
 from nasdet.trial import Rung, TrialRecord
 from tests.search.conftest import accuracy
 
@@ -35,7 +35,11 @@ def with_sampler(space: SearchSpace, kind: Any, **options: Any) -> SearchSpace:
 
 
 def test_the_schema_knows_every_sampler() -> None:
-    assert {"auto", *SAMPLERS} == set(SAMPLER_OPTIONS) and AUTO in SAMPLERS
+    assert (
+        {"auto", *SAMPLERS} == set(get_args(SamplerKind))
+        and AUTO in SAMPLERS
+        and SAMPLERS.keys() >= SAMPLER_OPTIONS.keys()
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

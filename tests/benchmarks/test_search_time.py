@@ -1,4 +1,4 @@
-"""The benchmarks of staged searches and of searches under a time limit print their figures."""
+"""The benchmark of searches under a time limit prints its figures."""
 
 from __future__ import annotations
 
@@ -24,12 +24,6 @@ def printed(script: str, *options: str, repository: Path, shared_data: Path, fol
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
-
-
-def test_prints_every_mode(repository: Path, shared_data: Path, tmp_path: Path) -> None:
-    where = {"repository": repository, "shared_data": shared_data, "folder": tmp_path}
-    found = printed("search_modes.py", "--epochs", "208", **where)
-    assert found["log_hv_regret"].keys() == {"joint", "structure_first", "recipe_first"} == found["best_on"].keys()
 
 
 def test_prints_every_method_under_a_time_limit(repository: Path, shared_data: Path, tmp_path: Path) -> None:
