@@ -146,7 +146,7 @@ def _rules(space: SearchSpace, drawn: Sequence[_Sample]) -> list[dict[str, Any]]
 def epochs_per_trial(space: SearchSpace) -> float:
     """Mean epochs (at full image size) of a trial: all reach the first rung, one of eta each further one."""
     steps = np.diff(space.work((0, *space.rungs()))).tolist()
-    return sum(step / space.scheduler.eta**i for i, step in enumerate(steps))
+    return float(sum(step / space.scheduler.eta**i for i, step in enumerate(steps)))
 
 
 def _time(space: SearchSpace, data: DataInfo, feasible: Sequence[_Sample]) -> dict[str, Any]:
