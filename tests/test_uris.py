@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nasdet.errors import InputError
-from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri, default_uri, public_uri, sqlite_path
+from nasdet.uris import absolute_uri, check_storage, check_tracking_uri, default_uri, public_uri, sqlite_path
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
     """
     from nasdet.driver.observers.mlflow_mirror import store_uri
     from nasdet.search import open_study
-    from nasdet.tracking import public_uri
+    from nasdet.uris import public_uri
 
     store = open_study(study)
     uri = store_uri(store)
@@ -67,7 +67,8 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
 def _prepare(store: StudyStore, uri: str) -> None:
     """Write what the store lacks, and repair the locations of one that has moved."""
     from nasdet.driver.observers.mlflow_mirror import write_missing
-    from nasdet.tracking import relocate, sqlite_path
+    from nasdet.tracking import relocate
+    from nasdet.uris import sqlite_path
 
     write_missing(store)
     path = sqlite_path(uri)
@@ -78,7 +79,7 @@ def _prepare(store: StudyStore, uri: str) -> None:
 @contextlib.contextmanager
 def _server(uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server as a child in its own process group; a request to end this process ends the group."""
-    from nasdet.tracking.quiet import OFF
+    from nasdet.tracking.mlflow_client import NO_TELEMETRY
     from nasdet.tracking.sqlite_store import artifact_root
     from nasdet.uris import sqlite_path
 
@@ -86,7 +87,7 @@ def _server(uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Po
     root = [] if path is None else ["--default-artifact-root", str(artifact_root(path))]
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1", *root]
     # The URI goes by the environment: it may hold a password, and arguments are everyone's to read.
-    env = {**os.environ, **OFF, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    env = {**os.environ, **NO_TELEMETRY, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     log.parent.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, _interrupt)
     with log.open("wb") as file:

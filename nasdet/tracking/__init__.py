@@ -1,35 +1,23 @@
-"""A study's mirror in MLflow. Nothing here is needed to search, resume or export: the study folder is the truth."""
+"""A copy of a study in MLflow. Nothing here is needed to search, resume or export: the study folder is what counts."""
 
-from nasdet.tracking.mirror import Front
+from nasdet.tracking.mlflow_client import attach, quiet_mlflow, record_bundle
 from nasdet.tracking.mlflow_tracker import MlflowTracker
 from nasdet.tracking.runs_file import mirror_state, note_mirror, parent_run_id, run_ids, study_key
 from nasdet.tracking.sqlite_store import holds, relocate
-from nasdet.tracking.store import attach, record_bundle
-from nasdet.uris import (
-    absolute_uri,
-    check_storage,
-    check_tracking_uri,
-    default_uri,
-    public_uri,
-    sqlite_path,
-)
+from nasdet.tracking.study_runs import Front, StudyInfo
 
 __all__ = [
     "Front",
     "MlflowTracker",
-    "absolute_uri",
+    "StudyInfo",
     "attach",
-    "check_storage",
-    "check_tracking_uri",
-    "default_uri",
     "holds",
     "mirror_state",
     "note_mirror",
     "parent_run_id",
-    "public_uri",
+    "quiet_mlflow",
     "record_bundle",
     "relocate",
     "run_ids",
-    "sqlite_path",
     "study_key",
 ]

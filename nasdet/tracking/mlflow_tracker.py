@@ -1,220 +1,148 @@
-"""`MlflowTracker`: mirrors a running study in MLflow.
+"""`MlflowTracker`: keeps MLflow up to date with a running study, in a thread of its own.
 
-One decision: the caller never waits for MLflow. Every call leaves an event in a queue; one thread takes all events
-that have come, folds them into what each run should hold, and writes the differences in batches. A store that fails is
-tried again with growing pauses, and what it still lacks at the end is said.
+The caller never waits for MLflow. The thread looks at the study's records every few seconds and writes what MLflow
+lacks. A store that fails is tried again with growing pauses; what it still lacks in the end is reported.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import queue
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from nasdet.tracking.buffer import RunBuffer
-from nasdet.tracking.mirror import Front, Mirror
-from nasdet.tracking.runs_file import PARENT
-from nasdet.tracking.store import RunStore
+from nasdet.tracking.mlflow_client import quiet_mlflow
+from nasdet.tracking.study_runs import STATUS, Front, Point, StudyInfo, StudyRuns
 from nasdet.trial import TrialRecord
 from nasdet.uris import default_uri, public_uri
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
+"""Seconds before a store that failed is tried again."""
+LAST_TRIES = 3
 MAX_PAUSE = 600.0
-"""Seconds between two looks at the front, however long they take."""
+"""Longest time in seconds between two measurements of the front."""
 
 
 class MlflowTracker:
-    """One study in MLflow: an experiment for the space, a parent run for the study, a nested run for each trial.
-
-    The thread starts with the object, so that the import of mlflow (seconds) overlaps with whatever the caller does
-    next. On a resumed study, pass every known record to `trial` again: only what the store lacks is written.
+    """One study in MLflow; the thread starts with the object, and imports MLflow, which takes seconds.
 
     Args:
         uri: tracking URI; None: SQLite in the study's parent folder.
-        space_name: name of the search space, and of the experiment.
-        study_name: name of the study, and of the parent run.
-        study_dir: the study's folder.
-        warn: called with one line when the store starts to fail; from the tracker's thread.
-        front_seconds: the front, its ranks and its files are brought up to date at most this often, so seldom that it
-            takes at most a tenth of the time (or every ten minutes), and at the end.
+        study: the study.
+        records: called on the thread for the study's present records.
+        front: called on the thread for the present front; None: there is none yet.
+        warn: called on the thread with one line if the store fails, or the front cannot be measured or drawn.
+        seconds: between two looks at the records.
+        front_seconds: the front, its ranks and its files are brought up to date at most this often, and so seldom that
+            it takes at most a tenth of the time (but every ten minutes), and at the end.
     """
 
     def __init__(
         self,
         uri: str | None,
-        space_name: str,
-        study_name: str,
-        study_dir: Path,
+        study: StudyInfo,
+        records: Callable[[], Sequence[TrialRecord]],
+        front: Callable[[], Front | None],
         *,
-        warn: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] = lambda line: None,
+        seconds: float = 2.0,
         front_seconds: float = 30.0,
     ) -> None:
-        self.uri = uri or default_uri(study_dir)
-        self._names = (space_name, study_name, study_dir)
-        self._warn = warn or (lambda line: None)
-        self._front_seconds = front_seconds
-        self._mirror = Mirror(study_name, study_dir)
-        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._started, self._closing = threading.Event(), threading.Event()
-        self._problem, self._missing = "", list[str]()
-        self._said: set[str] = set()
+        self.uri = uri or default_uri(study.folder)
+        self._study, self._records, self._front, self._warn = study, records, front, warn
+        self._seconds, self._front_seconds = seconds, front_seconds
+        self._epochs: deque[tuple[str, Point]] = deque()
+        self._front_changed, self._closing = threading.Event(), threading.Event()
+        self._outcome, self._problem, self._whole = "", "", False
+        self._runs: StudyRuns | None = None
         self._front_due = float("-inf")
+        self._warned: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="nasdet-mlflow", daemon=True)
         self._thread.start()
 
-    def start(self, config: Mapping[str, Any], space_yaml: str, *, timeout: float = 60.0) -> str:
-        """Find or make the study's parent run.
-
-        Args:
-            config: the study's settings; nested mappings become dotted parameters.
-            space_yaml: text of the search space, kept as artifact `space.yaml`.
-            timeout: seconds to wait for the store; the only call that waits, besides `close`.
-
-        Returns:
-            Run id of the parent; "" if the store did not answer in time (the tracker goes on trying).
-        """
-        self._events.put(lambda: self._mirror.start(config, space_yaml))
-        self._started.wait(timeout)
-        return self.parent_run_id
-
-    def trial(self, record: TrialRecord) -> None:
-        """Bring a trial's nested run up to its record; infeasible and duplicate proposals have no run."""
-        self._events.put(lambda: self._mirror.trial(record))
-
     def epoch(self, trial: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of one epoch (counted from 1) to a trial's history."""
-        values = dict(metrics)
-        self._events.put(lambda: self._mirror.epoch(trial, epoch, values))
+        """Add the metrics of one epoch (counted from 1) to a trial's history; the study itself does not keep them."""
+        now = int(1000 * time.time())
+        self._epochs.extend((trial, Point(name, epoch, value, now)) for name, value in metrics.items())
 
-    def front(self, measure: Callable[[], Front]) -> None:
-        """Say that the front may have changed: the ranks, the parent's metrics, note and files will follow it.
+    def front_changed(self) -> None:
+        """A trial has ended: the front may be another."""
+        self._front_changed.set()
 
-        Args:
-            measure: tells the front; called on the tracker's thread, not for every call of `front`.
-        """
-        self._events.put(lambda: setattr(self._mirror, "measure", measure))
-
-    @property
-    def parent_run_id(self) -> str:
-        """Run id of the study's parent run; "" while the store has not made it."""
-        return self._mirror.parent.run_id
-
-    def run_id(self, trial: str) -> str:
-        """Run id of a trial; "" while the store has not made its run."""
-        run = self._mirror.runs.get(trial)
-        return run.run_id if run else ""
-
-    def close(self, status: Status = "FINISHED", *, timeout: float = 60.0) -> str:
+    def close(self, outcome: Status = "FINISHED", *, timeout: float = 60.0) -> str:
         """Write what is left and end the parent run.
 
         Returns:
             "" if MLflow holds everything, else one line that says what is missing and why.
         """
-        self._events.put(lambda: self._mirror.end(status))
+        self._outcome = outcome
         self._closing.set()
-        self._events.put(lambda: None)
         self._thread.join(timeout)
-        mirror = self._mirror
-        lacking = [mirror.parent.name] if mirror.parent.pending() or mirror.measure else []
-        lacking += [run.name for run in list(mirror.touched.values()) if run.pending()]
-        lacking += ["the front's models"] if mirror.lacks_models and not lacking else []
-        if not lacking and not self._missing:
-            return ""
-        parts = [f"MLflow at {public_uri(self.uri)} lacks results of {_some(lacking)}"] if lacking else []
-        parts += [f"MLflow refused {line}" for line in self._missing[:3]]
-        return "; ".join(parts) + (f" ({self._problem})" if self._problem else "")
+        parts = [f"MLflow at {public_uri(self.uri)} lacks results of {_some(self._lacking())}"] * (not self._whole)
+        refused = self._runs.refused if self._runs else {}
+        parts += [f"MLflow refused {name}: {reason}" for name, reason in list(refused.items())[:3]]
+        return "; ".join(parts) + (f" ({self._problem})" if parts and self._problem else "")
+
+    def _lacking(self) -> list[str]:
+        """Names of runs that are not up to date."""
+        runs, trials = self._runs, [record for record in self._records() if record.state in STATUS]
+        return [self._study.name, *(r.trial for r in trials if runs is None or not runs.holds(r, ended=True))]
 
     def _work(self) -> None:
-        """The thread: until closed and written, or closed and failing again."""
-        store: RunStore | None = None
+        """The thread's whole life: until closed and written, or closed and failing again."""
         failures = 0
-        with tempfile.TemporaryDirectory(prefix="nasdet-front-") as folder:
+        with quiet_mlflow(self._study.folder / "logs" / "mlflow.log"):
             while True:
-                if failures:
-                    self._closing.wait(PAUSES[min(failures, len(PAUSES)) - 1])
-                self._fold_events(0.0 if failures or self._closing.is_set() else self._front_seconds)
-                closing = self._closing.is_set()
-                if closing:
-                    self._fold_events(0.0)  # what came before that was set, and after the queue was empty
+                outcome = self._outcome  # read before the records, which are then the last ones
                 try:
-                    store = store or RunStore(self.uri, *self._names)
-                    self._write(store, Path(folder), last=closing)
+                    self._sync(outcome)
                     failures, self._problem = 0, ""
                 except Exception as error:  # whatever MLflow, its driver or the network raises: the search goes on
                     failures += 1
-                    self._failed(error, first=failures == 1)
-                if closing and (failures == 0 or failures > 2):
+                    self._failed(error)
+                if outcome and (failures == 0 or failures >= LAST_TRIES):
                     return
+                self._closing.wait(PAUSES[min(failures, len(PAUSES)) - 1] if failures else self._seconds)
 
-    def _fold_events(self, wait: float) -> None:
-        """Take all events that have come, waiting up to `wait` seconds for a first one."""
-        with contextlib.suppress(queue.Empty):
-            self._events.get(timeout=max(wait, 0.001))()
-            while True:
-                self._events.get_nowait()()
-
-    def _write(self, store: RunStore, folder: Path, *, last: bool) -> None:
-        mirror = self._mirror
-        if not mirror.known:
-            return
-        store.ensure(PARENT, mirror.parent, "")
-        self._started.set()
+    def _sync(self, outcome: str) -> None:
+        self._runs = self._runs or StudyRuns(self.uri, self._study, self._warn_once)
         begin = time.monotonic()
-        measure = mirror.measure if last or begin >= self._front_due else None
-        if measure is not None:
-            self._measure(measure, folder)
-        for trial, run in list(mirror.touched.items()):
-            if run.pending():
-                self._write_run(store, trial, run)
-            del mirror.touched[trial]
-        if mirror.parent.pending():
-            self._write_run(store, PARENT, mirror.parent)
-        if last and mirror.lacks_models:
-            store.write_models(mirror.members(), self._missing.append)
-            mirror.lacks_models = False
-        if measure is not None:
+        measure = bool(outcome) or (self._front_changed.is_set() and begin >= self._front_due)
+        front, known = self._measure() if measure else (None, True)
+        try:
+            self._runs.sync(self._records(), self._epochs, front, outcome)
+        except Exception:
+            self._front_changed.set()
+            raise
+        if measure:
             end = time.monotonic()
             self._front_due = end + min(max(self._front_seconds, 9 * (end - begin)), MAX_PAUSE)
+        self._whole = bool(outcome) and known
 
-    def _write_run(self, store: RunStore, trial: str, run: RunBuffer) -> None:
-        store.ensure(trial, run, self._mirror.parent.run_id if trial != PARENT else "")
-        store.write(run, self._missing.append)
-
-    def _measure(self, measure: Callable[[], Front], folder: Path) -> None:
-        """A front that cannot be measured or drawn is said once and costs nothing else."""
-        mirror, doing = self._mirror, "measured"
+    def _measure(self) -> tuple[Front | None, bool]:
+        """The front, and whether it could be measured; a failure is reported once and costs nothing else."""
+        self._front_changed.clear()
         try:
-            front = measure()
-            changed, mirror.measure = mirror.front(front), None
-            if not changed:
-                return
-            mirror.parent.files["front.json"] = json.dumps(front.summary, indent=1)
-            doing = "drawn"
-            front.draw(folder)
+            return self._front(), True
         except Exception as error:
-            if doing not in self._said:
-                self._warn(f"the front could not be {doing} ({type(error).__name__}: {error})")
-            self._said.add(doing)
-        mirror.parent.files.update({path.name: path for path in folder.iterdir()})
+            self._warn_once(f"the front could not be measured ({type(error).__name__}: {error})")
+            return None, False
 
-    def _failed(self, error: Exception, *, first: bool) -> None:
-        self._problem = _reason(error)
-        if first:
-            where = public_uri(self.uri)
-            self._warn(f"MLflow at {where} does not answer; the study itself lacks nothing ({self._problem})")
+    def _failed(self, error: Exception) -> None:
+        # The first line of an error, without the pages that drivers add and without passwords.
+        lines = str(error).strip().splitlines()
+        self._problem = public_uri(lines[0] if lines else type(error).__name__)[:300]
+        self._warn_once(
+            f"MLflow at {public_uri(self.uri)} does not answer; the study itself lacks nothing ({self._problem})"
+        )
 
-
-def _reason(error: Exception) -> str:
-    """The first line of an error, without the pages that drivers add and without passwords."""
-    lines = str(error).strip().splitlines()
-    return public_uri(lines[0] if lines else type(error).__name__)[:300]
+    def _warn_once(self, line: str) -> None:
+        about = line.partition(" (")[0]
+        if about not in self._warned:
+            self._warned.add(about)
+            self._warn(line)
 
 
 def _some(names: list[str]) -> str:

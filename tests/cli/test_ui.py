@@ -18,7 +18,8 @@ from nasdet.cli.ui import _prepare, command
 from nasdet.driver.observers.mlflow_mirror import store_uri
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
-from nasdet.tracking import default_uri, mirror_state, note_mirror, run_ids
+from nasdet.tracking import mirror_state, note_mirror, run_ids
+from nasdet.uris import default_uri
 
 
 @pytest.mark.slow  # a minute: MLflow's server imports and migrates

@@ -18,26 +18,36 @@ from typing import Any
 import pytest
 
 from nasdet.analysis.plots.front import draw_front
-from nasdet.tracking import Front, MlflowTracker, default_uri, relocate, run_ids
-from nasdet.tracking.quiet import quiet_mlflow
+from nasdet.tracking import Front, MlflowTracker, StudyInfo, parent_run_id, quiet_mlflow, relocate, run_ids
+from nasdet.uris import default_uri
 
 CONFIG = {"data": "digits", "seed": 0, "budget": {"epochs": 3}}
 YAML = "space: {}\n"
 
 
-def track(study: Any, folder: Path, uri: str | None = None, status: Any = "FINISHED") -> MlflowTracker:
-    tracker = MlflowTracker(uri, "detnet", folder.name, folder)
-    assert tracker.start(CONFIG, YAML)
+class Live:
+    """A study that a tracker follows; `records` and `front` are what it looks at."""
+
+    def __init__(self, folder: Path, uri: str | None = None, records: Any = (), **options: Any) -> None:
+        self.records, self.front = list(records), None
+        info = StudyInfo(folder.name, folder, "detnet", YAML, CONFIG)
+        self.tracker = MlflowTracker(uri, info, lambda: self.records, lambda: self.front, seconds=0.05, **options)
+
+    def show(self, *front: Any) -> None:
+        self.front = Front(*front)
+        self.tracker.front_changed()
+
+
+def track(study: Any, folder: Path, uri: str | None = None, status: Any = "FINISHED") -> None:
+    """Every trial runs, has its epochs and ends; the front is drawn by `study.draw`."""
+    unfinished = [r.replace(state="running", values={}, epochs=0, rungs=()) if r.epochs else r for r in study.records]
+    live = Live(folder, uri, unfinished)
     for record in study.records:
-        if record.state not in ("infeasible", "duplicate"):
-            tracker.trial(record.replace(state="running", values={}, epochs=0, rungs=()))
         for epoch in range(1, record.epochs + 1):
-            tracker.epoch(record.trial, epoch, {"loss": 1.0 / epoch, "lr": 0.1, "bad": float("nan")})
-        tracker.trial(record)
-    draw = functools.partial(draw_front, study.summary, study.records, study.history)
-    tracker.front(lambda: Front(study.summary, study.history, draw))
-    assert tracker.close(status) == ""
-    return tracker
+            live.tracker.epoch(record.trial, epoch, {"loss": 1.0 / epoch, "lr": 0.1, "bad": float("nan")})
+    live.records = study.records
+    live.show(study.summary, study.history, functools.partial(draw_front, study.summary, study.records, study.history))
+    assert live.tracker.close(status) == ""
 
 
 def undrawn(out: Path) -> None:
@@ -45,10 +55,10 @@ def undrawn(out: Path) -> None:
 
 
 def client_of(uri: str) -> Any:
-    quiet_mlflow()
-    from mlflow.tracking import MlflowClient
+    with quiet_mlflow():
+        from mlflow.tracking import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=uri)
 
 
 def runs_of(client: Any, name: str = "detnet") -> tuple[Any, dict[str, Any]]:
@@ -62,14 +72,14 @@ def runs_of(client: Any, name: str = "detnet") -> tuple[Any, dict[str, Any]]:
 def test_everything_is_in_the_store(study: Any, tmp_path: Path) -> None:
     folder = tmp_path / "studies" / "digits-1"
     given = study()
-    tracker = track(given, folder)
+    track(given, folder)
     client = client_of(default_uri(folder))
     parent, trials = runs_of(client)
 
     assert set(trials) == {"t0000", "t0001", "t0002", "t0003", "t0004"}  # infeasible and duplicate have none
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in trials.values())
     assert run_ids(folder) == {t: r.info.run_id for t, r in trials.items()}
-    assert tracker.run_id("t0001") == trials["t0001"].info.run_id and tracker.run_id("nobody") == ""
+    assert parent_run_id(folder) == parent.info.run_id
 
     check_best(client, trials["t0000"], given.records[0].spec)
     tags = {
@@ -181,9 +191,11 @@ def test_resume_continues_the_same_runs_and_repeats_nothing(study: Any, made: Pa
 
 def test_a_new_study_of_an_old_name_has_its_own_runs(study: Any, made: Path) -> None:
     folder = made
-    old = track(study(1), folder).parent_run_id
+    track(study(1), folder)
+    old = parent_run_id(folder)
     shutil.rmtree(folder)
-    assert track(study(1), folder).parent_run_id != old
+    track(study(1), folder)
+    assert parent_run_id(folder) not in ("", old)
 
 
 def test_a_moved_store_points_at_its_own_artifacts(study: Any, tmp_path: Path, made: Path) -> None:
@@ -201,38 +213,31 @@ def test_a_moved_store_points_at_its_own_artifacts(study: Any, tmp_path: Path, m
     assert all(Path(m.artifact_location, "MLmodel").is_file() for m in models)
     assert all(Path(m.artifact_location).is_relative_to(after) for m in models)
     assert Path(parent.info.artifact_uri).is_relative_to(after)
-    tracker = MlflowTracker(None, "detnet", "digits-1", after / "digits-1")
-    assert tracker.start(CONFIG, YAML) == parent.info.run_id
-    assert tracker.close() == ""
+    assert Live(after / "digits-1").tracker.close() == ""
+    assert runs_of(client_of(default_uri(after / "digits-1")))[0].info.run_id == parent.info.run_id
 
 
 def test_ranks_follow_the_front(study: Any, made: Path) -> None:
-    folder = made
-    tracker = MlflowTracker(None, "detnet", "digits-1", folder, front_seconds=0.01)
-    tracker.start(CONFIG, YAML)
-    client = client_of(default_uri(folder))
     given = study(3)
     worst = given.records[2]
-    tracker.trial(worst)
+    live = Live(made, records=[worst], front_seconds=0.01)
     alone = {**given.summary, "front": [{**given.summary["front"][0], "trial": worst.trial, "values": worst.values}]}
-    tracker.front(lambda: Front(alone, given.history[:1], undrawn))
+    live.show(alone, given.history[:1], undrawn)
+    client = client_of(default_uri(made))
     wait_until(lambda: tag(client, worst.trial, "nasdet.pareto") == "true")
-    for record in given.records[:2]:
-        tracker.trial(record)
-    tracker.front(lambda: Front(given.summary, given.history, undrawn))
+    live.records = given.records
+    live.show(given.summary, given.history, undrawn)
     # Runs are written one after another: each is waited for, since the first may be seen before the last is there.
     wait_until(lambda: tag(client, worst.trial, "nasdet.rank") == "1")
     wait_until(lambda: tag(client, worst.trial, "nasdet.pareto") == "false")
     wait_until(lambda: tag(client, "t0000", "nasdet.pareto") == "true")
-    assert tracker.close() == ""
+    assert live.tracker.close() == ""
 
 
 def test_what_still_runs_at_the_end_is_killed(study: Any, made: Path) -> None:
-    tracker = MlflowTracker(None, "detnet", "s", made)
-    tracker.start(CONFIG, YAML)
-    tracker.trial(study(1).records[0].replace(state="running"))
-    tracker.trial(study(2).records[1].replace(state="paused"))
-    assert tracker.close("KILLED") == ""
+    first, second = study(2).records
+    live = Live(made, records=[first.replace(state="running"), second.replace(state="paused")])
+    assert live.tracker.close("KILLED") == ""
     _, trials = runs_of(client_of(default_uri(made)))
     assert trials["t0000"].info.status == "KILLED" and trials["t0001"].info.status == "SCHEDULED"
 
@@ -240,14 +245,14 @@ def test_what_still_runs_at_the_end_is_killed(study: Any, made: Path) -> None:
 def test_a_dead_server_costs_a_warning_and_a_line_at_the_end(study: Any, tmp_path: Path) -> None:
     lines: list[str] = []
     uri = f"http://127.0.0.1:{free_port()}"
-    tracker = MlflowTracker(uri, "detnet", "digits-1", tmp_path / "digits-1", warn=lines.append)
-    assert tracker.start(CONFIG, YAML, timeout=0.1) == ""
+    given = study()
+    live = Live(tmp_path / "digits-1", uri, given.records, warn=lines.append)
     begin = time.perf_counter()
-    for record in study().records:
-        tracker.trial(record)
-    tracker.front(lambda: Front(study().summary, study().history, undrawn))
+    for _ in range(100):
+        live.tracker.epoch("t0000", 1, {"loss": 1.0, "lr": 0.1})
+    live.show(given.summary, given.history, undrawn)
     assert time.perf_counter() - begin < 1.0
-    missing = tracker.close("FAILED")
+    missing = live.tracker.close("FAILED")
     assert len(lines) == 1 and "does not answer; the study itself lacks nothing" in lines[0]
     assert "lacks results of digits-1, t0000, t0001 and 3 more runs" in missing and uri in missing
 
@@ -258,12 +263,10 @@ def test_a_front_that_cannot_be_drawn_is_said_and_the_rest_is_there(study: Any, 
     def draw(out: Path) -> None:
         raise RuntimeError("no ink")
 
-    folder = made
-    tracker = MlflowTracker(None, "detnet", "s", folder, warn=lines.append)
-    tracker.start(CONFIG, YAML)
-    tracker.front(lambda: Front(study().summary, study().history, draw))
-    assert tracker.close() == ""
-    client = client_of(default_uri(folder))
+    live = Live(made, warn=lines.append)
+    live.show(study().summary, study().history, draw)
+    assert live.tracker.close() == ""
+    client = client_of(default_uri(made))
     assert {a.path for a in client.list_artifacts(runs_of(client)[0].info.run_id)} == {"front.json", "space.yaml"}
     assert lines == ["the front could not be drawn (RuntimeError: no ink)"]
 
@@ -298,7 +301,6 @@ def made(tmp_path: Path, empty_store: Path) -> Path:
 
 @pytest.fixture
 def mlflow_server(tmp_path: Path) -> Iterator[str]:
-    quiet_mlflow()
     port, root = free_port(), tmp_path / "server"
     root.mkdir()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]

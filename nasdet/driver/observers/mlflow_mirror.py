@@ -1,5 +1,5 @@
-"""Mirrors a study in MLflow. One decision: it only passes on what the study's storage holds, so all that MLflow lacks
-is written by whoever looks next; only the training losses of single epochs are nowhere else."""
+"""Copies a study to MLflow while it runs. Everything but the training losses of single epochs comes from the study's
+storage, so whatever MLflow lacks can be written later."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ from nasdet.analysis.hypervolume_curves import study_curves
 from nasdet.analysis.plots.front import draw_front
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.redirect_output import LOG, quiet
-from nasdet.evaluation import MASK
 from nasdet.search import StudyStore, summarise
 from nasdet.search.records.summary import TRAINED
 from nasdet.tracking import (
     Front,
     MlflowTracker,
+    StudyInfo,
     attach,
-    default_uri,
     holds,
     mirror_state,
     note_mirror,
     parent_run_id,
-    public_uri,
-    sqlite_path,
     study_key,
 )
 from nasdet.trial import TrialRecord
+from nasdet.uris import default_uri, public_uri, sqlite_path
 
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
 SECONDS_A_TRIAL = 0.1
@@ -37,71 +35,60 @@ SECONDS_A_TRIAL = 0.1
 
 
 class Tracking:
-    """Observer that feeds the `MlflowTracker`, from the first epoch on: importing MLflow before that would slow the
-    start of the workers down."""
+    """Observer that runs the `MlflowTracker`, from the first epoch on: importing MLflow earlier would slow the start of
+    the workers down."""
 
     def __init__(self, store: StudyStore, warn: Callable[[str], None], uri: str | None = None) -> None:
         self._store, self._warn = store, warn
         self._uri = uri or store.config.get("tracking_uri")
         self._finished: list[str] = [r.trial for r in store.records() if r.state in ENDED]
+        """Trials in the order in which they ended."""
 
     @functools.cached_property
     def _tracker(self) -> MlflowTracker:
         store = self._store
         note_mirror(store.dir, "running")
-        tracker = MlflowTracker(self._uri, store.space.name, store.name, store.dir, warn=self._warn)
-        tracker.start(_settings(store), store.space.to_yaml(), timeout=0.0)
-        for record in store.records():
-            tracker.trial(record)
-        return tracker
+        study = StudyInfo(store.name, store.dir, store.space.name, store.space.to_yaml(), _settings(store))
+        return MlflowTracker(self._uri, study, store.records, self._measure, warn=self._warn)
 
     def started(self, record: TrialRecord, stop: int) -> None:
-        """Nothing to say before its first epoch."""
+        """Nothing to write before its first epoch."""
 
     def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
-        """Its metrics grow; with the first ones its nested run appears."""
-        self._tracker.trial(self._store.get(record.trial))
+        """Its metrics grow."""
         self._tracker.epoch(record.trial, epoch, means)
 
     def changed(self, record: TrialRecord, time_left: float) -> None:
-        """Its state, and maybe the front, change."""
-        self._tracker.trial(record)
+        """Pass on what a later record no longer says: all values at this rung, and the order in which trials end."""
         if record.rungs:
-            figures = {name: v for name, v in record.values.items() if name.startswith(("ap", "ar", MASK))}
-            self._tracker.epoch(record.trial, record.epochs, figures)
+            self._tracker.epoch(record.trial, record.epochs, record.values)
         if record.state in ENDED:
             self._finished.append(record.trial)
-            self._front()
+            self._tracker.front_changed()
 
     def close(self, outcome: Outcome, *, timeout: float = 60.0) -> None:
         """Bring everything up to date and wait until it is written, for `timeout` seconds, or longer in a long study;
-        what MLflow lacks then is said and noted."""
+        what MLflow then lacks is reported and noted."""
         records, finished = self._store.records(), set(self._finished)
         if not any(r.state in TRAINED for r in records):
             return
+        self._finished += [r.trial for r in records if r.state == "stopped" and r.trial not in finished]
         lacking = "interrupted"
         try:
-            for record in records:
-                if record.state == "stopped" and record.trial not in finished:
-                    self._finished.append(record.trial)
-                    self._tracker.trial(record)
-            self._front()
             lacking = self._tracker.close(outcome, timeout=max(timeout, SECONDS_A_TRIAL * len(records)))
         finally:
             note_mirror(self._store.dir, "lacking" if lacking else "whole")
         if lacking:
             self._warn(f"{lacking}; nasdet resume or nasdet ui tries again")
 
-    def _front(self) -> None:
-        if self._store.config.get("reference_point"):
-            self._tracker.front(self._measure)
-
     @functools.cached_property
     def _history(self) -> FrontHistory:
         return FrontHistory(self._store.objectives, self._store.config["reference_point"])
 
-    def _measure(self) -> Front:
+    def _measure(self) -> Front | None:
         """The front as of now; on the tracker's thread, while the study goes on."""
+        if not self._store.config.get("reference_point"):
+            return None
         for trial in self._finished[len(self._history.steps) :]:
             self._history.add(self._store.get(trial))
         summary, history = summarise(self._store), self._history.steps
@@ -117,8 +104,8 @@ def store_uri(store: StudyStore) -> str:
 
 
 def write_missing(store: StudyStore) -> None:
-    """Write what MLflow lacks of a study; does nothing while a search writes there itself, or if it lacks nothing. A
-    store that fails costs one line."""
+    """Write what MLflow lacks of a study; does nothing while a search writes there itself. A store that fails costs one
+    line."""
     uri = store_uri(store)
     if not _lacks(store, uri):
         return
@@ -141,7 +128,7 @@ def attach_report(store: StudyStore, page: Path) -> str:
         return ""
     with quiet(store.dir / LOG) as terminal:
         try:
-            attach(uri, run_id, page, store.dir)
+            attach(uri, run_id, page, store.dir / "logs" / "mlflow.log")
         except Exception as error:  # whatever MLflow, its driver or the network raises
             line = public_uri(str(error).split("\n", 1)[0])
             Progress(terminal).warn(f"MLflow did not take {page.name} ({type(error).__name__}: {line})")

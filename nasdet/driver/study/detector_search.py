@@ -29,8 +29,8 @@ from nasdet.search import StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.search.records.summary import NOT_TRAINED
 from nasdet.space import SearchSpace
-from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri
 from nasdet.trainers.messages import GroupConfig
+from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
 
 class Interrupted(NasdetError):

@@ -19,8 +19,9 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.search import Finished, Job, Study, StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.space import SearchSpace
-from nasdet.tracking import absolute_uri, check_storage, check_tracking_uri, note_mirror
+from nasdet.tracking import note_mirror
 from nasdet.trial import TrialRecord
+from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
 MAX_FAILURES = 5
 """So many failed calls in a row end the search."""

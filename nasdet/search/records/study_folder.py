@@ -27,8 +27,8 @@ from nasdet.search.records.read_sqlite import read_records
 from nasdet.search.records.store import Store
 from nasdet.search.samplers.distributions import direction, distribution, encode
 from nasdet.space import SearchSpace, load_space
-from nasdet.tracking import public_uri, sqlite_path
 from nasdet.trial import TrialRecord
+from nasdet.uris import public_uri, sqlite_path
 
 RECORD = "nasdet:record"
 CONFIG = "study.json"

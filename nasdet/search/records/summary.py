@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from nasdet.pareto import as_costs, front, hypervolume, values_of
 from nasdet.search.records.trust import Trust
 from nasdet.space import SearchSpace
-from nasdet.tracking import default_uri, public_uri, run_ids
+from nasdet.tracking import run_ids
 from nasdet.trial import TrialRecord
+from nasdet.uris import default_uri, public_uri
 
 if TYPE_CHECKING:
     from nasdet.search.records.study_folder import StudyStore

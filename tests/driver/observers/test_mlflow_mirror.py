@@ -9,8 +9,9 @@ import pytest
 
 from nasdet.driver.observers.mlflow_mirror import Tracking, write_missing
 from nasdet.search import StudyStore, parse_space
-from nasdet.tracking import default_uri, mirror_state, note_mirror, run_ids
+from nasdet.tracking import mirror_state, note_mirror, run_ids
 from nasdet.trial import Rung, TrialRecord
+from nasdet.uris import default_uri
 
 SPACE = {
     "name": "toy",
