@@ -8,22 +8,20 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nasdet.tracking.sqlite_store import KEY_TAG
 
 if TYPE_CHECKING:
-    from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
 
-T = TypeVar("T")
 MAX_MODELS = 50
 """At most this many members of a front become models, the first ones."""
 EXTERNAL = {"mlflow.model.isExternal": "true"}
 TRIAL_TAG = "nasdet.trial"
 
 
-def all_pages(ask: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
+def all_pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
     """The entries of all pages of an answer; `ask` takes the token of a page."""
     token = None
     while True:
