@@ -34,8 +34,9 @@ from typing import Any
 import numpy as np
 
 from nasdet.search import MemoryStore, SearchSpace, Study, StudyStore, parse_space
-from nasdet.search.engine.engine import SCHEDULERS
-from nasdet.search.samplers.samplers import MAX_HISTORY, SAMPLERS
+from nasdet.search.samplers import SAMPLERS
+from nasdet.search.samplers.optuna_samplers import MAX_HISTORY
+from nasdet.search.schedulers import SCHEDULERS
 from nasdet.search.schedulers.halving import order_by_hypervolume
 from nasdet.space import Constraint
 from nasdet.trial import Rung, TrialRecord
@@ -201,9 +202,9 @@ def tracking(told: int) -> dict[str, float]:
 def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
     """TPE's hypervolume after so many trials in full, as a share of the best one."""
     from nasdet.search import simulate
-    from nasdet.search.samplers import samplers
+    from nasdet.search.samplers import optuna_samplers
 
-    samplers.MAX_HISTORY = sys.maxsize if bound is None else bound
+    optuna_samplers.MAX_HISTORY = sys.maxsize if bound is None else bound
     where = space("full", "tpe", trials=trials)
     begin = time.perf_counter()
     found = simulate(evaluate, where, workers=1, costs=costs, seed=seed, reference=REFERENCE).study.summary()

@@ -44,7 +44,7 @@ def test_tests_mirror_the_code(repository: Path) -> None:
     for package in ("search", "trainers", "models", "data", "space", "evaluation", "export", "tracking", "analysis"):
         for folder in {p.parent for p in (repository / "tests" / package).rglob("test_*.py")}:
             code = repository / "nasdet" / folder.relative_to(repository / "tests")
-            modules = {p.stem for p in code.glob("*.py")}
+            modules = {p.stem for p in code.glob("*.py")} | {p.parent.name for p in code.glob("*/__init__.py")}
             extra = {p.stem.removeprefix("test_") for p in folder.glob("test_*.py")} - modules
             assert not extra - ALLOWED, (folder, extra)
 

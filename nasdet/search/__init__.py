@@ -1,4 +1,4 @@
-"""The search engine: ask for jobs, tell results, in process and without Ray."""
+"""Search: ask for training jobs and report their results, in process and without Ray."""
 
 from nasdet.search.engine.constraints import bounds
 from nasdet.search.engine.engine import Engine

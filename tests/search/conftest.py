@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from nasdet.search import Candidate, Engine, StudyStore
 from nasdet.space import Constraint, SearchSpace, parse_space
+from nasdet.trial import Rung, TrialRecord
 
 TOY: dict[str, Any] = {
     "name": "toy",
@@ -49,6 +51,18 @@ def build(params: dict[str, Any]) -> Candidate:
 def accuracy(params: dict[str, Any], epochs: int) -> float:
     """Best at x = 0.7 and large size; rises with epochs."""
     return (1 - abs(params["x"] - 0.7)) * (0.3 + 0.7 * params["size"] / 50) * (1 - 0.5 / epochs)
+
+
+def observed(space: SearchSpace, count: int) -> list[TrialRecord]:
+    rng = random.Random(0)
+    records = []
+    for number in range(count):
+        params: dict[str, Any] = space.sample(rng)
+        values = {"ap": accuracy(params, 1), "params_m": float(params["size"])}
+        state = "infeasible" if params["size"] > 40 else "paused"
+        rungs = () if state == "infeasible" else (Rung(1, values),)
+        records.append(TrialRecord(f"t{number}", number, state, params, values=values, epochs=1, rungs=rungs))
+    return records
 
 
 def work(engine: Engine, jobs: int | None = None) -> list[tuple[str, int]]:

@@ -147,7 +147,7 @@ def test_scores_told_before_training_change_nothing_else(tmp_path: Path) -> None
 
 
 def scored(store: Store, scores: dict[str, float]) -> list[TrialRecord]:
-    engine = Engine(store, lambda params: Candidate(None, None, costs(params)), fast=True)
+    engine = Engine(store, lambda params: Candidate(None, None, costs(params)), cheap_build=True)
     while True:
         engine.fix_reference()
         try:

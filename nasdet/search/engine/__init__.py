@@ -1,1 +1,1 @@
-"""The engine: hands out jobs, is told results, keeps the budget."""
+"""The search engine: it hands out training jobs, takes their results and keeps the budget."""

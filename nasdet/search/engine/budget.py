@@ -1,5 +1,8 @@
-"""What a study may still spend. One decision: the epochs of a job count as spent when it is handed out, so that workers
-side by side never spend more than the budget."""
+"""The budget that a study has left.
+
+One decision: the epochs of a job count as spent when it is handed out, so that workers side by side never spend more
+than the budget.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,15 @@ from nasdet.search.records.summary import NOT_TRAINED
 from nasdet.trial import TrialRecord
 
 
-class Budget:
+class RemainingBudget:
     """Time, epochs and trials that are left.
 
     Args:
-        store: the study; the seconds it took so far stand in its `config`.
+        store: the study; its `config` says how many seconds it took before this process.
         clock: seconds, monotonic.
 
     Attributes:
-        running: trials whose jobs are under way.
+        running: trials whose jobs have been handed out and have not reported.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
@@ -32,7 +35,7 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the study's start, pauses between resumes left out."""
+        """Seconds of searching since the study started; time between an interruption and its resume does not count."""
         return self._clock() - self._start
 
     @property
@@ -50,36 +53,37 @@ class Budget:
         return total - self._ledger.epochs - sum(self._step(self._ledger.get(trial)) for trial in self.running)
 
     def may_start(self) -> bool:
-        """Whether one more candidate may be started."""
+        """Whether one more trial may be started."""
         if self._limits.trials is not None and self._trained() >= self._limits.trials:
             return False
         return self._rungs[0] <= self.epochs_left
 
     def fits(self) -> Callable[[TrialRecord], bool]:
-        """What tells whether a trial's next step fits into the epochs that are left at this moment, and the rest of its
-        full training into the time."""
+        """A test, valid at this moment: does the trial's next rung fit into the epochs that are left, and the rest of
+        its full training into the time?"""
         epochs, seconds = self.epochs_left, self.time_left
-        return lambda record: self._step(record) <= epochs and self.needs(record) <= seconds
+        return lambda record: self._step(record) <= epochs and self.seconds_to_complete(record) <= seconds
 
-    def needs(self, record: TrialRecord) -> float:
-        """Seconds that the rest of the trial's full training takes, by its own seconds per epoch."""
+    def seconds_to_complete(self, record: TrialRecord) -> float:
+        """Estimated seconds for the rest of the trial's full training, from its own seconds per epoch."""
         if not record.epochs:
             return 0.0
         done = self._work(record.epochs)
         return record.train_seconds / done * (self._work(self._rungs[-1]) - done)
 
-    def usual(self) -> float:
-        """Seconds of a full training of usual length, by all that trained; 0 before anything did."""
+    def mean_full_seconds(self) -> float:
+        """Estimated seconds of one full training, averaged over all trials; 0 before any has trained."""
         done = sum(self._work(epochs) * trials for epochs, trials in self._ledger.reached.items())
         return self._ledger.train_seconds / done * self._work(self._rungs[-1]) if done else 0.0
 
     def job(self, record: TrialRecord) -> Job:
-        """The trial's next step."""
+        """Training of the trial up to its next rung."""
         return Job(record, record.epochs + self._step(record))
 
     def _trained(self) -> int:
-        """Candidates that train or trained."""
+        """Trials that train or have trained."""
         return len(self._ledger) - self._ledger.count(*NOT_TRAINED)
 
     def _step(self, record: TrialRecord) -> int:
+        """Epochs to the trial's next rung."""
         return next(r for r in self._rungs if r > record.epochs) - record.epochs

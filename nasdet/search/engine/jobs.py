@@ -1,4 +1,4 @@
-"""What passes between the engine and whoever trains. One decision: a job says how far to train, never how."""
+"""What passes between the engine and its caller, who trains: a job says how far to train, never how."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nasdet.trial import TrialRecord
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """What the caller's builder made of flat parameters."""
+    """What the caller's builder makes of flat parameters."""
 
     spec: dict[str, Any] | None
     recipe: dict[str, Any] | None
     costs: dict[str, float]
     """Objectives known before training, such as params_m and gflops."""
     infeasible: str = ""
-    """Why it must not be trained; empty if it may."""
+    """Why it must not be trained; empty if it may be."""
 
 
 Build = Callable[[dict[str, Any]], Candidate]
-"""Flat parameters -> what would be trained, and its costs."""
+"""Flat parameters -> what would be trained, and the costs that are known before training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,4 +39,4 @@ class Job:
 
 
 class Finished(Exception):
-    """Nothing is left to do."""
+    """The budget is spent, or nothing is left to train."""

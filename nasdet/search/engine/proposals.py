@@ -1,5 +1,8 @@
-"""How parameters become a trial. One decision: every proposal gets a record, also one that must not be trained, so that
-the sampler learns what is infeasible and a resumed study goes on with the same number."""
+"""Proposals: how parameters become a trial.
+
+One decision: every proposal gets a record, also one that must not be trained. So the sampler learns what is infeasible,
+and a resumed study continues with the same proposal number.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +17,38 @@ from nasdet.search.engine.constraints import violations
 from nasdet.search.engine.jobs import Build
 from nasdet.search.records.store import Store
 from nasdet.search.records.summary import NOT_TRAINED
-from nasdet.search.samplers.samplers import propose
+from nasdet.search.samplers import propose
 from nasdet.trial import TrialRecord
 
 MAX_REJECTED = 100
-"""Infeasible or duplicate proposals in a row after which the space is taken as exhausted, or as empty."""
+"""Infeasible or duplicate proposals in a row after which the space counts as exhausted, or as empty."""
 MEASURED = "latency_ms"
-"""The cost of a detector that is measured after its proposal."""
+"""The cost of a detector that is measured after its proposal was accepted."""
 
 
 class Proposals:
-    """New candidates of a study.
+    """Proposes new trials of a study.
 
     Args:
         store: the study.
         build: flat parameters -> `Candidate`.
 
     Attributes:
-        rejected: candidates in a row that were found infeasible by costs measured before their training.
+        rejected: trials in a row whose measured costs turned out to violate a constraint before they trained.
     """
 
     def __init__(self, store: Store, build: Build) -> None:
         self._store, self._space, self._build = store, store.space, build
-        started = [r for r in store.records() if not self._was_in_vain(r)]
+        started = [r for r in store.records() if not self._was_rejected_unmeasured(r)]
         self._known = {_key(r.spec, r.recipe, r.params): r.trial for r in reversed(started)}
         self._exhausted = False
-        self._in_vain = sum(1 for _ in itertools.takewhile(self._was_in_vain, reversed(store.records())))
+        rejected = itertools.takewhile(self._was_rejected_unmeasured, reversed(store.records()))
+        self._unmeasured_rejections = sum(1 for _ in rejected)
         self.rejected = 0
 
     def next(self) -> TrialRecord | None:
-        """A new trial from the space's `points`, then from its sampler; None if there is nothing new to train.
+        """A new trial, from the space's `points` first and then from its sampler; None if there is nothing new to
+        train.
 
         Raises:
             InputError: see `exhausted`.
@@ -55,18 +60,18 @@ class Proposals:
         return None
 
     def exhausted(self) -> bool:
-        """Whether the space has nothing new that may be trained; once it has not, that stays.
+        """Whether the space has nothing new that may be trained; once exhausted, it stays so.
 
         Raises:
-            InputError: nothing could be trained at all, which is the user's error.
+            InputError: no proposal at all could be trained, so the space or its constraints are wrong.
         """
-        if not self._exhausted and max(self._in_vain, self.rejected) >= MAX_REJECTED:
+        if not self._exhausted and max(self._unmeasured_rejections, self.rejected) >= MAX_REJECTED:
             self._exhausted = True
             self._check_that_some_trained()
         return self._exhausted
 
     def point(self) -> dict[str, Any] | None:
-        """The next of the space's `points`, completed at random; None if all of them were proposed."""
+        """The next of the space's `points`, with random values for what it leaves out; None once all were proposed."""
         number, points = len(self._store.ledger), self._space.points
         if number >= len(points):
             return None
@@ -74,7 +79,7 @@ class Proposals:
         return self._space.sample(rng, given=points[number])
 
     def register(self, params: dict[str, Any]) -> TrialRecord | None:
-        """Put the proposal into the store; None if it must not be trained."""
+        """Add the proposal to the store; None if it must not be trained."""
         number, candidate = len(self._store.ledger), self._build(params)
         record = TrialRecord(
             f"t{number:04d}",
@@ -95,9 +100,9 @@ class Proposals:
         else:
             self._known[key] = record.trial
             self._store.put(record)
-            self._in_vain = 0
+            self._unmeasured_rejections = 0
             return record
-        self._in_vain += 1
+        self._unmeasured_rejections += 1
         return None
 
     def _check_that_some_trained(self) -> None:
@@ -115,15 +120,15 @@ class Proposals:
         records = self._store.records()
         return propose(self._space, records, seed=self._space.budget.seed, number=len(records))
 
-    def _was_in_vain(self, record: TrialRecord) -> bool:
-        """Whether its proposal was, before anything was measured."""
+    def _was_rejected_unmeasured(self, record: TrialRecord) -> bool:
+        """Whether the proposal was infeasible or a duplicate before any of its costs was measured."""
         return record.state in NOT_TRAINED and (self._space.function or MEASURED not in record.values)
 
     def violation(self, values: dict[str, float]) -> str:
-        """Which constraints the values break; empty if none."""
+        """The constraints that the values violate, as text; empty if none."""
         return "; ".join(f"violates {text} by {by:.3g}" for text, by in violations(self._space, values).items())
 
 
 def _key(spec: dict[str, Any] | None, recipe: dict[str, Any] | None, params: dict[str, Any]) -> bytes:
-    """Equal for candidates that would train the same: equal architecture and recipe; else equal parameters."""
+    """Equal for candidates that would train the same: same architecture and recipe, or same parameters without them."""
     return hashlib.sha256(json.dumps([spec, recipe] if spec else params, sort_keys=True).encode()).digest()

@@ -1,5 +1,5 @@
-"""A search on a table or simulator with asynchronous workers. One decision: time is virtual, so eight workers cost no
-more to simulate than one, and the same seed gives the same study."""
+"""A search on a table or simulator with asynchronous workers. Time is virtual: eight workers cost no more to simulate
+than one, and the same seed gives the same study."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Evaluate = Callable[[Params, int], Mapping[str, float]]
 Seconds = Callable[[Job], float]
 """How long a job takes."""
 MAX_FAILURES = 20
-"""So many failed evaluations in a row end a simulation."""
+"""Failed evaluations in a row that end a simulation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Told:
     time: float
     """Seconds since the start."""
     epochs: int
-    """Epochs trained until then, over all candidates; those of failed jobs are not counted."""
+    """Epochs trained until then, over all trials; those of failed jobs do not count."""
     trial: str
     stop: int
-    """Cumulative epochs of the candidate."""
+    """Cumulative epochs of the trial."""
     values: dict[str, float]
-    """Empty if it failed."""
+    """Empty if the job failed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """A finished search and how it came about."""
+    """A finished search and the history of its results."""
 
     study: Study
     history: list[Told]
@@ -54,21 +54,21 @@ def simulate(
     seconds: Seconds = lambda job: float(job.stop - job.record.epochs),
     store: Store | None = None,
 ) -> Simulation:
-    """Search with `workers` that train side by side; each starts the next job the moment it has finished one.
+    """Search with `workers` that train side by side; each starts its next job the moment it has finished one.
 
     Args:
-        evaluate: parameters, cumulative budget -> values; what it raises fails the trial.
-        space: what is searched; its budget ends the search (`total_epochs` counts those of all candidates).
-        workers: how many train at once.
+        evaluate: parameters, cumulative budget -> values; an exception fails the trial.
+        space: what is searched; its budget ends the search (`total_epochs` is the sum over all trials).
+        workers: number of jobs that train at once.
         costs: as in `Study`.
         seed: as in `Study`.
         reference: as in `Study`.
-        seconds: how long a job takes; one second for each epoch if left out.
-        store: as in `Study`; a study in it goes on.
+        seconds: duration of a job; by default one second per epoch.
+        store: as in `Study`; the study in it is continued.
 
     Raises:
-        RuntimeError: `MAX_FAILURES` evaluations in a row failed. Their epochs are not counted, so where only
-            `total_epochs` ends the search, it would never end.
+        RuntimeError: `MAX_FAILURES` evaluations in a row failed. Their epochs do not count, so a search that only
+            `total_epochs` ends would never end.
     """
     now = [0.0]
     study = Study(space, costs=costs, seed=seed, reference=reference, store=store, clock=lambda: now[0])

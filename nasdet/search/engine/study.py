@@ -1,5 +1,5 @@
-"""`Study`: the engine for one's own loop. One decision: `ask` hands out a job, a candidate and how far to take it, and
-`tell` takes what came of it; whoever asks trains, in whatever way and on however many workers."""
+"""`Study`: the engine for a training loop of your own. `ask` hands out a job (a candidate and how far to train it), the
+caller trains it in any way and on any number of workers, and `tell` takes the result."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Study:
 
     Args:
         space: what is searched; see `parse_space`.
-        costs: what is known of a candidate before training; called thousands of times a decision, so it has to be fast.
+        costs: the values known before training; called thousands of times per decision, so it has to be fast.
         seed: of the study; None: the space's.
         reference: the reference point in the order of the objectives; None: fixed by the first results.
-        store: where the study lives, its space and seed included; None: in memory.
+        store: where the study is kept, with its space and seed; None: in memory.
         clock: seconds, for a time limit.
 
     Raises:
-        ValueError: the seed is not that of the store's study.
+        ValueError: the store's study has another seed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Study:
         self.store = MemoryStore(space.with_budget(seed=seed)) if store is None else store
         if reference is not None:
             self.store.save_config(reference_point=[float(v) for v in reference], reference_given=True)
-        self.engine = Engine(self.store, candidates(costs), fast=costs is not None, clock=clock)
+        self.engine = Engine(self.store, candidates(costs), cheap_build=costs is not None, clock=clock)
 
     @property
     def space(self) -> SearchSpace:
@@ -58,7 +58,7 @@ class Study:
         return self.store.space
 
     def ask(self) -> Job | None:
-        """The next job; None while only running ones can tell what is next.
+        """The next job; None if a running job has to report first.
 
         Raises:
             Finished: the budget is spent.
@@ -67,28 +67,28 @@ class Study:
         return self.engine.next_job()
 
     def tell(self, job: Job, values: Mapping[str, float], *, seconds: float = 0.0) -> TrialRecord:
-        """Tell the values of every objective at `job.stop`; a value that is not finite fails the trial.
+        """Report the values of every objective at `job.stop`; a value that is not finite fails the trial.
 
         Args:
             job: as handed out by `ask`.
-            values: of the objectives that `costs` does not give, and of whatever else is worth keeping; of that, what
-                is no finite number is left out.
-            seconds: that the job took.
+            values: of the objectives that `costs` does not give, and any others to be recorded; of the others, those
+                that are no finite number are dropped.
+            seconds: duration of the job.
         """
-        lacking = problem(self.space, {**job.record.values, **values})
-        if lacking:
-            return self.fail(job, lacking)
-        told = {name: number for name, value in values.items() if (number := _finite(value)) is not None}
-        self.engine.report(job.record.trial, job.stop, told, seconds=seconds, overhead=0.0)
+        reason = problem(self.space, {**job.record.values, **values})
+        if reason:
+            return self.fail(job, reason)
+        finite = {name: number for name, value in values.items() if (number := _finite(value)) is not None}
+        self.engine.report(job.record.trial, job.stop, finite, seconds=seconds, overhead=0.0)
         return self.store.get(job.record.trial)
 
     def fail(self, job: Job, reason: str) -> TrialRecord:
-        """Tell that a job cannot be done."""
+        """Report that a job failed; its trial ends."""
         self.engine.fail(job.record.trial, reason)
         return self.store.get(job.record.trial)
 
     def close(self) -> None:
-        """End the study: what is still paused is stopped."""
+        """End the study: trials that are still paused are stopped."""
         self.engine.close()
 
     @property
@@ -98,7 +98,7 @@ class Study:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """The candidates, trained in full, that no other one dominates."""
+        """The fully trained trials that no other one dominates (the Pareto front)."""
         return front(self.records, self.space.objectives)
 
     def summary(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def candidates(costs: Costs | None) -> Callable[[Params], Candidate]:
 
 
 def problem(space: SearchSpace, values: Mapping[str, Any]) -> str:
-    """What is wrong with told values; empty if nothing is."""
+    """What is wrong with reported values; empty if nothing is."""
     for objective in space.objectives:
         value = values.get(objective.name)
         if value is None:
@@ -125,7 +125,7 @@ def problem(space: SearchSpace, values: Mapping[str, Any]) -> str:
 
 
 def _finite(value: Any) -> float | None:
-    """The value as a number; None if it is none, or not finite."""
+    """The value as a float; None if it is no number, or not finite."""
     if isinstance(value, bool | str):
         return None
     try:

@@ -1,1 +1,1 @@
-"""The model and the decisions of freeze-thaw search."""
+"""Freeze-thaw search: a model of learning curves decides which trial trains next (Swersky et al. 2014)."""

@@ -1,5 +1,8 @@
-"""From parameters to the numbers a model sees. One decision: candidates live as rows of the unit cube, one column per
-parameter with inactive ones kept, so that thousands are drawn, changed and compared without making a dictionary."""
+"""Encoding: from parameters to the numbers that a model sees, and back.
+
+One decision: candidates are rows of the unit cube with one column for each parameter, also for those that do not exist
+under the other values. So thousands of candidates are drawn, changed and compared without making a dictionary of any.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,14 @@ Mask = NDArray[np.bool_]
 class Encoder:
     """Rows `(N, P)` of the unit cube for the `P` parameters of a space, and their features `(N, C)`.
 
-    Features: a number for a real, integer or ordered choice (all its values numbers, rising or falling), one column per
-    value (0 or 1/sqrt(2)) for any other choice, so that two different values are at distance 1; 0.5 or zeros where the
-    parameter does not exist; and one column per distinct condition that tells whether it holds.
+    A real, an integer or an ordered choice (its values are numbers, rising or falling) has one feature: its place in
+    0..1, or 0.5 where the parameter does not exist. Any other choice has one feature for each value, which is 1/sqrt(2)
+    for the chosen one, so that two different values are at distance 1, and zeros where the parameter does not exist.
+    One feature for each distinct condition tells whether it holds.
 
     Attributes:
-        groups: `(C,)` for each feature the length scale it uses, from 0.
+        groups: `(C,)` number of the length scale that each feature uses, from 0; all features of one parameter share
+            one.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -31,22 +36,25 @@ class Encoder:
         self.names = list(space.parameters)
         self._domains = list(space.parameters.values())
         self._conditions = [space.conditions.get(name, {}) for name in self.names]
+        # One parameter for each distinct condition: whether it exists is whether the condition holds.
         self._flags: list[int] = []
         seen: list[object] = [{}]
         for i, condition in enumerate(self._conditions):
             if condition not in seen:
                 seen.append(condition)
                 self._flags.append(i)
-        wide = [len(d) if _unordered(d) else 1 for d in self._domains]
-        self.groups = np.repeat(np.arange(len(wide) + len(self._flags)), wide + [1] * len(self._flags))
+        widths = [len(d) if _unordered(d) else 1 for d in self._domains] + [1] * len(self._flags)
+        self.groups = np.repeat(np.arange(len(widths)), widths)
 
     def snap(self, rows: Floats) -> Floats:
-        """The rows moved onto values that their domains have."""
+        """The rows, moved to the places of values that the domains have."""
         return np.stack([_snap(d, rows[:, i]) for i, d in enumerate(self._domains)], axis=1)
 
     def active(self, rows: Floats) -> Mask:
         """Which parameters exist, `(N, P)`, for snapped rows."""
         mask = np.ones(rows.shape, dtype=bool)
+        # Parents come before their children, so column j is final when a child of it is looked at: a parameter exists
+        # if each parent exists and has one of the allowed values. The tolerance is for rounding of `to_unit`.
         for i, condition in enumerate(self._conditions):
             for other, allowed in condition.items():
                 j = self.names.index(other)
@@ -56,7 +64,7 @@ class Encoder:
         return mask
 
     def features(self, rows: Floats) -> Floats:
-        """What a model sees of snapped rows, `(N, C)`."""
+        """Features `(N, C)` of snapped rows."""
         active, columns = self.active(rows), []
         for i, domain in enumerate(self._domains):
             on = active[:, i]
@@ -69,18 +77,18 @@ class Encoder:
         return np.concatenate(columns, axis=1)
 
     def row(self, params: Params) -> Floats:
-        """The row `(P,)` of parameters, NaN for those that do not exist."""
+        """The row `(P,)` of parameters; NaN for those that do not exist or whose value the domain does not have."""
         known = [n in params and d.contains(params[n]) for n, d in zip(self.names, self._domains, strict=True)]
         return np.array(
             [d.to_unit(params[n]) if k else np.nan for k, n, d in zip(known, self.names, self._domains, strict=True)]
         )
 
     def filled(self, rows: Floats, rng: np.random.Generator) -> Floats:
-        """Rows with a random place for what does not exist, for when a change makes it exist."""
+        """Rows with a random value for each parameter that does not exist, in case a change makes it exist."""
         return self.snap(np.where(np.isnan(rows), rng.random(rows.shape), rows))
 
     def params(self, row: Floats) -> Params:
-        """Flat parameters of one row, inactive ones left out."""
+        """Flat parameters of one row, without those that do not exist."""
         params: dict[str, Json] = {}
         for i, (name, domain) in enumerate(zip(self.names, self._domains, strict=True)):
             if self.space.is_active(name, params):
@@ -94,21 +102,22 @@ class Encoder:
         return [{n: v for n, v, on in zip(self.names, row, exists, strict=True) if on} for row, exists in table]
 
     def changed(self, rows: Floats, rng: np.random.Generator, share: float = 0.3) -> Floats:
-        """Neighbours: a `share` of the active parameters, at least one, moved by 0.01 to 0.3 of its range; an
-        unordered choice replaced by another value."""
+        """Neighbours: of each row a `share` of the existing parameters, at least one, is moved by a normal step of 0.01
+        to 0.3 of its range, the same scale for all of a row; an unordered choice gets another value."""
         count, active = len(rows), self.active(rows)
         chosen = (rng.random(rows.shape) < share) & active
-        lucky = np.where(active, rng.random(rows.shape), -1.0).argmax(axis=1)
-        chosen[np.arange(count), lucky] = True
+        at_least = np.where(active, rng.random(rows.shape), -1.0).argmax(axis=1)
+        chosen[np.arange(count), at_least] = True
         step = 10 ** rng.uniform(-2.0, -0.5, size=(count, 1)) * rng.standard_normal(rows.shape)
         for i, domain in enumerate(self._domains):
-            if not isinstance(domain, Real):  # at least to the next value
+            if not isinstance(domain, Real):  # at least to the neighbouring value
                 step[:, i] = np.sign(step[:, i]) * np.maximum(np.abs(step[:, i]), 1.0 / _levels(domain))
         moved = rows + step
+        # A step beyond the edge of the cube is reflected.
         moved = np.where(moved < 0, -moved, np.where(moved > 1, 2 - moved, moved)).clip(0, 1)
         drawn = rng.random(rows.shape)
         for i, domain in enumerate(self._domains):
-            if _unordered(domain):  # another value, all equally likely
+            if _unordered(domain):  # skip 1 to count - 1 values ahead, cyclically: all others are equally likely
                 count = len(domain)
                 other = (rows[:, i] * count).astype(int) + 1 + (drawn[:, i] * (count - 1)).astype(int)
                 moved[:, i] = (other % count + 0.5) / count
@@ -116,7 +125,7 @@ class Encoder:
 
 
 def _from_units(domain: Domain, units: Floats) -> list[Json]:
-    """`from_unit` of each."""
+    """`domain.from_unit` of each, faster."""
     if isinstance(domain, Real):
         low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
         values = (low + units * (high - low)).tolist()
@@ -139,11 +148,12 @@ def _unordered(domain: Domain) -> TypeGuard[Choice]:
 
 
 def _levels(domain: Choice | Integer) -> int:
-    """Into how many about equal parts the unit interval falls."""
+    """Number of about equal parts that the values divide the unit interval into."""
     return 1 + len(domain) if isinstance(domain, Integer) and domain.log else len(domain)
 
 
 def _snap(domain: Domain, units: Floats) -> Floats:
+    """The middle of the part of the unit interval that belongs to the value at each place."""
     if isinstance(domain, Real):
         return units
     if isinstance(domain, Integer) and domain.log:
@@ -153,6 +163,6 @@ def _snap(domain: Domain, units: Floats) -> Floats:
 
 
 def _whole(domain: Integer, units: Floats) -> Floats:
-    """The values of an integer on the logarithm."""
+    """The values of an integer that is searched on the logarithm."""
     low, high = np.log(domain.low - 0.5), np.log(domain.high + 0.5)
     return np.asarray(np.clip(np.round(np.exp(low + units * (high - low))), domain.low, domain.high))

@@ -1,6 +1,10 @@
-"""The models of freeze-thaw: one learning curve process per learnt objective, one process per cost that is learnt. One
-decision: kernel parameters are fitted to the first results that make a fifteenth more than the last time, so they are
-fitted seldom and a resumed study has those of an unbroken one."""
+"""The surrogate models of freeze-thaw: learning curves for each objective that training decides, and one model for each
+cost that is learnt.
+
+One decision: the kernel's parameters are fitted again only when there are a fifteenth more observations than at the
+last fit, and to the first observations of that number. So they are fitted seldom, and a resumed study has the same
+parameters as one that was never interrupted.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,31 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nasdet.search.freeze_thaw.gaussian_process import Inputs, Kernel, Process, fit
-from nasdet.search.freeze_thaw.observations import MOST, Observations, bounded, with_failures
-from nasdet.search.freeze_thaw.table import Table
+from nasdet.search.freeze_thaw.gaussian_process import Inputs, Kernel, Posterior, fit
+from nasdet.search.freeze_thaw.observations import (
+    MAX_OBSERVATIONS,
+    Observations,
+    RecordTable,
+    impute_failures,
+    limit_observations,
+)
 from nasdet.space import Objective
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CLIP = 3.0
-"""Values worse than their rung's median by more than so many times its distance from the best are cut off there."""
-FIT_MOST = 200
-"""Observations from which the kernel's parameters are fitted."""
+"""Values worse than their rung's median by more than `CLIP` times the distance from median to best are moved there."""
+MAX_FIT = 200
+"""Observations that the kernel's parameters are fitted to, at most."""
 MAX_FITTED = 64
-"""Fitted parameters that are kept."""
+"""Fitted parameters that are remembered."""
 CostModel = Callable[[Floats], tuple[Floats, Floats]]
 """Features -> mean and deviation of a cost, in its own unit."""
 
 
-class Forecasts:
-    """Makes models for one space.
+class Surrogates:
+    """Makes the surrogate models of one space.
 
     Args:
         groups: `(C,)` length scale of each feature, as `Encoder.groups`.
@@ -41,63 +50,67 @@ class Forecasts:
         self._groups, self._rungs = groups, rungs
         self._fitted: dict[bytes, Floats] = {}
 
-    def curve(self, table: Table, objective: Objective) -> Process:
-        """The process of an objective that training decides; running candidates do as expected."""
-        every = table.observations(objective)
+    def learning_curves(self, table: RecordTable, objective: Objective) -> Posterior:
+        """The model of an objective that training decides; for running trials it assumes what it predicts of them, and
+        its `fantasies` are those values at the full budget."""
+        observed = table.observations(objective)
         kernel = Kernel(self._groups, curves=len(self._rungs) > 1)
-        early = every[: refit_at(len(every))][-FIT_MOST:]
-        theta = self._parameters(kernel, self._inputs(table, early), _clipped(early))
+        fitted = observed[: refit_size(len(observed))][-MAX_FIT:]
+        theta = self._parameters(kernel, self._inputs(table, fitted), _clipped(fitted))
         failed = np.flatnonzero(table.states == "failed")
-        seen = bounded(with_failures(every, failed, table.epochs[failed]))
+        seen = limit_observations(impute_failures(observed, failed, table.epochs[failed]))
         at, values = self._inputs(table, seen), _clipped(seen)
-        centre, spread = _standard(values)
-        model = Process(kernel, theta, at, values, centre=centre, spread=spread)
+        centre, spread = _standardisation(values)
+        model = Posterior(kernel, theta, at, values, centre=centre, spread=spread)
         running = np.flatnonzero(table.states == "running")
-        return model.believe(self.final(table.features[running], running)) if len(running) else model
+        return model.fantasize(self.final(table.features[running], running)) if len(running) else model
 
-    def cost(self, table: Table, known: Floats, *, signed: bool = False) -> CostModel:
-        """Learnt from the value `(N,)` of each record, NaN where there is none; on the logarithm where all are
-        positive, unless the value is `signed`: those seen so far then only happen to be."""
-        which = np.flatnonzero(np.isfinite(known))[-MOST:]
-        values = known[which]
-        positive = not signed and bool((values > 0).all())
-        shown = np.log(values) if positive else values
-        at = Inputs(table.features[which], np.zeros(len(which)), which)
+    def cost(self, table: RecordTable, known: Floats, *, signed: bool = False) -> CostModel:
+        """A model of a cost, from its value `(N,)` for each record, NaN where there is none. It is learnt on the
+        logarithm if all values are positive, unless the cost is `signed`: then those seen so far only happen to be
+        positive."""
+        trials = np.flatnonzero(np.isfinite(known))[-MAX_OBSERVATIONS:]
+        values = known[trials]
+        on_logarithm = not signed and bool((values > 0).all())
+        targets = np.log(values) if on_logarithm else values
+        at = Inputs(table.features[trials], np.zeros(len(trials)), trials)
         kernel = Kernel(self._groups, curves=False)
-        centre, spread = _standard(shown)
-        early = slice(max(0, refit_at(len(shown)) - FIT_MOST), refit_at(len(shown)))
-        theta = self._parameters(kernel, at[early], shown[early])
-        model = Process(kernel, theta, at, shown, centre=centre, spread=spread)
+        centre, spread = _standardisation(targets)
+        fitted = slice(max(0, refit_size(len(targets)) - MAX_FIT), refit_size(len(targets)))
+        theta = self._parameters(kernel, at[fitted], targets[fitted])
+        model = Posterior(kernel, theta, at, targets, centre=centre, spread=spread)
 
         def predict(features: Floats) -> tuple[Floats, Floats]:
             mean, deviation = model.predict(Inputs(features, np.zeros(len(features)), np.full(len(features), -1)))
-            return (np.exp(mean), np.exp(mean) * deviation) if positive else (mean, deviation)
+            # To first order, the deviation of exp(y) is exp(mean) times that of y.
+            return (np.exp(mean), np.exp(mean) * deviation) if on_logarithm else (mean, deviation)
 
         return predict
 
-    def final(self, features: Floats, who: Ints) -> Inputs:
-        """Where the value of candidates at the full budget is."""
-        return Inputs(features, np.full(len(features), 1.0 if len(self._rungs) > 1 else 0.0), who)
+    def final(self, features: Floats, trials: Ints) -> Inputs:
+        """The inputs at which the full-budget values of candidates are."""
+        return Inputs(features, np.full(len(features), 1.0 if len(self._rungs) > 1 else 0.0), trials)
 
-    def _inputs(self, table: Table, seen: Observations) -> Inputs:
+    def _inputs(self, table: RecordTable, seen: Observations) -> Inputs:
         span = math.log(self._rungs[-1] / self._rungs[0]) or 1.0
-        return Inputs(table.features[seen.who], np.log(seen.epochs / self._rungs[0]) / span, seen.who)
+        return Inputs(table.features[seen.trial], np.log(seen.epochs / self._rungs[0]) / span, seen.trial)
 
     def _parameters(self, kernel: Kernel, at: Inputs, values: Floats) -> Floats:
-        """Fitted to these values, once."""
+        """The kernel's parameters for these values, fitted once; its prior means for fewer than four."""
         if len(values) < 4:
             return kernel.mean
         key = hashlib.sha1(at.features.tobytes() + at.budget.tobytes() + values.tobytes()).digest()
         if key not in self._fitted:
             if len(self._fitted) > MAX_FITTED:
                 self._fitted.clear()
-            centre, spread = _standard(values)
+            centre, spread = _standardisation(values)
             self._fitted[key] = fit(kernel, at, (values - centre) / spread)
         return self._fitted[key]
 
 
-def refit_at(count: int) -> int:
-    """Of so many observations those that the kernel's parameters are fitted to: more at every fifteenth part more."""
+def refit_size(count: int) -> int:
+    """The first how many of `count` observations the kernel's parameters are fitted to: the largest of the sizes 8, 9,
+    10, ... that each exceed the one before by a fifteenth, rounded up."""
     size = 8
     while size + math.ceil(size / 15) <= count:
         size += math.ceil(size / 15)
@@ -105,15 +118,17 @@ def refit_at(count: int) -> int:
 
 
 def _clipped(seen: Observations) -> Floats:
-    """Values, smaller is better, with those cut off that are hopeless for their rung."""
+    """Values, smaller is better, in which those far worse than the others at their rung are moved closer: an outlier
+    would take the model's whole range."""
     values = seen.values.copy()
     for epochs in np.unique(seen.epochs):
-        on = seen.epochs == epochs
-        middle, best = float(np.median(values[on])), float(values[on].min())
-        if on.sum() >= 4:
-            values[on] = np.minimum(values[on], middle + CLIP * (middle - best))
+        at_rung = seen.epochs == epochs
+        median, best = float(np.median(values[at_rung])), float(values[at_rung].min())
+        if at_rung.sum() >= 4:
+            values[at_rung] = np.minimum(values[at_rung], median + CLIP * (median - best))
     return values
 
 
-def _standard(values: Floats) -> tuple[float, float]:
+def _standardisation(values: Floats) -> tuple[float, float]:
+    """Mean and standard deviation; 1 for the latter where all values are equal."""
     return float(values.mean()), float(values.std()) or 1.0

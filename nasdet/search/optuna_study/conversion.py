@@ -1,5 +1,8 @@
-"""An Optuna study as a search space and records. One decision: everything is read from its trials anew, so that a study
-goes on in another process, and a sampler is told nothing that the objective function says already."""
+"""Converts an Optuna study to a search space and records.
+
+One decision: everything is read again from the study's trials at every proposal. So a study can continue in another
+process, and the user declares no search space besides the objective function.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,19 @@ from nasdet.space import Constraint, Params, SearchSpace, parse_space
 from nasdet.trial import Rung, State, TrialRecord
 
 Result = tuple[int, dict[str, float], float]
-"""Epochs, values and time."""
+"""Epochs, values and time of reporting."""
 CURVE, PAUSED = "nasdet:curve", "nasdet:paused"
-"""User attributes of a trial: its results so far as [epochs, values, time], and whether it waits to be thawed."""
+"""User attributes of a trial: its results so far as [epochs, values, time], and whether it is paused."""
 
 
 def report(trial: optuna.Trial, epochs: int, values: Sequence[float], *, pause: bool = False) -> None:
-    """Tell what a trial came to before its full budget; Optuna's own `report` takes no trial of several objectives.
+    """Report the values of a trial before its full budget; Optuna's own `report` does not support several objectives.
 
     Args:
-        trial: as `study.ask` or `FreezeThawSampler.thaw` gave it, or the objective function's.
-        epochs: trained so far.
+        trial: from `study.ask`, `FreezeThawSampler.thaw`, or the argument of the objective function.
+        epochs: cumulative epochs trained.
         values: one for each objective, in the study's order.
-        pause: whether the trial stops here until it is thawed.
+        pause: whether the trial is paused until `FreezeThawSampler.thaw` returns it.
     """
     if len(values) != len(trial.study.directions) or not all(math.isfinite(v) for v in values):
         raise ValueError(f"one finite value for each of {len(trial.study.directions)} objectives, got {list(values)}")
@@ -42,21 +45,21 @@ def report(trial: optuna.Trial, epochs: int, values: Sequence[float], *, pause: 
 def space_of(
     trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection], rungs: Sequence[int]
 ) -> SearchSpace | None:
-    """What the trials chose from, conditions included; None if they chose nothing yet.
+    """The search space that the trials chose from, with its conditions; None before any choice.
 
-    A parameter that some trials lack exists under those values of a more common one with which it was seen, where those
-    without it had none of them.
+    A parameter that some trials lack is taken to exist under a condition on a more common parameter: under those values
+    of it with which the first was seen, provided that no trial without the first has any of them.
     """
     distributions = distributions_of(trials)
     if not distributions:
         return None
-    shown = [_params(t, distributions) for t in trials if t.params]
-    directed = ["max" if d == StudyDirection.MAXIMIZE else "min" for d in directions]
+    params = [_params(t, distributions) for t in trials if t.params]
+    names = ["max" if d == StudyDirection.MAXIMIZE else "min" for d in directions]
     space = parse_space(
         {
             "name": "optuna",
-            "space": {n: {**_entry(d), "when": _condition(n, distributions, shown)} for n, d in distributions.items()},
-            "objectives": [{"name": f"objective_{i}", "direction": d} for i, d in enumerate(directed)],
+            "space": {n: {**_entry(d), "when": _condition(n, distributions, params)} for n, d in distributions.items()},
+            "objectives": [{"name": f"objective_{i}", "direction": d} for i, d in enumerate(names)],
             "budget": {"epochs": rungs[-1], "rungs": list(rungs)},
         },
         function=True,
@@ -66,13 +69,14 @@ def space_of(
 
 
 def distributions_of(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
-    """Of every parameter with a choice, as the newest trial that has it states it."""
+    """The distribution of every parameter that has more than one value, as in the newest trial that has it."""
     return {n: d for t in trials for n, d in t.distributions.items() if not d.single()}
 
 
 def to_space(distribution: BaseDistribution, value: Any) -> Any:
-    """A value of an Optuna trial as `space_of` has it: the step's number of a stepped one, the place of a category that
-    is no plain value; what the distribution doesn't have stays, and is in no domain."""
+    """The value of an Optuna trial in the space of `space_of`: the number of the step for a stepped float, the index as
+    text for a category that is no plain value. A value that the distribution no longer has is kept; no domain contains
+    it."""
     match distribution:
         case FloatDistribution(low=low, step=float(step)):
             return round((value - low) / step)
@@ -92,17 +96,18 @@ def from_space(distribution: BaseDistribution, value: Any) -> Any:
 
 
 def records_of(trials: Sequence[FrozenTrial], full: int) -> list[TrialRecord]:
-    """The trials that chose something; one that broke a constraint is no complete one, but is learnt from.
+    """Records of the trials that chose something. A trial that violates a constraint is "stopped" and not "complete",
+    so that it is on no front, but models learn from it.
 
     Args:
         trials: of a study, in order.
-        full: the epochs behind the values of a complete trial.
+        full: epochs of a complete trial.
     """
     distributions = distributions_of(trials)
     results = {t.number: _results(t, full) for t in trials if t.params}
     ends = sorted((moment, number, epochs) for number, curve in results.items() for epochs, _, moment in curve)
-    told = {(number, epochs): place for place, (_, number, epochs) in enumerate(ends)}
-    return [_record(t, _params(t, distributions), results[t.number], told) for t in trials if t.params]
+    order = {(number, epochs): place for place, (_, number, epochs) in enumerate(ends)}
+    return [_record(t, _params(t, distributions), results[t.number], order) for t in trials if t.params]
 
 
 def _params(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -> Params:
@@ -110,16 +115,16 @@ def _params(trial: FrozenTrial, distributions: Mapping[str, BaseDistribution]) -
 
 
 def _record(
-    trial: FrozenTrial, params: Params, results: Sequence[Result], told: Mapping[tuple[int, int], int]
+    trial: FrozenTrial, params: Params, results: Sequence[Result], order: Mapping[tuple[int, int], int]
 ) -> TrialRecord:
-    rungs = tuple(Rung(epochs, values, told[trial.number, epochs]) for epochs, values, _ in results)
+    rungs = tuple(Rung(epochs, values, order[trial.number, epochs]) for epochs, values, _ in results)
     last = rungs[-1] if rungs else Rung(0, {})
     name, state = str(trial.number), _state(trial)
     return TrialRecord(name, trial.number, state, params, values=last.values, epochs=last.epochs, rungs=rungs)
 
 
 def _results(trial: FrozenTrial, full: int) -> list[Result]:
-    """By epochs; those that are not finite tell a model nothing."""
+    """The trial's results by epochs, without those that are not finite."""
     curve = {int(epochs): (values, moment) for epochs, values, moment in trial.user_attrs.get(CURVE, [])}
     if trial.state == TrialState.COMPLETE and trial.datetime_complete is not None:
         curve[full] = (trial.values, trial.datetime_complete.timestamp())
@@ -146,7 +151,7 @@ def _limit(name: str) -> str:
 
 
 def _entry(distribution: BaseDistribution) -> dict[str, Any]:
-    """The distribution as an entry of `space:`."""
+    """The distribution as an entry of `space:` in a search-space file."""
     match distribution:
         case CategoricalDistribution(choices=choices):
             return {"kind": "choice", "values": list(choices) if _plain(choices) else [*map(str, range(len(choices)))]}
@@ -160,29 +165,31 @@ def _entry(distribution: BaseDistribution) -> dict[str, Any]:
 
 
 def _plain(choices: Sequence[Any]) -> bool:
-    """Whether a space can have the categories themselves as values."""
+    """Whether all categories can be values of a search space as they are."""
     return all(c is None or isinstance(c, bool | int | float | str) for c in choices)
 
 
 def _condition(
     name: str, distributions: Mapping[str, BaseDistribution], trials: Sequence[Params]
 ) -> dict[str, list[Any]]:
-    """The values of another parameter under which this one exists; empty if it always does, or none explains it."""
+    """The condition under which a parameter exists, {other parameter: values}; empty if it always does, or if no other
+    parameter explains it."""
     having = [t for t in trials if name in t]
     lacking = [t for t in trials if name not in t]
     count = {n: sum(n in t for t in trials) for n in distributions}
+    # The rarest of the more common parameters first: it is the nearest ancestor where conditions are nested.
     for other in sorted((n for n in distributions if count[n] > len(having)), key=lambda n: count[n]):
         if not lacking or isinstance(distributions[other], FloatDistribution):
             continue
         values = {t.get(other) for t in having}
-        left = sorted((v for v in values if v is not None and _holds(distributions[other], v)), key=str)
-        if left and None not in values and values.isdisjoint(t[other] for t in lacking if other in t):
-            return {other: left}
+        allowed = sorted((v for v in values if v is not None and _offers(distributions[other], v)), key=str)
+        if allowed and None not in values and values.isdisjoint(t[other] for t in lacking if other in t):
+            return {other: allowed}
     return {}
 
 
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a whole number is one of those that are asked for by now; categories stay."""
+def _offers(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether the newest distribution still has the value: a range of integers may be narrowed, categories may not."""
     if not isinstance(distribution, IntDistribution):
         return True
     return value in range(distribution.low, distribution.high + 1, distribution.step)

@@ -1,5 +1,7 @@
-"""One question to an Optuna sampler. One decision: it is asked in a fresh in-memory study of what it may see, so that
-the answer depends on nothing else; what a sampler that knows no conditions would miss is filled in for it."""
+"""Asks an Optuna sampler for one proposal.
+
+One decision: it is asked in a new in-memory study of what it may see, so that its answer depends on nothing else.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from nasdet.space import Domain, Json, Params, SearchSpace
 from nasdet.trial import TrialRecord
 
 Fill = Callable[[TrialRecord, str, Domain], Json]
-"""The value that stands in for a parameter that a candidate doesn't have."""
+"""The value for a parameter that does not exist in a candidate."""
 
 
 def ask(
@@ -32,14 +34,15 @@ def ask(
     fill: Fill | None,
     attributes: Mapping[str, Any],
 ) -> Params:
-    """Flat parameters of the next candidate, inactive ones left out.
+    """Flat parameters of the next candidate, without those that do not exist.
 
     Args:
-        space: what may be chosen.
+        space: the search space.
         seen: what the sampler learns from.
-        sampler: makes a seeded one for this question only.
-        fill: for a sampler whose space cannot be conditional; None: it sees only the parameters that exist.
-        attributes: the sampler's own notes that stand on every trial.
+        sampler: makes the seeded sampler; it is used once.
+        fill: for a sampler that knows no conditional parameters: values for those that do not exist. None: the sampler
+            sees only the parameters that exist.
+        attributes: system attributes that the sampler expects on every finished trial.
     """
     with _quiet():
         directions = [direction(o) for o in space.objectives]
@@ -57,7 +60,7 @@ def ask(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Optuna's notices about experimental samplers and their speed."""
+    """Suppress Optuna's notices about experimental samplers and their speed."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -69,23 +72,24 @@ def _quiet() -> Iterator[None]:
 
 
 def _trials(space: SearchSpace, seen: History, fill: Fill | None, attributes: Mapping[str, Any]) -> list[FrozenTrial]:
-    """What the sampler sees, in the order of the proposals; what is broken has the worst values there are."""
+    """What the sampler sees, in the order of the proposals; infeasible and failed candidates have the worst values of
+    all."""
     make = functools.partial(_trial, space, {n: distribution(d) for n, d in space.parameters.items()}, fill)
-    limited = bool(seen.broken or space.constraints)
+    constrained = bool(seen.broken or space.constraints)
 
     def complete(record: TrialRecord, values: list[float]) -> FrozenTrial:
         trial = make(TrialState.COMPLETE, record, values, system_attrs=dict(attributes))
-        if limited:
+        if constrained:
             trial.set_constraint("limit", _excess(space, record))
         return trial
 
     rows = [[values[o.name] for o in space.objectives] for _, values in seen.observed]
     columns = zip(space.objectives, zip(*rows, strict=True), strict=True)
     worst = [min(column) if o.direction == "max" else max(column) for o, column in columns]
-    found = [(record, complete(record, row)) for (record, _), row in zip(seen.observed, rows, strict=True)]
-    found += [(r, complete(r, worst)) for r in seen.broken]
-    found += [(r, make(TrialState.RUNNING, r)) for r in seen.running]
-    return [trial for _, trial in sorted(found, key=lambda pair: pair[0].number)]
+    trials = [(record, complete(record, row)) for (record, _), row in zip(seen.observed, rows, strict=True)]
+    trials += [(r, complete(r, worst)) for r in seen.broken]
+    trials += [(r, make(TrialState.RUNNING, r)) for r in seen.running]
+    return [trial for _, trial in sorted(trials, key=lambda pair: pair[0].number)]
 
 
 def _trial(
@@ -104,26 +108,26 @@ def _trial(
         elif fill is not None:
             params[name] = encode(domain, fill(record, name, domain))
     now = datetime.datetime.now()
-    return _Told(
+    return _SharedTrial(
         number=-1, trial_id=-1, state=state, value=None, values=values, params=params,
         distributions={n: distributions[n] for n in params}, user_attrs={}, system_attrs=system_attrs or {},
         intermediate_values={}, datetime_start=now, datetime_complete=now if state.is_finished() else None,
     )  # fmt: skip
 
 
-class _Told(FrozenTrial):
-    """A trial that nobody changes: its copy in the storage may share what it holds. Full copies were half the time of a
-    proposal, and what `create_trial` does over again before the study does it a quarter."""
+class _SharedTrial(FrozenTrial):
+    """A trial whose copy in the storage shares its values, since nobody changes them. Full copies took half the time of
+    a proposal, and the checks of `create_trial`, which the study repeats, a quarter."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
         return copy.copy(self)
 
 
 def _excess(space: SearchSpace, record: TrialRecord) -> float:
-    """By how much of its bound the most broken constraint is broken, at most 0 if none is; what cannot be built or
-    trained counts as twice a bound."""
+    """The largest violation of a constraint as a share of its bound, at most 0 if none is violated; 1 for a candidate
+    that could not be built or trained for another reason."""
     known = [c for c in space.constraints if c.name in record.values]
-    by = max((c.violation(record.values) / (abs(c.bound) or 1.0) for c in known), default=-1.0)
+    excess = max((c.violation(record.values) / (abs(c.bound) or 1.0) for c in known), default=-1.0)
     if record.state in ("infeasible", "failed"):
-        return by if by > 0 else 1.0
-    return min(by, 0.0)
+        return excess if excess > 0 else 1.0
+    return min(excess, 0.0)

@@ -1,5 +1,5 @@
-"""Between the space's domains and Optuna's distributions. One decision: choices that Optuna cannot hold (lists) travel
-as their JSON text, so that every value of a space survives Optuna's storage."""
+"""Converts between the domains of a search space and Optuna's distributions. Choices that Optuna cannot store (lists)
+are stored as JSON text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nasdet.space import Choice, Domain, Integer, Objective, Real
 
 
 def distribution(domain: Domain) -> BaseDistribution:
-    """Optuna's distribution of a domain."""
+    """The Optuna distribution of a domain."""
     match domain:
         case Choice():
             return CategoricalDistribution([encode(domain, v) for v in domain.values])
@@ -55,5 +55,5 @@ def suggest(trial: optuna.Trial, name: str, domain: Domain) -> Any:
 
 
 def direction(objective: Objective) -> StudyDirection:
-    """Optuna's word for it."""
+    """The objective's direction as Optuna has it."""
     return StudyDirection.MAXIMIZE if objective.direction == "max" else StudyDirection.MINIMIZE

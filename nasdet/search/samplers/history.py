@@ -1,5 +1,8 @@
-"""What a sampler sees of a study. One decision: observations of one rung only, so that low budgets are never mixed with
-high ones, and so many of them that a proposal after ten thousand trials takes as long as one after hundreds."""
+"""What a sampler sees of a study.
+
+One decision: observations at one rung only, so that results of short and long trainings are never mixed, and a bounded
+number of them, so that a proposal after ten thousand trials takes as long as one after hundreds.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasdet.pareto import as_costs, non_dominated
-from nasdet.space import Objective
+from nasdet.space import Objective, SearchSpace
 from nasdet.trial import TrialRecord
 
 Floats = NDArray[np.float64]
 Values = dict[str, float]
 
-MIN_OBSERVATIONS = 8
-"""A rung needs this many observations before a sampler learns from it."""
+MIN_AT_RUNG = 8
+"""Observations that a rung needs before a sampler learns from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A sampler is to propose candidate `number` of a study with this seed and these records."""
+
+    space: SearchSpace
+    records: Sequence[TrialRecord]
+    seed: int
+    number: int
+
+    @property
+    def proposal_seed(self) -> int:
+        """Seed of this proposal, different for each number."""
+        return (self.seed * 1_000_003 + self.number) & 0x7FFFFFFF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,32 +46,33 @@ class History:
     """What a sampler sees, in the order of the proposals.
 
     Attributes:
-        observed: candidates and what they came to at one rung, the highest with `MIN_OBSERVATIONS`.
+        observed: candidates with their values at one rung, the highest that has `MIN_AT_RUNG` of them.
         broken: candidates that are infeasible or failed.
-        running: candidates under way that are not among `observed`, all of them.
-        repeats: proposals in a row, up to the last one, that were known already.
+        running: all candidates that run and are not among `observed`.
+        duplicates: proposals in a row, up to the last one, that were duplicates.
     """
 
     observed: list[tuple[TrialRecord, Values]]
     broken: list[TrialRecord]
     running: list[TrialRecord]
-    repeats: int
+    duplicates: int
 
     @property
     def candidates(self) -> list[TrialRecord]:
-        """All that are seen."""
+        """All candidates that the sampler sees."""
         return [*(record for record, _ in self.observed), *self.broken, *self.running]
 
 
 def history(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], rng: random.Random, most: int | None, best: int
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], rng: random.Random, most: int, best: int
 ) -> History:
-    """Choose what a sampler sees: of `most` observations the `best` ones, a quarter the newest, the rest at random.
+    """Choose what a sampler sees: at most `most` observations, of them the `best` ones, the newest quarter, and random
+    others; and at most a quarter of `most` infeasible and failed candidates.
 
-    The best are the front, then the front without it, and so on; of the last of them that doesn't fit, members evenly
-    spread along the first objective.
+    The best are the front, then the front without it, and so on; of the last of these fronts, which does not fit whole,
+    members that are evenly spread along the first objective.
     """
-    at: dict[int, list[tuple[TrialRecord, Values]]] = defaultdict(list)
+    by_rung: dict[int, list[tuple[TrialRecord, Values]]] = defaultdict(list)
     broken: list[TrialRecord] = []
     running: list[TrialRecord] = []
     for record in records:
@@ -63,31 +82,35 @@ def history(
         if record.state == "running":
             running.append(record)
         for rung in record.rungs:
-            at[rung.epochs].append((record, rung.values))
-    seen = at[fidelity({epochs: len(found) for epochs, found in at.items()})]
+            by_rung[rung.epochs].append((record, rung.values))
+    seen = by_rung[fidelity({epochs: len(observed) for epochs, observed in by_rung.items()})]
     kept = [seen[i] for i in _kept(seen, objectives, most, best, rng)]
     shown = {record.trial for record, _ in kept}
-    if most is not None and len(broken) > most // 4:
+    if len(broken) > most // 4:
         broken = broken[-(most // 4) :]
-    repeats = sum(1 for _ in itertools.takewhile(lambda r: r.state == "duplicate", reversed(records)))
-    return History(kept, broken, [r for r in running if r.trial not in shown], repeats)
+    duplicates = sum(1 for _ in itertools.takewhile(lambda r: r.state == "duplicate", reversed(records)))
+    return History(kept, broken, [r for r in running if r.trial not in shown], duplicates)
 
 
 def fidelity(counts: Mapping[int, int]) -> int:
-    """The highest rung, in epochs, with at least `MIN_OBSERVATIONS` of the counted observations; else the lowest; 0 if
-    there is none."""
-    enough = [epochs for epochs, count in counts.items() if count >= MIN_OBSERVATIONS]
+    """The highest rung, in epochs, with at least `MIN_AT_RUNG` observations; else the lowest rung; 0 if there is none.
+
+    Args:
+        counts: rung -> number of observations.
+    """
+    enough = [epochs for epochs, count in counts.items() if count >= MIN_AT_RUNG]
     return max(enough) if enough else min(counts, default=0)
 
 
 def _kept(
     seen: Sequence[tuple[TrialRecord, Values]],
     objectives: Sequence[Objective],
-    most: int | None,
+    most: int,
     best: int,
     rng: random.Random,
 ) -> list[int]:
-    if most is None or len(seen) <= most:
+    """Indices of the observations that the sampler sees."""
+    if len(seen) <= most:
         return list(range(len(seen)))
     names = [o.name for o in objectives]
     table = np.array([[*map(values.__getitem__, names)] for _, values in seen])
@@ -98,15 +121,15 @@ def _kept(
 
 
 def _best(costs: Floats, count: int) -> set[int]:
-    """The first so many rows by layers, smaller is better."""
+    """Indices of the `count` best rows, front by front; smaller is better."""
     if costs.shape[1] == 1:
         return {int(i) for i in np.argsort(costs[:, 0], kind="stable")[:count]}
     chosen: set[int] = set()
     left = np.arange(len(costs))
     while len(chosen) < count:
-        on = non_dominated(costs[left], ["min"] * costs.shape[1])
-        layer = left[on][np.argsort(costs[left[on], 0], kind="stable")]
-        places = np.linspace(0, len(layer) - 1, min(count - len(chosen), len(layer))).round().astype(int)
-        chosen |= {int(i) for i in layer[places]}
-        left = left[~on]
+        on_front = non_dominated(costs[left], ["min"] * costs.shape[1])
+        members = left[on_front][np.argsort(costs[left[on_front], 0], kind="stable")]
+        places = np.linspace(0, len(members) - 1, min(count - len(chosen), len(members))).round().astype(int)
+        chosen |= {int(i) for i in members[places]}
+        left = left[~on_front]
     return chosen

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from nasdet.search import Simulation, simulate
-from nasdet.search.engine.engine import SCHEDULERS
-from nasdet.search.samplers.samplers import SAMPLERS
+from nasdet.search.samplers import SAMPLERS
+from nasdet.search.schedulers import SCHEDULERS
 from nasdet.space import SearchSpace
 from nasdet.trial import TrialRecord
 from tests.search.conftest import TOY, accuracy, toy

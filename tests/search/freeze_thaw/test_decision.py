@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nasdet.search import Candidate, Job, MemoryStore, SearchSpace, Study, parse_space, simulate
-from nasdet.search.freeze_thaw.decision import DESIGN, FreezeThaw
+from nasdet.search.freeze_thaw.decision import MAX_DESIGN, FreezeThaw
 from nasdet.trial import Rung, TrialRecord
 from tests.search.conftest import accuracy, toy
 
@@ -64,7 +64,7 @@ def history(space: SearchSpace, observations: int) -> list[TrialRecord]:
 
 
 def chooser(space: SearchSpace) -> FreezeThaw:
-    return FreezeThaw(space, lambda params: Candidate(None, None, {}), exact=False)
+    return FreezeThaw(space, lambda params: Candidate(None, None, {}), cheap_build=False)
 
 
 @pytest.mark.parametrize("objectives", [1, 2, 3])
@@ -124,10 +124,10 @@ def test_resume_in_the_middle_is_the_unbroken_study(known: bool) -> None:
 
 def test_the_design_covers_the_known_cost() -> None:
     space = wide(5)
-    decides = FreezeThaw(space, lambda p: Candidate(None, None, {"latency_ms": p["p0"]}), exact=True)
-    chosen = [decides.decide([], seed=0, number=i, reference=[]).params for i in range(DESIGN)]
-    places = sorted(int(p["p0"] * DESIGN) for p in chosen if p is not None)
-    assert len(set(places)) >= DESIGN - 5
+    decides = FreezeThaw(space, lambda p: Candidate(None, None, {"latency_ms": p["p0"]}), cheap_build=True)
+    chosen = [decides.decide([], seed=0, number=i, reference=[]).params for i in range(MAX_DESIGN)]
+    places = sorted(int(p["p0"] * MAX_DESIGN) for p in chosen if p is not None)
+    assert len(set(places)) >= MAX_DESIGN - 5
 
 
 def test_running_candidates_are_not_proposed_again() -> None:
@@ -161,8 +161,8 @@ def test_a_small_network_is_worth_more_where_seconds_count() -> None:
 @pytest.mark.parametrize(("seconds", "designed"), [(1.0, True), (40.0, False)])
 def test_a_design_takes_no_more_than_its_share_of_the_time(seconds: float, designed: bool) -> None:
     space = frozen(budget={"epochs": 9, "rungs": RUNGS, "time_limit": 1000.0})
-    decides = FreezeThaw(space, lambda p: Candidate(None, None, costs(p)), exact=True)
-    design = [decides.decide([], seed=0, number=i, reference=[]).params for i in range(DESIGN)]
+    decides = FreezeThaw(space, lambda p: Candidate(None, None, costs(p)), cheap_build=True)
+    design = [decides.decide([], seed=0, number=i, reference=[]).params for i in range(MAX_DESIGN)]
     records: list[TrialRecord] = []
     for i, params in enumerate(p for p in design[:6] if p is not None):
         values = evaluate(params, 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasdet.search.freeze_thaw.gaussian_process import Inputs, Kernel, Process, fit
+from nasdet.search.freeze_thaw.gaussian_process import Inputs, Kernel, Posterior, fit
 
 
 def places(count: int, rng: np.random.Generator, *, curves: bool = True) -> Inputs:
@@ -34,13 +34,13 @@ def test_the_posterior_is_the_closed_form() -> None:
     rng = np.random.default_rng(1)
     at, kernel = places(10, rng), Kernel(np.arange(3), curves=True)
     values, new = rng.standard_normal(10), places(4, rng)
-    process = Process(kernel, kernel.mean, at, values, centre=0.5, spread=2.0)
+    posterior = Posterior(kernel, kernel.mean, at, values, centre=0.5, spread=2.0)
     noisy = kernel.between(kernel.mean, at, at) + np.diag(kernel.noise(kernel.mean, at))
     cross = kernel.between(kernel.mean, new, at)
     mean = 0.5 + 2.0 * cross @ np.linalg.inv(noisy) @ ((values - 0.5) / 2.0)
     own = np.diag(kernel.between(kernel.mean, new, new))
     variance = 4.0 * (own - np.diag(cross @ np.linalg.inv(noisy) @ cross.T))
-    found = process.predict(new)
+    found = posterior.predict(new)
     assert found[0] == pytest.approx(mean)
     assert found[1] == pytest.approx(np.sqrt(np.maximum(variance, 0)), abs=1e-5)
 
@@ -48,10 +48,10 @@ def test_the_posterior_is_the_closed_form() -> None:
 def test_a_candidate_with_a_curve_is_known_better_than_a_stranger_beside_it() -> None:
     rng = np.random.default_rng(2)
     at, kernel = places(20, rng), Kernel(np.arange(3), curves=True)
-    process = Process(kernel, kernel.mean, at, rng.standard_normal(20), centre=0.0, spread=1.0)
+    posterior = Posterior(kernel, kernel.mean, at, rng.standard_normal(20), centre=0.0, spread=1.0)
     final = np.ones(1)
-    known = process.predict(Inputs(at.features[:1], final, at.who[:1]))[1]
-    stranger = process.predict(Inputs(at.features[:1], final, np.array([-1])))[1]
+    known = posterior.predict(Inputs(at.features[:1], final, at.trial[:1]))[1]
+    stranger = posterior.predict(Inputs(at.features[:1], final, np.array([-1])))[1]
     assert known < stranger
 
 
@@ -63,17 +63,17 @@ def test_fit_finds_the_feature_that_matters() -> None:
     kernel = Kernel(np.arange(3), curves=False)
     theta = fit(kernel, at, (values - values.mean()) / values.std())
     assert theta[1] < theta[0] - 1 and theta[1] < theta[2] - 1
-    process = Process(kernel, theta, at, values, centre=float(values.mean()), spread=float(values.std()))
+    posterior = Posterior(kernel, theta, at, values, centre=float(values.mean()), spread=float(values.std()))
     new = Inputs(rng.random((50, 3)), np.zeros(50), np.full(50, -1))
-    assert np.abs(process.predict(new)[0] - np.sin(6 * new.features[:, 1])).max() < 0.1
+    assert np.abs(posterior.predict(new)[0] - np.sin(6 * new.features[:, 1])).max() < 0.1
 
 
 def test_believing_leaves_the_mean_and_takes_the_doubt() -> None:
     rng = np.random.default_rng(4)
     at, kernel = places(12, rng), Kernel(np.arange(3), curves=True)
-    process = Process(kernel, kernel.mean, at, rng.standard_normal(12), centre=0.0, spread=1.0)
+    posterior = Posterior(kernel, kernel.mean, at, rng.standard_normal(12), centre=0.0, spread=1.0)
     new = Inputs(rng.random((2, 3)), np.ones(2), np.array([50, 51]))
-    mean, deviation = process.predict(new)
-    later = process.believe(new)
+    mean, deviation = posterior.predict(new)
+    later = posterior.fantasize(new)
     assert later.predict(new)[0] == pytest.approx(mean, abs=1e-3)
     assert (later.predict(new)[1] < 0.3 * deviation).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nasdet.pareto import hypervolume
-from nasdet.search.freeze_thaw.hypervolume_improvement import MAX_POINTS, boxes, expected_improvement
+from nasdet.search.freeze_thaw.hypervolume_improvement import MAX_POINTS, decompose, expected_improvement
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -14,7 +14,7 @@ def test_equals_monte_carlo(size: int, known: int) -> None:
     front, corner = rng.random((7, size)), np.full(size, 1.1)
     mean, deviation = rng.random((2, size)) * 0.8, np.full((2, size), 0.3)
     deviation[:, max(1, size - known) :] = 0.0
-    exact = expected_improvement(boxes(front, corner), mean, deviation)
+    exact = expected_improvement(decompose(front, corner), mean, deviation)
     before = hypervolume(front, corner)
     for i in range(2):
         drawn = mean[i] + deviation[i] * rng.standard_normal((4000, size))
@@ -26,14 +26,14 @@ def test_equals_monte_carlo(size: int, known: int) -> None:
 def test_without_doubt_it_is_the_gain_in_hypervolume(size: int) -> None:
     rng = np.random.default_rng(size)
     front, corner, points = rng.random((20, size)), np.ones(size), rng.random((30, size)) * 1.2
-    exact = expected_improvement(boxes(front, corner), points, np.zeros_like(points))
+    exact = expected_improvement(decompose(front, corner), points, np.zeros_like(points))
     gains = [hypervolume(np.vstack([front, p]), corner) - hypervolume(front, corner) for p in points]
     assert exact == pytest.approx(np.array(gains), abs=1e-12)
 
 
 def test_without_a_front_all_below_the_reference_counts() -> None:
-    cut = boxes(np.zeros((0, 2)), np.array([1.0, 2.0]))
-    assert expected_improvement(cut, np.array([[0.5, 0.5]]), np.zeros((1, 2))) == pytest.approx(0.75)
+    boxes = decompose(np.zeros((0, 2)), np.array([1.0, 2.0]))
+    assert expected_improvement(boxes, np.array([[0.5, 0.5]]), np.zeros((1, 2))) == pytest.approx(0.75)
 
 
 def test_a_large_front_is_thinned_and_overestimates_little() -> None:
@@ -41,8 +41,8 @@ def test_a_large_front_is_thinned_and_overestimates_little() -> None:
     points = rng.random((200, 3))
     front = 1 - points / np.linalg.norm(points, axis=1)[:, None]
     corner = np.full(3, 1.1)
-    cut = boxes(front, corner)
-    assert len(cut.low) <= (MAX_POINTS[3] + 1) ** 2
+    boxes = decompose(front, corner)
+    assert len(boxes.low) <= (MAX_POINTS[3] + 1) ** 2
     inside = np.full((1, 3), 0.3)
     gain = hypervolume(np.vstack([front, inside]), corner) - hypervolume(front, corner)
-    assert gain <= expected_improvement(cut, inside, np.zeros((1, 3)))[0] <= 1.5 * gain + 0.02
+    assert gain <= expected_improvement(boxes, inside, np.zeros((1, 3)))[0] <= 1.5 * gain + 0.02

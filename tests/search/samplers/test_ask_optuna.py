@@ -11,7 +11,7 @@ from nasdet.search.samplers.ask_optuna import ask
 from nasdet.search.samplers.history import history
 from nasdet.space import SearchSpace
 from nasdet.trial import TrialRecord
-from tests.search.samplers.test_samplers import observed
+from tests.search.conftest import observed
 
 
 class Spy(optuna.samplers.RandomSampler):

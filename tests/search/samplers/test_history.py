@@ -63,8 +63,8 @@ def test_one_objective_keeps_the_best() -> None:
     assert {r.trial for r in best} <= kept
 
 
-def test_no_bound_keeps_all() -> None:
-    assert len(history(observed(500), OBJECTIVES, random.Random(0), None, 32).observed) == 500
+def test_a_short_history_is_seen_whole() -> None:
+    assert len(history(observed(500), OBJECTIVES, random.Random(0), 500, 32).observed) == 500
 
 
 def test_every_running_one_is_seen_and_what_is_broken_is_bounded() -> None:
@@ -77,7 +77,7 @@ def test_every_running_one_is_seen_and_what_is_broken_is_bounded() -> None:
     shown = {r.trial for r in seen.running} | {r.trial for r, _ in seen.observed}
     assert {"t3", *(f"r{n}" for n in range(700, 764))} <= shown
     assert [r.trial for r in seen.broken] == [f"i{n}" for n in range(690, 700)]
-    assert seen.repeats == 3
+    assert seen.duplicates == 3
 
 
 def test_apart_from_the_best_what_is_kept_looks_as_all_do() -> None:

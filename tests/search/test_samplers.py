@@ -7,27 +7,14 @@ from typing import Any, get_args
 import pytest
 
 from nasdet.errors import InputError
-from nasdet.search.samplers.samplers import AUTO, REPEATS, SAMPLERS, propose
+from nasdet.search.samplers import AUTO, SAMPLERS, propose
+from nasdet.search.samplers.optuna_samplers import MAX_DUPLICATES
 from nasdet.space import SearchSpace
 from nasdet.space.schema import SAMPLER_OPTIONS, SamplerConfig, SamplerKind
-from nasdet.trial import Rung, TrialRecord
-from tests.search.conftest import accuracy
+from nasdet.trial import TrialRecord
+from tests.search.conftest import observed
 
 KINDS = list(SAMPLERS)
-
-
-def observed(space: SearchSpace, count: int) -> list[TrialRecord]:
-    import random
-
-    rng = random.Random(0)
-    records = []
-    for number in range(count):
-        params: dict[str, Any] = space.sample(rng)
-        values = {"ap": accuracy(params, 1), "params_m": float(params["size"])}
-        state = "infeasible" if params["size"] > 40 else "paused"
-        rungs = () if state == "infeasible" else (Rung(1, values),)
-        records.append(TrialRecord(f"t{number}", number, state, params, values=values, epochs=1, rungs=rungs))
-    return records
 
 
 def with_sampler(space: SearchSpace, kind: Any, **options: Any) -> SearchSpace:
@@ -92,7 +79,7 @@ def test_what_runs_is_not_proposed_again(space: SearchSpace, kind: str) -> None:
 def test_a_sampler_that_repeats_itself_gives_way_to_random(space: SearchSpace) -> None:
     records = observed(space, 30)
     last = records[0].params
-    records += [TrialRecord(f"t{30 + i}", 30 + i, "duplicate", last) for i in range(REPEATS)]
+    records += [TrialRecord(f"t{30 + i}", 30 + i, "duplicate", last) for i in range(MAX_DUPLICATES)]
     number = len(records)
     random = propose(with_sampler(space, "random"), records, seed=1, number=number)
     assert propose(with_sampler(space, "gp"), records, seed=1, number=number) == random
