@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from nasdet.data import Dataset, Tiling, open_data, read_image
-from nasdet.driver.inference.predict import evaluate_bundle, predict_images
+from nasdet.driver.inference.evaluate import evaluate_bundle
+from nasdet.driver.inference.prediction_files import predict_files
 from nasdet.driver.training.request import Options, Source
 from nasdet.driver.training.train import train_detector
 from nasdet.export import read_bundle
@@ -167,7 +168,7 @@ def look(bundle_path: str, planted: str, folder: str, tiling: Tiling, results: A
     start = time.perf_counter()
     figures = evaluate_bundle(bundle, data.tiled(tiling), "val")
     evaluated = time.perf_counter()
-    found = predict_images(bundle, [Path(folder, "scene.png")], Path(folder, "found"), score=0.3, tiling=tiling)
+    found = predict_files(bundle, [Path(folder, "scene.png")], Path(folder, "found"), score=0.3, tiling=tiling)
     results.put(
         {
             "tiled_ap50": figures["ap50"], "tiled_ap": figures["ap"], "max_detections": figures["max_detections"],

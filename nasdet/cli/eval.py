@@ -26,10 +26,10 @@ def command(
 ) -> None:
     """COCO metrics of BUNDLE on a split of a data set; AP in 0..1, boxes in pixels of the original images.
 
-    With --tile, or data or a bundle that say so, images are seen in overlapping tiles and judged whole;
-    max_detections is how many boxes of an image and class count then, ar100 included.
+    With --tile, or where the data or the bundle asks for it, images are seen in overlapping tiles and judged whole;
+    max_detections is then the number of boxes of an image and class that count, also for ar100.
 
-    Bundles with a mask head also tell mask_ap and the other figures of masks, if the data has masks.
+    Bundles with a mask head also print mask_ap and the other figures of masks, if the data has masks.
 
     \b
     Example:
@@ -37,21 +37,16 @@ def command(
       nasdet eval best --data ./my_images --scales 0.75,1,1.5 --flip
       nasdet eval best --data ./flights --tile 640
     """
-    from nasdet.cli.options import parse_numbers, parse_tiling
+    from nasdet.api.detector import load
+    from nasdet.cli.options import parse_numbers
     from nasdet.cli.output import print_json
-    from nasdet.driver.inference.predict import evaluate_bundle
     from nasdet.evaluation import MASK
-    from nasdet.export import read_bundle
-    from nasdet.export.bundle import open_bundle_data
-    from nasdet.trainers.test_time_augmentation import Views
 
-    views = Views(parse_numbers(scales, "--scales"), flip)
-    loaded = read_bundle(bundle)
-    dataset, tiling = open_bundle_data(data, loaded.metrics), parse_tiling(tile, overlap, loaded)
-    figures = evaluate_bundle(loaded, dataset.tiled(tiling) if tiling else dataset, split, views)
+    sizes = parse_numbers(scales, "--scales")
+    figures = load(bundle).evaluate(data, split, scales=sizes, flip=flip, tile=tile, overlap=overlap)
     keys = (*KEYS, *(key for key in figures if key.startswith(MASK) or key == "max_detections"))
     if as_json:
-        print_json({**{key: figures[key] for key in keys}, "scales": list(views.scales), "flip": flip})
+        print_json({**{key: figures[key] for key in keys}, "scales": list(sizes), "flip": flip})
         return
     for key in keys:
         click.echo(f"{key:<18} {figures[key]:.4f}" if key not in COUNTS else f"{key:<18} {figures[key]:.0f}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,7 @@ import click
 from nasdet.cli.options import complete_path
 
 if TYPE_CHECKING:
-    from nasdet.data import Dataset
-    from nasdet.export import Bundle
     from nasdet.search import StudyStore
-    from nasdet.space.specs import DetectorSpec
-    from nasdet.trial import TrialRecord
-
-CHECKED_IMAGES = 8
 
 
 @click.command("export")
@@ -60,16 +53,17 @@ def command(
       nasdet export final --register blood-cells
     """
     from nasdet.cli.output import print_json
+    from nasdet.driver.export_trial import export_trial, finish_bundle
     from nasdet.errors import InputError
-    from nasdet.export.bundle import is_bundle
+    from nasdet.export import is_bundle, read_bundle
     from nasdet.search import open_study
 
     if study is not None and is_bundle(Path(study)):
         if out is not None or not (onnx or name):
             remedy = f"{shlex.join(['nasdet', 'export', study])} --onnx, or --register NAME"
             raise InputError("is a bundle already: it can get ONNX files or be registered", where=study, remedy=remedy)
-        finished = _finish_bundle(Path(study), name, data, tracking_uri)
-        print_json(finished) if as_json else click.echo("\n".join([*_told_onnx(finished), *_told_version(finished)]))
+        report = finish_bundle(read_bundle(study), data, register=name, tracking_uri=tracking_uri)
+        print_json(report) if as_json else click.echo("\n".join([*_onnx_lines(report), *_version_lines(report)]))
         return
     for option, value in (("--data", data), ("--tracking-uri", tracking_uri)):
         if value is not None:
@@ -77,148 +71,11 @@ def command(
     if out is None:
         raise InputError("no folder to write", where="--out", remedy="add --out DIR")
     store = open_study(study)
-    report = _export_trial(store, rule, out, onnx or name is not None, name)
-    print_json(report) if as_json else click.echo(_told(report, store))
+    report = export_trial(store, rule, out, onnx=onnx, register=name)
+    print_json(report) if as_json else click.echo("\n".join(_lines(report, store)))
 
 
-def _export_trial(store: StudyStore, rule: str, out: Path, onnx: bool, name: str | None) -> dict[str, Any]:
-    """The picked trial as a bundle in `out`, with ONNX files and registered if that is asked for."""
-    from nasdet.errors import InputError
-    from nasdet.export import pick, read_bundle
-    from nasdet.export.bundle import check_free
-    from nasdet.search.records.trust import Trust
-    from nasdet.space.specs import DetectorSpec
-
-    if store.config.get("objective"):
-        remedy = f"{shlex.join(['nasdet', 'pareto', str(store.dir)])} lists the parameters"
-        raise InputError("is the study of a function, which has no detector to export", where=store.name, remedy=remedy)
-    record = pick(store.records(), store.objectives, rule)
-    again = name is not None and _holds(out, store, record)
-    if not again:
-        check_free(out, overwrite=False)
-    if onnx:
-        _check_onnx(None if record.spec is None else DetectorSpec.model_validate(record.spec), name)
-    bundle = read_bundle(out) if again else _write(store, record, out)
-    report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
-    trust = Trust(store.dir, store.records(), store.objectives)
-    if rivals := trust.rivals(record.trial):
-        report["rivals"] = [
-            {"trial": r.trial, "chance": 1 - (trust.chance(record.trial, r.trial) or 0.0), "values": r.values}
-            for r in rivals
-        ]
-    if onnx:
-        report["onnx"] = _onnx(_data(store), bundle)
-    if name is not None:
-        from nasdet.driver.model_registry import register_trial
-
-        report["registered"] = register_trial(store, read_bundle(out), _data(store), name, rule.strip())
-    return report
-
-
-def _holds(out: Path, store: StudyStore, record: TrialRecord) -> bool:
-    """Whether an earlier export of this trial stands in the folder, as after a registration that failed."""
-    from nasdet.export import read_bundle
-    from nasdet.export.bundle import is_bundle
-
-    if not is_bundle(out):
-        return False
-    card = read_bundle(out).metrics
-    return (card.get("study"), card.get("trial"), card.get("epochs")) == (store.name, record.trial, record.epochs)
-
-
-def _finish_bundle(folder: Path, name: str | None, data: str | None, tracking_uri: str | None) -> dict[str, Any]:
-    """The ONNX files of a bundle, checked on the data that it was trained on or on `data`, and its registration."""
-    from nasdet.errors import InputError
-    from nasdet.export import read_bundle
-    from nasdet.export.bundle import open_bundle_data
-
-    bundle = read_bundle(folder)
-    _check_onnx(bundle.spec, name)
-    source = data or bundle.metrics.get("data")
-    if not source:
-        raise InputError("does not say which data it was made on", where=str(folder), remedy="add --data SRC")
-    dataset = open_bundle_data(source, bundle.metrics)
-    report: dict[str, Any] = {"bundle": str(folder), "onnx": _onnx(dataset, bundle)}
-    if name is not None:
-        from nasdet.driver.model_registry import register_bundle
-
-        report["registered"] = register_bundle(read_bundle(folder), dataset, name, tracking_uri)
-    return report
-
-
-def _check_onnx(spec: DetectorSpec | None, name: str | None) -> None:
-    """Refuse what cannot be exported or registered before anything is written."""
-    from nasdet.export.export_onnx import check_exportable, check_onnx_extra
-    from nasdet.export.model_registry import check_name
-
-    check_onnx_extra()
-    if name is not None:
-        check_name(name)
-    if spec is not None:
-        check_exportable(spec)
-
-
-def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from nasdet.errors import InputError
-    from nasdet.export import write_bundle
-    from nasdet.export.bundle import TILE
-    from nasdet.space.specs import DetectorSpec, Recipe
-    from nasdet.tracking import run_ids
-
-    weights = store.checkpoint(record.trial)
-    if not weights.is_file():
-        remedy = "weights are kept for the front: nasdet pareto lists it"
-        raise InputError(f"the weights of {record.trial} were not kept", where=str(store.dir), remedy=remedy)
-    try:
-        state = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"the weights of {record.trial} cannot be read ({error})", where=str(weights)) from None
-    config = store.config
-    card = {
-        "study": store.name,
-        "space": store.space.name,
-        "trial": record.trial,
-        "state": record.state,
-        "data": config.get("data", ""),
-        "data_seed": store.space.data.seed,
-        "max_bad": store.space.data.max_bad,
-        TILE: config.get(TILE, {}),
-        "split": "val",
-        "epochs": record.epochs,
-        "latency": config.get("latency", {}),
-        "seed": store.space.budget.seed,
-        "values": record.values,
-        "mlflow_run_id": run_ids(store.dir).get(record.trial, ""),
-    }
-    spec, recipe = DetectorSpec.model_validate(record.spec), Recipe.model_validate(record.recipe)
-    classes = config.get("classes") or _data(store).info.classes
-    return write_bundle(out, spec=spec, recipe=recipe, state_dict=state, classes=classes, card=card)
-
-
-def _onnx(dataset: Dataset, bundle: Bundle) -> dict[str, Any]:
-    from nasdet.data import eval_loader
-    from nasdet.export.bundle import note_in_card
-    from nasdet.export.export_onnx import export_onnx
-
-    image = bundle.spec.input
-    split = dataset.cached("val", image.height, image.width)
-    batches = eval_loader(split, batch_size=CHECKED_IMAGES, rank=0, world=1, fill=image.mean)
-    check = dataclasses.asdict(export_onnx(bundle.load_detector(), next(iter(batches)).images, bundle.path))
-    note_in_card(bundle, onnx=check)
-    return check
-
-
-def _data(store: StudyStore) -> Any:
-    from nasdet.data import open_data
-
-    data = store.space.data
-    return open_data(store.config["data"], seed=data.seed, max_bad=data.max_bad)
-
-
-def _rival(report: dict[str, Any], rival: dict[str, Any], store: StudyStore) -> str:
+def _rival_line(report: dict[str, Any], rival: dict[str, Any], store: StudyStore) -> str:
     """A cheaper trial that may be as accurate."""
     named = [o.name for o in store.objectives if rival["values"][o.name] != report["values"][o.name]]
     figures = ", ".join(f"{n} {rival['values'][n]:.4g} instead of {report['values'][n]:.4g}" for n in named)
@@ -226,7 +83,7 @@ def _rival(report: dict[str, Any], rival: dict[str, Any], store: StudyStore) -> 
     return f"note: {rival['trial']} costs less and cannot be told apart in accuracy ({chance}): {figures}"
 
 
-def _told_onnx(report: dict[str, Any]) -> list[str]:
+def _onnx_lines(report: dict[str, Any]) -> list[str]:
     if (check := report.get("onnx")) is None:
         return []
     where = f"on {check['images']} images, boxes to {check['box_pixels']:.2g} px, scores to {check['score']:.2g}"
@@ -237,7 +94,7 @@ def _told_onnx(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _told_version(report: dict[str, Any]) -> list[str]:
+def _version_lines(report: dict[str, Any]) -> list[str]:
     if (made := report.get("registered")) is None:
         return []
     alias = f", alias {made['alias']}" if made["alias"] else ""
@@ -247,13 +104,12 @@ def _told_version(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _told(report: dict[str, Any], store: StudyStore) -> str:
+def _lines(report: dict[str, Any], store: StudyStore) -> list[str]:
     values = ", ".join(f"{k} {v:.4g}" for k, v in report["values"].items())
     lines = [f"{report['trial']} ({values}) -> {report['bundle']}"]
     if rivals := report.get("rivals"):
-        lines.append(_rival(report, rivals[0], store))
-    lines += [*_told_onnx(report), *_told_version(report)]
-    bundle = report["bundle"]
-    data = store.config.get("data", "DATA")
+        lines.append(_rival_line(report, rivals[0], store))
+    lines += [*_onnx_lines(report), *_version_lines(report)]
+    bundle, data = report["bundle"], store.config.get("data", "DATA")
     full = shlex.join(["nasdet", "train", bundle, "--data", data, "--out", f"{bundle}-full"])
-    return "\n".join([*lines, f"train it in full: {full}"])
+    return [*lines, f"train it in full: {full}"]

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 from nasdet.errors import InputError
 
-if TYPE_CHECKING:
-    from nasdet.data import Tiling
-    from nasdet.export import Bundle
-
 SEEDS_HELP = "Then train the front again with so many further seeds; those that are done count."
-SMALLEST_TILE = 16
-"""Pixels."""
 
 
 def tile_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--tile and --overlap, read by `parse_tiling`."""
+    """--tile and --overlap."""
     size = click.option("--tile", metavar="SIZE|auto", help="Cut images into overlapping tiles of SIZE pixels.")
     overlap = click.option("--overlap", type=click.IntRange(min=0), metavar="PIXELS", help="  [default: SIZE / 4]")
     return size(overlap(command))
@@ -31,29 +24,6 @@ def stage_options(command: Callable[..., None]) -> Callable[..., None]:
     repeat = click.option("--repeat-front", type=click.IntRange(min=0), default=0, metavar="SEEDS", help=SEEDS_HELP)
     what = "Then spend the same budget on random search."
     return repeat(click.option("--baseline", type=click.Choice(["random"]), help=what)(command))
-
-
-def parse_tiling(tile: str | None, overlap: int | None, bundle: Bundle) -> Tiling | None:
-    """The tiles that are asked for; auto: those the bundle was trained on, else of its input's longer side. None: no
-    option says anything."""
-    from nasdet.data import Tiling
-    from nasdet.export.bundle import tiling_of
-
-    if tile is None:
-        if overlap is not None:
-            raise InputError("an overlap without tiles", where="--overlap", remedy="add --tile SIZE")
-        return None
-    trained, size = tiling_of(bundle.metrics), bundle.spec.input
-    if tile == "auto":
-        tile = str(trained.size if trained else max(size.height, size.width))
-        overlap = trained.shared if trained and overlap is None else overlap
-    if not tile.isdecimal() or int(tile) < SMALLEST_TILE:
-        what = f"{tile!r} is not a size of at least {SMALLEST_TILE} pixels"
-        raise InputError(what, where="--tile", remedy="write for example 640, or auto")
-    try:
-        return Tiling(int(tile), overlap)
-    except ValueError as error:
-        raise InputError(str(error), where="--overlap") from None
 
 
 def parse_duration(text: str | None, option: str) -> float | None:

@@ -29,7 +29,7 @@ def command(
 
     --tile cuts large images into overlapping tiles of SIZE pixels on the longer side, each resized to the detector's
     input: choose it so that objects have the size they had in training (auto: the size of the tiles that
-    it was trained on, else the input's). A bundle that was trained on tiles cuts images as then without being told.
+    it was trained on, else the input's). A bundle that was trained on tiles cuts images as then without --tile.
 
     The same boxes go to predictions.csv, to coco_results.json (with coco_images.json: COCO's result format) and to
     labels/*.txt (YOLO's rows and the score).
@@ -40,15 +40,10 @@ def command(
       nasdet predict best drone.tif --tile 640 --out found
       nasdet predict best 'scans/**/*.png' --out found
     """
-    from nasdet.cli.options import parse_tiling
+    from nasdet.api.detector import load
     from nasdet.cli.output import print_json
-    from nasdet.driver.inference.predict import predict_images
-    from nasdet.export import read_bundle
-    from nasdet.export.bundle import tiling_of
 
-    loaded = read_bundle(bundle)
-    tiling = parse_tiling(tile, overlap, loaded) or tiling_of(loaded.metrics)
-    result = predict_images(loaded, images, out, score=score, tiling=tiling)
+    result = load(bundle).predict_files(images, out, score=score, tile=tile, overlap=overlap)
     if as_json:
         print_json(result)
         return

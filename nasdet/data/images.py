@@ -84,9 +84,14 @@ def _read_pillow(path: Path, alpha: bool) -> tuple[Pixels, int]:
         if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _png_depth(path) == 16:
             pixels = _read_deep_png(path)
             return (pixels if alpha else pixels[:, :, : 1 if pixels.shape[2] == 2 else 3]), orientation
-        if image.mode not in _DIRECT_MODES and image.mode not in ("I", "F"):
-            return bands_last(np.asarray(image.convert(_plain_mode(image, alpha)))), orientation
-        return bands_last(np.asarray(image)), orientation
+        return pillow_pixels(image, alpha=alpha), orientation
+
+
+def pillow_pixels(image: Image.Image, *, alpha: bool = False) -> Pixels:
+    """`(height, width, channels)` of an opened image, as stored: its EXIF orientation is not undone."""
+    if image.mode not in _DIRECT_MODES and image.mode not in ("I", "F"):
+        image = image.convert(_plain_mode(image, alpha))
+    return bands_last(np.asarray(image))
 
 
 def _plain_mode(image: Image.Image, alpha: bool) -> str:

@@ -53,10 +53,12 @@ def open_scene(path: Path, *, alpha: bool = False) -> Scene:
             scene = opener(path)
         if scene is not None:
             return scene
-    return _of_array(path, read_image(path, alpha=alpha))
+    return array_scene(path, read_image(path, alpha=alpha))
 
 
-def _of_array(path: Path, pixels: Any) -> Scene:
+def array_scene(path: Path, pixels: Any) -> Scene:
+    """The scene of `(height, width, bands)` pixels in memory, or in a memory map; `path` names it in messages."""
+
     def read(top: int, left: int, height: int, width: int) -> Pixels:
         part: Pixels = pixels[top : top + height, left : left + width]
         return part
@@ -66,7 +68,7 @@ def _of_array(path: Path, pixels: Any) -> Scene:
 
 def _open_npy(path: Path) -> Scene | None:
     pixels = bands_last(np.load(path, mmap_mode="r", allow_pickle=False))
-    return _of_array(path, pixels) if _is_plain(pixels.dtype) else None
+    return array_scene(path, pixels) if _is_plain(pixels.dtype) else None
 
 
 def _open_tiff(path: Path) -> Scene | None:
@@ -89,7 +91,7 @@ def _of_tiff(path: Path, file: Any) -> Scene | None:
     if not meant or (turned and turned.value != 1) or not _is_plain(page.dtype):
         return None
     if series.dataoffset is not None:
-        return _of_array(path, bands_last(tifffile.memmap(path, mode="r", series=0), series.axes))
+        return array_scene(path, bands_last(tifffile.memmap(path, mode="r", series=0), series.axes))
     if len(series) > 1 or page.planarconfig != 1 or page.imagedepth != 1:
         return None
     tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)

@@ -1,5 +1,5 @@
-"""`model.onnx` and `model_nms.onnx`: the detector outside PyTorch, without and with suppression inside. One decision:
-files that do not give PyTorch's own boxes and scores on real images are not kept."""
+"""`model.onnx` and `model_nms.onnx`: the detector outside PyTorch, without and with non-maximum suppression. Files that
+do not give PyTorch's own boxes and scores on real images are not kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nasdet.data import Dataset, eval_loader
 from nasdet.errors import InputError, NasdetError
-from nasdet.export.bundle import ONNX, ONNX_NMS
+from nasdet.export.bundle import ONNX, ONNX_NMS, Bundle, note_in_card
 from nasdet.export.onnx_nms import add_suppression
 from nasdet.models import Candidates, Detections, fold_norms, suppress
 
@@ -31,6 +32,8 @@ SCORE_TOLERANCE = 1e-3
 COMPARED_SCORE = 0.05
 """Suppressed boxes are compared from this score on: below, equal scores decide by chance which of two boxes stays."""
 NOT_EXPORTED = ("rcnn",)  # heads whose number of proposals depends on the image
+CHECKED_IMAGES = 8
+"""Validation images on which the files are compared with PyTorch."""
 EXTRA = ("onnx", "onnxruntime", "onnxscript")
 TIMED_SECONDS, TIMED_RUNS = 2.0, (5, 100)
 
@@ -63,6 +66,19 @@ def check_exportable(spec: DetectorSpec) -> None:
             f"a detector with the head {spec.head.kind} is not exported to ONNX: it suppresses boxes inside",
             remedy="leave --onnx out; the bundle itself predicts",
         )
+
+
+def add_onnx_files(bundle: Bundle, dataset: Dataset) -> OnnxCheck:
+    """Write `model.onnx` and `model_nms.onnx` into a bundle, checked on validation images, and note that in its card.
+
+    Raises: as `export_onnx`.
+    """
+    image = bundle.spec.input
+    split = dataset.cached("val", image.height, image.width)
+    batches = eval_loader(split, batch_size=CHECKED_IMAGES, rank=0, world=1, fill=image.mean)
+    check = export_onnx(bundle.load_detector(), next(iter(batches)).images, bundle.path)
+    note_in_card(bundle, onnx=dataclasses.asdict(check))
+    return check
 
 
 def export_onnx(detector: Detector, images: Tensor, folder: Path) -> OnnxCheck:

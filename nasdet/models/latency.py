@@ -63,7 +63,7 @@ def measure_latency(
     """
     device = torch.device(device)
     shape = (batch, spec.input.channels, spec.input.height, spec.input.width)
-    with _threads(threads), torch.inference_mode():
+    with torch_threads(threads), torch.inference_mode():
         candidate = fold_norms(build_detector(spec)).to(device)
         image = torch.full(shape, 127.0, device=device).contiguous(memory_format=torch.channels_last)
         return time_against_reference(
@@ -81,7 +81,7 @@ def time_against_reference(
 ) -> Latency:
     """Time a call in turn with the reference network; arguments as for `measure_latency`."""
     device = torch.device(device)
-    with _threads(threads), torch.inference_mode():
+    with torch_threads(threads), torch.inference_mode():
         reference = reference_network().to(device)
         probe = torch.zeros(1, 16, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
         clock = time.thread_time if threads == 1 else time.perf_counter
@@ -161,7 +161,8 @@ def _median_error(values: list[float]) -> float:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """Run the block with this number of threads of torch, and set back the number from before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

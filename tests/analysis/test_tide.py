@@ -13,7 +13,7 @@ from benchmarks.eval_speed import by_pycocotools, scene
 from nasdet.analysis.tide import error_report
 from nasdet.analysis.tide_outcomes import FALSE, SHORT
 from nasdet.data import open_data
-from nasdet.driver.inference.predict import predict_bundle
+from nasdet.driver.inference.evaluate import predict_bundle
 from nasdet.errors import InputError
 from nasdet.evaluation import METRICS, Predictions
 from nasdet.export import Bundle

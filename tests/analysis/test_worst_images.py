@@ -10,7 +10,7 @@ from nasdet.analysis.tide import error_report
 from nasdet.analysis.tide_outcomes import CORRECT, MISSED
 from nasdet.analysis.worst_images import PER_SHEET, draw_worst, worst_images
 from nasdet.data import open_data
-from nasdet.driver.inference.predict import predict_bundle
+from nasdet.driver.inference.evaluate import predict_bundle
 from nasdet.evaluation import Predictions
 from nasdet.export import Bundle
 

@@ -8,11 +8,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from nasdet import export
+from nasdet.api import detector
 from nasdet.cli.eval import KEYS, command
-from nasdet.driver.inference import predict as inference
 from nasdet.evaluation import MASK, METRICS
-from nasdet.export import bundle
 
 
 @pytest.mark.parametrize("masks", [True, False])
@@ -20,9 +18,7 @@ def test_figures_of_masks_follow_those_of_boxes(monkeypatch: pytest.MonkeyPatch,
     figures = dict.fromkeys((*METRICS, *KEYS), 0.5)
     own = [MASK + name for name in METRICS] if masks else []
     figures |= dict.fromkeys(own, 0.25)
-    monkeypatch.setattr(export, "read_bundle", lambda path: SimpleNamespace(metrics={}))
-    monkeypatch.setattr(bundle, "open_bundle_data", lambda *_: None)
-    monkeypatch.setattr(inference, "evaluate_bundle", lambda *_: figures)
+    monkeypatch.setattr(detector, "load", lambda path: SimpleNamespace(evaluate=lambda *_, **__: figures))
     printed = CliRunner().invoke(command, ["best", "--data", "set", "--json"], catch_exceptions=False)
     assert [name for name in json.loads(printed.stdout) if name in figures] == [*KEYS, *own]
     lines = CliRunner().invoke(command, ["best", "--data", "set"], catch_exceptions=False).stdout.splitlines()

@@ -14,7 +14,7 @@ from nasdet.cli.eval import KEYS
 from nasdet.cli.eval import command as eval_command
 from nasdet.cli.export import command
 from nasdet.data import Dataset, open_data
-from nasdet.driver.inference import predict as inference
+from nasdet.driver.inference import evaluate as inference
 from nasdet.errors import InputError
 from nasdet.evaluation import write_resamples
 from nasdet.export import Bundle, read_bundle
@@ -114,7 +114,7 @@ def test_eval_opens_the_split_of_the_search(
 
     looked_at: list[Dataset] = []
 
-    def evaluate(bundle: Bundle, dataset: Dataset, split: str, views: Views) -> dict[str, float]:
+    def evaluate(bundle: Bundle, dataset: Dataset, split: str, views: Views, device: None) -> dict[str, float]:
         looked_at.append(dataset)
         assert views == Views((0.75, 1.0), flip=True)
         return dict.fromkeys(KEYS, 0.5)

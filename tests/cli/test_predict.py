@@ -1,61 +1,23 @@
-"""The options of tiles, and what a bundle that was trained on tiles makes of a large image without being told."""
+"""A bundle that was trained on tiles cuts a large image into tiles by itself."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from nasdet.cli.eval import command as eval_command
-from nasdet.cli.options import parse_tiling
 from nasdet.cli.predict import command as predict_command
-from nasdet.data import Tiling, open_data
+from nasdet.data import open_data
 from nasdet.driver.training.request import Options, Source
 from nasdet.driver.training.train import train_detector
-from nasdet.errors import InputError
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import AugmentSpec, DetectorSpec, InputSpec, Recipe
 from tests.scenes import write_scenes
-
-PLAIN: dict[str, Any] = {}
-TRAINED = {"tile": {"size": 512, "overlap": 100}}
-
-
-def bundle(card: dict[str, Any]) -> Any:
-    return SimpleNamespace(metrics=card, spec=SimpleNamespace(input=InputSpec(height=192, width=256)))
-
-
-@pytest.mark.parametrize(
-    ("tile", "overlap", "card", "expected"),
-    [
-        (None, None, TRAINED, None),
-        ("640", None, TRAINED, Tiling(640)),
-        ("640", 200, PLAIN, Tiling(640, 200)),
-        ("auto", None, PLAIN, Tiling(256)),
-        ("auto", None, TRAINED, Tiling(512, 100)),
-        ("auto", 200, TRAINED, Tiling(512, 200)),
-    ],
-)
-def test_tiles_that_are_asked_for(
-    tile: str | None, overlap: int | None, card: dict[str, Any], expected: Tiling | None
-) -> None:
-    assert parse_tiling(tile, overlap, bundle(card)) == expected
-
-
-@pytest.mark.parametrize(
-    ("tile", "overlap", "where"),
-    [(None, 10, "--overlap"), ("ten", None, "--tile"), ("8", None, "--tile"), ("100", 60, "--overlap")],
-)
-def test_wrong_tiles_are_named(tile: str | None, overlap: int | None, where: str) -> None:
-    with pytest.raises(InputError) as error:
-        parse_tiling(tile, overlap, bundle(PLAIN))
-    assert error.value.where == where
 
 
 @pytest.mark.slow

@@ -34,16 +34,13 @@ def open_target(request: Request, name: str) -> Target:
     Raises:
         InputError: no bundle was given or it cannot be read, it names no data, or there is no such split.
     """
+    from nasdet.driver.export_trial import bundle_data
     from nasdet.export import read_bundle
-    from nasdet.export.bundle import open_bundle_data
 
     if request.target is None:
         raise InputError("no bundle given", where=f"--what {name}", remedy=f"nasdet analyze BUNDLE --what {name}")
     bundle = read_bundle(request.target)
-    source = request.data or bundle.metrics.get("data")
-    if not source:
-        raise InputError("does not say which data it was made on", where=request.target, remedy="give --data")
-    dataset = open_bundle_data(source, bundle.metrics)
+    dataset = bundle_data(bundle, request.data)
     dataset.images(request.split)
     return Target(bundle, dataset, request.split, request.out or bundle.path / name, name)
 

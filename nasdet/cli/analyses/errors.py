@@ -16,7 +16,7 @@ def run(request: Request) -> dict[str, Any]:
     from nasdet.analysis.tide import error_report
     from nasdet.analysis.worst_images import draw_worst, worst_images
     from nasdet.cli.analyses.bundles import begin, finish, open_target
-    from nasdet.driver.inference.predict import predict_bundle
+    from nasdet.driver.inference.evaluate import predict_bundle
     from nasdet.export.bundle import writing
 
     target = open_target(request, "errors")

@@ -77,22 +77,21 @@ def told(result: dict[str, Any]) -> list[str]:
 
 
 def _spectra(bundle: Bundle, target: Target) -> list[LayerSpectrum]:
-    import torch
-
     from nasdet.analysis.spectrum import measure_spectrum
     from nasdet.data import eval_loader
-    from nasdet.driver.inference.predict import best_device
+    from nasdet.driver.inference.evaluate import best_device
     from nasdet.driver.resources import cpu_count
+    from nasdet.models.latency import torch_threads
 
     info, image = target.dataset.info, bundle.spec.input
     if info.channels != image.channels:
         what = f"images have {info.channels} channels, the bundle takes {image.channels}"
         raise InputError(what, where=str(bundle.path), remedy="give --data with such images")
-    torch.set_num_threads(cpu_count())
     pixels = target.dataset.cached(target.split, image.height, image.width)
     loader = eval_loader(pixels, batch_size=BATCH, rank=0, world=1, fill=image.mean)
     detector = bundle.load_detector(str(best_device()))
-    with click.progressbar(loader, label=bundle.path.name, file=sys.stderr, length=-(-len(pixels) // BATCH)) as batches:
+    bar = click.progressbar(loader, label=bundle.path.name, file=sys.stderr, length=-(-len(pixels) // BATCH))
+    with torch_threads(cpu_count()), bar as batches:
         return measure_spectrum(detector, (batch.images for batch in batches))
 
 

@@ -1,152 +1,119 @@
-"""What a trained bundle does: metrics on a split, boxes on images. One decision: both run the detector as the search
-evaluated it, in float32 on the bundle's canvas, so figures and boxes agree with what was recorded."""
+"""Objects in single images, seen whole or in overlapping tiles.
+
+The detector runs as the search evaluated it, in float32 on the bundle's canvas, so boxes agree with recorded figures.
+"""
 
 from __future__ import annotations
 
-import glob
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageOps
 from torchvision.ops import batched_nms
 
-from nasdet.data import Dataset, Tiling, fit_image
+from nasdet.data import Tiling, fit_image
 from nasdet.data.cache import resize, with_channels
-from nasdet.data.contact_sheet import class_colours, preview, to_rgb
-from nasdet.data.images import is_image
-from nasdet.data.large_images import Scene, open_scene
+from nasdet.data.images import pillow_pixels
+from nasdet.data.large_images import Scene, array_scene, open_scene
 from nasdet.data.tiles import Tile, grid
-from nasdet.driver.inference.prediction_files import write_found
-from nasdet.driver.resources import cpu_count
+from nasdet.driver.inference.detections import Detections, ImageLike
 from nasdet.errors import InputError
-from nasdet.evaluation import Predictions, paste, unpack
 from nasdet.export import Bundle
-from nasdet.export.bundle import writing
-from nasdet.models import Detections, Detector
-from nasdet.trainers.evaluate import PLAIN, evaluate, predict_split
-from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.test_time_augmentation import Views
-
-CAPTION = 12
-"""Pixels of a caption's letters."""
-TINT = 110
-"""Opacity of a mask's colour, of 255."""
+from nasdet.export.bundle import tiling_of
+from nasdet.models import Detections as FoundOnCanvas
+from nasdet.models import Detector
 
 TILE_BATCH = 8
 """Tiles that are detected at once."""
-LARGEST = 4096
-"""Pixels of the longer side of a picture of a tiled image."""
+SMALLEST_TILE = 16
+"""Pixels."""
 
 
-def best_device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def evaluate_bundle(bundle: Bundle, dataset: Dataset, split: str, views: Views = PLAIN) -> dict[str, float]:
-    """The COCO figures of a bundle on a split, `images` and `images_per_second`; each image in all `views`.
-
-    Raises:
-        InputError: the data set has other classes or channels than the bundle, or no such split.
-    """
-    _check_fits(bundle, dataset)
-    count = len(dataset.images(split))
-    device = best_device()
-    torch.set_num_threads(cpu_count())
-    figures = evaluate(bundle.load_detector(str(device)), dataset, split, Ranks(device), views)
-    return {**figures, "images": count}
-
-
-def predict_bundle(bundle: Bundle, dataset: Dataset, split: str) -> Predictions:
-    """What a bundle finds in a split, as it is evaluated.
-
-    Raises:
-        InputError: as `evaluate_bundle`.
-    """
-    _check_fits(bundle, dataset)
-    device, size = best_device(), bundle.spec.input
-    torch.set_num_threads(cpu_count())
-    pixels = dataset.cached(split, size.height, size.width)
-    return predict_split(bundle.load_detector(str(device)), pixels, Ranks(device))
-
-
-def _check_fits(bundle: Bundle, dataset: Dataset) -> None:
-    classes, channels = dataset.info.classes, dataset.info.channels
-    if tuple(classes) != tuple(bundle.classes):
-        raise InputError(
-            f"the data set's classes {_some(classes)} are not the bundle's {_some(bundle.classes)}",
-            where=dataset.info.source,
-            remedy="evaluate on data of the same classes",
-        )
-    if channels != bundle.spec.input.channels:
-        raise InputError(
-            f"images have {channels} channels, the bundle takes {bundle.spec.input.channels}", where=dataset.info.source
-        )
-
-
-def predict_images(
-    bundle: Bundle, sources: Sequence[Path], out: Path, *, score: float, tiling: Tiling | None = None
-) -> dict[str, Any]:
-    """Write each image with its boxes to `out`, all boxes to `out/predictions.json`, and what `write_found` writes.
-
-    Of images that are cut into tiles only parts are held where their format allows it, and their pictures are scaled
-    down to at most `LARGEST` pixels, without masks.
+def choose_tiling(bundle: Bundle, tile: int | str | None, overlap: int | None) -> Tiling | None:
+    """How `--tile` and `--overlap` cut images; None if neither is given.
 
     Args:
-        bundle: the detector.
-        sources: image files, folders of images, and patterns such as scans/**/*.png.
-        out: folder to write; made if missing.
-        score: least score that is kept.
-        tiling: how images are cut into tiles; None: each is seen whole.
-
-    Returns:
-        `images`, `boxes`, `out`, and `predictions`: one entry per image as in predictions.json
-        (`file`, `width`, `height`, `boxes`: class, score, xyxy pixels of the image, and from mask heads `mask`, COCO's
-        run-length code).
+        bundle: whose tiles or input size "auto" stands for.
+        tile: pixels of a tile's longer side, or "auto": the tiles that the bundle was trained on, else tiles of the
+            size of its input.
+        overlap: pixels that neighbours share; None: a quarter of a tile.
 
     Raises:
-        InputError: an image cannot be read, or `out` cannot be written.
+        InputError: a value is wrong, or there is an overlap without tiles.
     """
-    files = list(_image_files(sources))
-    device = best_device()
-    torch.set_num_threads(cpu_count())
-    detector = bundle.load_detector(str(device))
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for number, file in enumerate(files):
-        entry, picture, scale = _look(detector, file, tiling, bundle.classes, score)
-        entries.append(entry)
-        with writing(out):
-            draw(picture, entry["boxes"], bundle.classes, scale).save(out / f"{number:04d}-{file.stem}.png")
-    with writing(out):
-        (out / "predictions.json").write_text(json.dumps(entries, indent=1))
-        write_found(entries, [f"{number:04d}-{file.stem}" for number, file in enumerate(files)], bundle.classes, out)
-    total = sum(len(entry["boxes"]) for entry in entries)
-    return {"images": len(files), "boxes": total, "out": str(out), "predictions": entries}
+    if tile is None:
+        if overlap is not None:
+            raise InputError("an overlap without tiles", where="--overlap", remedy="add --tile SIZE")
+        return None
+    trained, size, text = tiling_of(bundle.metrics), bundle.spec.input, str(tile)
+    if text == "auto":
+        text = str(trained.size if trained else max(size.height, size.width))
+        overlap = trained.shared if trained and overlap is None else overlap
+    if not text.isdecimal() or int(text) < SMALLEST_TILE:
+        what = f"{text!r} is not a size of at least {SMALLEST_TILE} pixels"
+        raise InputError(what, where="--tile", remedy="write for example 640, or auto")
+    try:
+        return Tiling(int(text), overlap)
+    except ValueError as error:
+        raise InputError(str(error), where="--overlap") from None
 
 
-def _look(
-    detector: Detector, file: Path, tiling: Tiling | None, classes: Sequence[str], score: float
-) -> tuple[dict[str, Any], Image.Image, float]:
-    """The entry of a file in predictions.json, its picture without boxes, and the picture's scale."""
-    scene = _scene(file, detector.spec.input.channels)
+def predict_image(
+    detector: Detector, image: ImageLike | Scene, classes: Sequence[str], *, score: float, tiling: Tiling | None
+) -> Detections:
+    """The objects of one image.
+
+    Args:
+        detector: in evaluation mode.
+        image: a file, an array `(h, w)` or `(h, w, C)` of uint8 or uint16, or a Pillow image.
+        classes: names in the order of the labels.
+        score: least score that is kept.
+        tiling: how the image is cut into tiles; None: it is seen whole. Of a tiled file only parts are in memory where
+            its format allows it.
+
+    Raises:
+        InputError: the image cannot be read, or has other channels than the detector takes.
+    """
+    channels = detector.spec.input.channels
+    opened = scene_of(image, alpha=channels == 4)
+    scene = Scene(
+        opened.path,
+        opened.height,
+        opened.width,
+        lambda *part: with_channels(opened.part(*part), channels, str(opened.path)),
+    )
     if tiling is None:
-        pixels = scene.part(0, 0, scene.height, scene.width)
-        found, picture, scale = detect_image(detector, pixels, score=score), to_rgb(pixels), 1.0
+        found = detect_image(detector, scene.part(0, 0, scene.height, scene.width), score=score)
     else:
         found = detect_tiles(detector, scene, tiling, score=score)
-        picture, scale = preview(scene, LARGEST)
-    boxes = listed(found, classes, scene.height, scene.width)
-    return {"file": str(file), "width": scene.width, "height": scene.height, "boxes": boxes}, picture, scale
+    shown = image.path if isinstance(image, Scene) else image
+    return Detections.of(found, classes, scene.height, scene.width, shown)
+
+
+def scene_of(image: ImageLike | Scene, *, alpha: bool = False) -> Scene:
+    """An image of which parts are read.
+
+    Args:
+        image: a file, an array, a Pillow image, or a scene, which is returned as it is.
+        alpha: keep the fourth channel of RGBA images as a band.
+    """
+    if isinstance(image, Scene):
+        return image
+    if isinstance(image, str | Path):
+        return open_scene(Path(image), alpha=alpha)
+    if isinstance(image, Image.Image):
+        return array_scene(Path("image"), pillow_pixels(ImageOps.exif_transpose(image), alpha=alpha))
+    pixels = np.asarray(image)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise InputError(f"shape {np.shape(image)} is not (height, width) or (height, width, channels)", where="image")
+    return array_scene(Path("image"), pixels)
 
 
 @torch.inference_mode()
-def detect_image(detector: Detector, pixels: np.ndarray, *, score: float) -> Detections:
+def detect_image(detector: Detector, pixels: np.ndarray, *, score: float) -> FoundOnCanvas:
     """Objects of one image `(h, w, C)` uint8 or uint16; boxes xyxy in its own pixels, which may leave it."""
     size = detector.spec.input
     fitted, scale = fit_image(pixels, size.height, size.width)
@@ -155,7 +122,7 @@ def detect_image(detector: Detector, pixels: np.ndarray, *, score: float) -> Det
 
 
 @torch.inference_mode()
-def detect_tiles(detector: Detector, scene: Scene, tiling: Tiling, *, score: float) -> Detections:
+def detect_tiles(detector: Detector, scene: Scene, tiling: Tiling, *, score: float) -> FoundOnCanvas:
     """Objects of an image that is seen in tiles, merged as in an evaluation; boxes (float64) in pixels of the image."""
     size = detector.spec.input
     tiles, parts = grid(scene.height, scene.width, tiling, (size.height, size.width)), []
@@ -166,14 +133,14 @@ def detect_tiles(detector: Detector, scene: Scene, tiling: Tiling, *, score: flo
             resize(scene.part(t.top, t.left, t.height, t.width), *f[:2]) for t, f in zip(batch, fitted, strict=True)
         ]
         found = detector.detect(_canvases(shown, detector), score_threshold=score)
-        parts += [_placed(one, tile, f[2]) for one, tile, f in zip(found, batch, fitted, strict=True)]
+        parts += [_in_image(one, tile, f[2]) for one, tile, f in zip(found, batch, fitted, strict=True)]
     masks = [part.masks for part in parts if part.masks is not None]
     boxes, scores, labels = (torch.cat([getattr(p, name) for p in parts]) for name in ("boxes", "scores", "labels"))
-    merged = Detections(boxes, scores, labels, torch.cat(masks) if masks else None)
+    merged = FoundOnCanvas(boxes, scores, labels, torch.cat(masks) if masks else None)
     return merged.taken(batched_nms(boxes, scores.to(boxes), labels, detector.spec.head.nms_iou))
 
 
-def _placed(found: Detections, tile: Tile, scale: float) -> Detections:
+def _in_image(found: FoundOnCanvas, tile: Tile, scale: float) -> FoundOnCanvas:
     """What a tile found and no other tile shows better, in pixels of the image."""
     boxes = found.boxes.double() / scale
     kept = torch.from_numpy(tile.owns(boxes.cpu().numpy())).to(boxes.device)
@@ -189,65 +156,3 @@ def _canvases(shown: Sequence[np.ndarray], detector: Detector) -> torch.Tensor:
     for canvas, pixels in zip(canvases, shown, strict=True):
         canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
     return torch.from_numpy(canvases).permute(0, 3, 1, 2).to(next(detector.parameters()).device)
-
-
-def _scene(file: Path, channels: int) -> Scene:
-    """An image file with the bundle's channels."""
-    scene = open_scene(file, alpha=channels == 4)
-    return Scene(file, scene.height, scene.width, lambda *part: with_channels(scene.part(*part), channels, str(file)))
-
-
-def listed(found: Detections, classes: Sequence[str], height: int, width: int) -> list[dict[str, Any]]:
-    """Objects of a `height` x `width` image as JSON values: `class`, `score`, `box` cut to the image, `mask` if any."""
-    corners = found.boxes.double().cpu().numpy()
-    boxes = np.clip(corners, 0, [width, height, width, height])
-    columns = (boxes.tolist(), found.scores.tolist(), found.labels.tolist())
-    entries: list[dict[str, Any]] = [
-        {"class": classes[label], "score": round(score, 4), "box": [round(v, 2) for v in box]}
-        for box, score, label in zip(*columns, strict=True)
-    ]
-    if found.masks is not None:
-        for entry, code in zip(entries, paste(found.masks.float().cpu().numpy(), corners, height, width), strict=True):
-            entry["mask"] = {**code, "counts": code["counts"].decode()}
-    return entries
-
-
-def draw(picture: Image.Image, boxes: list[dict[str, Any]], classes: Sequence[str], scale: float = 1.0) -> Image.Image:
-    """The picture of an image, at a scale, with boxes, class names and scores, and at scale 1 with masks."""
-    colours = class_colours(len(classes))
-    for box in boxes:
-        if "mask" in box and scale == 1:
-            tint = Image.new("RGB", picture.size, colours[classes.index(box["class"])])
-            picture.paste(tint, mask=Image.fromarray(unpack(box["mask"]) * np.uint8(TINT)))
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION)
-    for box in boxes:
-        colour, text = colours[classes.index(box["class"])], f"{box['class']} {box['score']:.2f}"
-        x1, y1, x2, y2 = (scale * v for v in box["box"])
-        pen.rectangle((x1, y1, x2, y2), outline=colour, width=2)
-        top = y1 - CAPTION - 3 if y1 >= CAPTION + 3 else y1
-        pen.rectangle((x1, top, x1 + pen.textlength(text, font) + 4, top + CAPTION + 3), fill=colour)
-        pen.text((x1 + 2, top), text, (255, 255, 255), font=font)
-    return picture
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])} ({len(names)})"
-
-
-def _image_files(sources: Sequence[Path]) -> Iterator[Path]:
-    for source in sources:
-        if source.is_dir():
-            files = sorted(f for f in source.iterdir() if f.is_file() and is_image(f))
-            if not files:
-                raise InputError("no images in this folder", where=str(source))
-            yield from files
-        elif source.is_file():
-            yield source
-        elif any(sign in str(source) for sign in "*?["):
-            names = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 (pathlib takes no absolute pattern)
-            files = [f for f in map(Path, names) if f.is_file() and is_image(f)]
-            if not files:
-                raise InputError("no image matches this pattern", where=str(source), remedy="** goes through folders")
-            yield from files
-        else:
-            raise InputError("no such image or folder", where=str(source))

@@ -1,19 +1,102 @@
-"""What `nasdet predict` found, in the formats that other tools read. One decision: all are written from the entries of
-predictions.json, so they cannot disagree."""
+"""`nasdet predict`: the files it reads, and the files it writes: pictures, predictions.json, COCO results, YOLO rows
+and a table. All are written from the entries of predictions.json, so they agree."""
 
 from __future__ import annotations
 
-import csv
+import glob
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+
+from nasdet.data import Tiling
+from nasdet.data.images import is_image
+from nasdet.driver.inference import drawing
+from nasdet.driver.inference.evaluate import best_device
+from nasdet.driver.inference.predict import predict_image, scene_of
+from nasdet.driver.resources import cpu_count
+from nasdet.errors import InputError
+from nasdet.export import Bundle
+from nasdet.export.bundle import writing
+from nasdet.models.latency import torch_threads
 
 COCO_IMAGES, COCO_RESULTS, CSV, YOLO = "coco_images.json", "coco_results.json", "predictions.csv", "labels"
 
 
-def write_found(entries: Sequence[dict[str, Any]], names: Sequence[str], classes: Sequence[str], out: Path) -> None:
-    """Write COCO results with the images they speak of, YOLO rows and a table.
+def predict_files(
+    bundle: Bundle,
+    sources: Sequence[str | Path],
+    out: Path,
+    *,
+    score: float,
+    tiling: Tiling | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Write each image with its boxes to `out`, all boxes to `out/predictions.json`, and the files of `write_results`.
+
+    Pictures of images that are cut into tiles are scaled down to at most 4096 pixels, without masks.
+
+    Args:
+        bundle: the detector.
+        sources: image files, folders of images, and patterns such as scans/**/*.png.
+        out: folder to write; made if missing.
+        score: least score that is kept.
+        tiling: how images are cut into tiles; None: each is seen whole.
+        device: None: a GPU where there is one.
+
+    Returns:
+        `images`, `boxes`, `out`, and `predictions`: one entry per image as in predictions.json
+        (`file`, `width`, `height`, `boxes`: class, score, xyxy pixels of the image, and from mask heads `mask`, COCO's
+        run-length code).
+
+    Raises:
+        InputError: an image cannot be read, or `out` cannot be written.
+    """
+    files = list(image_files(sources))
+    names = [f"{number:04d}-{file.stem}" for number, file in enumerate(files)]
+    with torch_threads(cpu_count()):
+        detector = bundle.load_detector(device or str(best_device()))
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        entries = []
+        for file, name in zip(files, names, strict=True):
+            scene = scene_of(file, alpha=bundle.spec.input.channels == 4)
+            found = predict_image(detector, scene, bundle.classes, score=score, tiling=tiling)
+            height, width = found.size
+            entries.append({"file": str(file), "width": width, "height": height, "boxes": found.to_json()})
+            picture, scale = drawing.picture_of(scene, drawing.LARGEST if tiling else None)
+            with writing(out):
+                drawing.draw(picture, scale, found).save(out / f"{name}.png")
+    with writing(out):
+        (out / "predictions.json").write_text(json.dumps(entries, indent=1))
+        write_results(entries, names, bundle.classes, out)
+    total = sum(len(entry["boxes"]) for entry in entries)
+    return {"images": len(files), "boxes": total, "out": str(out), "predictions": entries}
+
+
+def image_files(sources: Sequence[str | Path]) -> Iterator[Path]:
+    """The image files that files, folders and patterns stand for; raises InputError where there is none."""
+    for source in map(Path, sources):
+        if source.is_file():
+            yield source
+            continue
+        if source.is_dir():
+            found, problem = sorted(source.iterdir()), ("no images in this folder", "")
+        elif any(sign in str(source) for sign in "*?["):
+            names = glob.glob(str(source), recursive=True)  # noqa: PTH207 (pathlib takes no absolute pattern)
+            found, problem = sorted(map(Path, names)), ("no image matches this pattern", "** goes through folders")
+        else:
+            found, problem = [], ("no such image or folder", "")
+        images = [file for file in found if file.is_file() and is_image(file)]
+        if not images:
+            raise InputError(problem[0], where=str(source), remedy=problem[1])
+        yield from images
+
+
+def write_results(entries: Sequence[dict[str, Any]], names: Sequence[str], classes: Sequence[str], out: Path) -> None:
+    """Write COCO results with the images they refer to, YOLO rows and a table.
 
     Args:
         entries: as in predictions.json.
@@ -26,10 +109,9 @@ def write_found(entries: Sequence[dict[str, Any]], names: Sequence[str], classes
     (out / YOLO).mkdir(exist_ok=True)
     for entry, name in zip(entries, names, strict=True):
         (out / YOLO / f"{name}.txt").write_text("".join(f"{row}\n" for row in _yolo_rows(entry, classes)))
-    with (out / CSV).open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("file", "class", "score", "x1", "y1", "x2", "y2"))
-        table.writerows((e["file"], b["class"], b["score"], *b["box"]) for e in entries for b in e["boxes"])
+    rows = [(e["file"], b["class"], b["score"], *b["box"]) for e in entries for b in e["boxes"]]
+    columns = ["file", "class", "score", "x1", "y1", "x2", "y2"]
+    pd.DataFrame(rows, columns=columns).to_csv(out / CSV, index=False)
 
 
 def _coco_images(entries: Sequence[dict[str, Any]], classes: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from nasdet.cli.analyses import Request
 from nasdet.cli.analyses.errors import run
 from nasdet.cli.analyze import command
 from nasdet.data import open_data
-from nasdet.driver.inference.predict import evaluate_bundle
+from nasdet.driver.inference.evaluate import evaluate_bundle
 from nasdet.errors import InputError
 from nasdet.evaluation import METRICS
 from nasdet.export import Bundle

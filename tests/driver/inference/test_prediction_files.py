@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from nasdet.driver.inference.predict import _image_files
-from nasdet.driver.inference.prediction_files import write_found
+from nasdet.driver.inference.prediction_files import image_files, write_results
 from nasdet.errors import InputError
 from nasdet.evaluation.mask_encoding import encode
 
@@ -32,7 +31,7 @@ def entries(mask: bool) -> list[dict]:
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_pycocotools_opens_the_results(tmp_path: Path, mask: bool) -> None:
-    write_found(entries(mask), ["0000-x", "0001-x"], CLASSES, tmp_path)
+    write_results(entries(mask), ["0000-x", "0001-x"], CLASSES, tmp_path)
     coco = COCO(str(tmp_path / "coco_images.json"))
     results = coco.loadRes(str(tmp_path / "coco_results.json"))
     first, second = results.loadAnns(results.getAnnIds(imgIds=[1]))
@@ -42,7 +41,7 @@ def test_pycocotools_opens_the_results(tmp_path: Path, mask: bool) -> None:
 
 
 def test_rows_and_table(tmp_path: Path) -> None:
-    write_found(entries(False), ["0000-x", "0001-x"], CLASSES, tmp_path)
+    write_results(entries(False), ["0000-x", "0001-x"], CLASSES, tmp_path)
     rows = (tmp_path / "labels" / "0000-x.txt").read_text().splitlines()
     assert rows[0] == "1 0.333333 0.250000 0.333333 0.250000 0.9000" and len(rows) == 2
     assert (tmp_path / "labels" / "0001-x.txt").read_text() == ""
@@ -59,7 +58,7 @@ def test_patterns(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4)).save(path) if name.endswith("png") else path.touch()
-    assert [f.name for f in _image_files([Path("**/*.png")])] == ["1.png", "2.png"]
+    assert [f.name for f in image_files([Path("**/*.png")])] == ["1.png", "2.png"]
     for pattern in ("x/*.png", "b/*"):
         with pytest.raises(InputError, match="no image matches this pattern"):
-            list(_image_files([Path(pattern)]))
+            list(image_files([Path(pattern)]))

@@ -1,0 +1,1 @@
+"""The Python interface: what `import nasdet` offers, each name resolved when it is first used."""
