@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from nasdet.models import Detector as Network
     from nasdet.space.specs import DetectorSpec, Recipe
 
+Item = TypeVar("Item", bound=ImageLike)
 SCORE = 0.3
 """Least score of a prediction where nothing else is asked for."""
 
@@ -110,7 +110,7 @@ class Detector:
     @overload
     def predict(
         self,
-        images: Sequence[ImageLike],
+        images: list[Item] | tuple[Item, ...],
         *,
         score: float = ...,
         tile: int | str | None = ...,
@@ -118,7 +118,7 @@ class Detector:
     ) -> list[Detections]: ...
     def predict(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | list[Item] | tuple[Item, ...],
         *,
         score: float = SCORE,
         tile: int | str | None = None,
@@ -150,13 +150,10 @@ class Detector:
         from nasdet.models.latency import torch_threads
 
         tiling = choose_tiling(self.bundle, tile, overlap) or tiling_of(self.bundle.metrics)
-        is_one = isinstance(images, str | Path | np.ndarray | Image.Image)
+        several = list(images) if isinstance(images, list | tuple) else [images]
         with torch_threads(cpu_count()):
-            found = [
-                predict_image(self.network, image, self.classes, score=score, tiling=tiling)
-                for image in ([images] if is_one else images)
-            ]
-        return found[0] if is_one else found
+            found = [predict_image(self.network, image, self.classes, score=score, tiling=tiling) for image in several]
+        return found if isinstance(images, list | tuple) else found[0]
 
     def predict_files(
         self,

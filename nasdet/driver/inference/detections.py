@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -130,8 +131,7 @@ class Detections:
         Raises:
             ImportError: the package supervision is not installed.
         """
-        import supervision
-
+        supervision: Any = importlib.import_module("supervision")
         return supervision.Detections(
             xyxy=self.boxes.astype(np.float32),
             mask=self.masks,

@@ -60,10 +60,11 @@ def predict_files(
         detector = bundle.load_detector(device or str(best_device()))
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-        entries = []
+        entries, boxes = [], 0
         for file, name in zip(files, names, strict=True):
             scene = scene_of(file, alpha=bundle.spec.input.channels == 4)
             found = predict_image(detector, scene, bundle.classes, score=score, tiling=tiling)
+            boxes += len(found)
             height, width = found.size
             entries.append({"file": str(file), "width": width, "height": height, "boxes": found.to_json()})
             picture, scale = drawing.picture_of(scene, drawing.LARGEST if tiling else None)
@@ -72,8 +73,7 @@ def predict_files(
     with writing(out):
         (out / "predictions.json").write_text(json.dumps(entries, indent=1))
         write_results(entries, names, bundle.classes, out)
-    total = sum(len(entry["boxes"]) for entry in entries)
-    return {"images": len(files), "boxes": total, "out": str(out), "predictions": entries}
+    return {"images": len(files), "boxes": boxes, "out": str(out), "predictions": entries}
 
 
 def image_files(sources: Sequence[str | Path]) -> Iterator[Path]:
