@@ -137,7 +137,7 @@ def test_the_highest_rung_is_promoted_from_first() -> None:
         params = {"x": number / 10, "s": 2}
         return TrialRecord(f"t{number}", number, "paused", params, values=values, epochs=epochs, rungs=rungs)
 
-    records = [*(paused(i, 0.5 + i / 10, 3) for i in range(3)), *(paused(i, 0.1, 1) for i in range(3, 9))]
+    records = [*(paused(i, 0.5 + i / 10, 3) for i in range(3)), *(paused(i, 0.1, 1) for i in range(3, 12))]
     job = Study(where, store=MemoryStore(where, records), reference=[0.0, 10.0]).ask()
     assert job is not None and (job.record.trial, job.record.epochs, job.stop) == ("t2", 3, 9)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from nasdet.data import Batch, Dataset
+from nasdet.data import Batch, Dataset, train_loader
 from nasdet.errors import TrialFailure
 from nasdet.space.specs import Recipe
 from nasdet.trainers import loop
@@ -90,6 +90,38 @@ def test_accumulation_makes_the_same_number_of_steps(digits: Dataset) -> None:
     means = epoch(parts, digits)
     assert plain.step == parts.step == 20
     assert means["loss"] < 10
+
+
+def test_gradients_of_micro_batches_are_averaged(digits: Dataset) -> None:
+    recipe = tiny_recipe(drop_path=0.0)
+    batches = train_loader(
+        digits.cached("train", 64, 64), augment=recipe.augment, batch_size=4, epoch=0, seed=1, fill=(60.0,)
+    )
+    gradients = []
+    for parts in (1, 2):
+        training = start(recipe.model_copy(update={"accumulate": parts}))
+        for _ in range(parts):  # the same micro-batch again
+            loop.backward(training, training.detector, batches.batch(0))
+        gradients.append(torch.cat([p.grad.flatten() for p in training.detector.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients)
+
+
+def test_each_step_has_its_rate_and_each_epoch_its_order(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    images: list[list[int]] = []
+
+    def noted(training: Training, model: torch.nn.Module, batch: Batch, **_: bool) -> dict[str, torch.Tensor]:
+        rates.append(training.optimizer.param_groups[0]["lr"])
+        images.append(batch.indices.tolist())
+        return {"loss": torch.ones(())}
+
+    monkeypatch.setattr(loop, "backward", noted)
+    monkeypatch.setattr(loop, "optimizer_step", lambda training: torch.ones(()))
+    training = start(tiny_recipe(epochs=4, warmup=2.0, augment={"strength": 0.0}))
+    for _ in range(2):
+        epoch(training, digits)
+    assert len(rates) == 40 and rates == sorted(set(rates))  # the learning rate rises during the warm-up
+    assert images[:20] != images[20:]
 
 
 def test_average_follows_the_weights(digits: Dataset) -> None:
