@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from nasdet.data import Dataset, open_data
+from nasdet.data.writers import WRITERS, write_folder
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +24,48 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def digits(cache: Path) -> Dataset:
     return open_data("digits", cache_root=cache)
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits: Dataset, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first digits of every split as a folder of their own: 60, 15 and 15 images."""
+    folder = write_part(digits, {"train": 60, "val": 15, "test": 15}, tmp_path_factory.mktemp("few") / "digits")
+    return open_data(folder, cache_root=cache)
+
+
+@pytest.fixture(scope="session")
+def few_digits_in(few_digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """`few_digits` written once in each layout; tests that change a folder copy it first."""
+    root = tmp_path_factory.mktemp("layouts")
+    return {layout: write_folder(few_digits, layout, root / layout) for layout in WRITERS}
+
+
+@pytest.fixture(scope="session")
+def cells(shared_data: Path, cache: Path) -> Dataset:
+    """Real photographs of blood cells, 480 x 640 pixels: 205, 87 and 72 images."""
+    return open_data(shared_data / "bccd", cache_root=cache)
+
+
+@pytest.fixture(scope="session")
+def few_cells(cells: Dataset, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first of them: 24, 12 and 12 images."""
+    folder = write_part(cells, {"train": 24, "val": 12, "test": 12}, tmp_path_factory.mktemp("few") / "cells")
+    return open_data(folder, cache_root=cache)
+
+
+def write_part(dataset: Dataset, counts: dict[str, int], folder: Path) -> Path:
+    """A COCO folder with the first images of every split, hard-linked."""
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "images").mkdir()
+    for split, count in counts.items():
+        content = dataset.coco(split)
+        content["images"] = content["images"][:count]
+        kept = {image["id"] for image in content["images"]}
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+        for record in dataset.images(split)[:count]:
+            os.link(record.path, folder / "images" / record.path.name)
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return folder
 
 
 @pytest.fixture

@@ -19,11 +19,6 @@ CANVAS = (128, 128)
 TILING = Tiling(256, 64)
 
 
-@pytest.fixture
-def cells(shared_data: Path, opens: Callable[..., Dataset]) -> Dataset:
-    return opens(shared_data / "bccd")
-
-
 def test_objects_are_learnt_where_half_of_them_shows(cells: Dataset) -> None:
     ignored = learnt = 0
     for record in cells.images("val")[:30]:
@@ -104,7 +99,8 @@ def test_tiles_without_objects_are_sampled_by_content(cells: Dataset) -> None:
     assert not any(t.crowd.all() for t in cut_records(records, Tiling(96, 24, empty=0.0), CANVAS, sample=True))
 
 
-def test_no_image_is_in_two_splits(digits: Dataset) -> None:
+def test_no_image_is_in_two_splits(few_digits: Dataset) -> None:
+    digits = few_digits
     tiled = digits.tiled(Tiling(64, 16))
     splits = {split: tiled.cached(split, 64, 64) for split in ("train", "val")}
     files = {split: {r.path for r in cached.records} for split, cached in splits.items()}
@@ -117,8 +113,8 @@ def test_no_image_is_in_two_splits(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
-def test_pixels_of_the_cache_are_those_of_the_part(cells: Dataset, limit: int) -> None:
-    split = cells.tiled(TILING).cached("test", *CANVAS, cache_limit=limit)
+def test_pixels_of_the_cache_are_those_of_the_part(few_cells: Dataset, limit: int) -> None:
+    split = few_cells.tiled(TILING).cached("test", *CANVAS, cache_limit=limit)
     assert split.streams == (limit == 0)
     for i in (0, 5, 11, len(split) - 1):
         record, tile = split.records[i], split.records[i].tile

@@ -103,14 +103,13 @@ def test_masks_equal_pycocotools(seed: int) -> None:
     assert 0.05 < figures["mask_ap"] < 0.9
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_real_masks_equal_pycocotools(shared_data: Path, seed: int) -> None:
+def test_real_masks_equal_pycocotools(shared_data: Path) -> None:
     source = Path("coco60.yaml")
     source.write_text(f"root: {shared_data / 'coco60'}\nformat: coco\ntrain: {ANNOTATIONS}\n")
     dataset = open_data(source)
     for split in ("train", "val"):
         truth = dataset.coco(split)
-        figures = equal_in_both(truth, shaken(truth, seed))
+        figures = equal_in_both(truth, shaken(truth, seed=0))
         assert 0.1 < figures["mask_ap"] < 0.9
         assert figures["mask_ap"] != figures["ap"]
 

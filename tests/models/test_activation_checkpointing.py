@@ -1,14 +1,12 @@
-"""Recomputation changes what is kept for the gradient and never what is computed, in the backbone of every system."""
+"""Recomputation changes what is kept for the gradient and never what is computed, in every kind of backbone."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,9 +14,8 @@ from nasdet.models import Detector, Targets, build_detector
 from nasdet.models.activation_checkpointing import run, set_recompute
 from nasdet.models.training_memory import saved_per_image
 from nasdet.space.presets import SYSTEMS, tiny_spec
-
-KINDS = {system.spec.backbone.kind: name for name, system in SYSTEMS.items()}
-"""One system of each kind of backbone."""
+from tests.systems import BACKBONES
+from tests.workers import join, run_workers
 
 
 class Counted(nn.Module):
@@ -49,7 +46,7 @@ def one_step(name: str, *, recompute: bool) -> Detector:
     return detector
 
 
-@pytest.mark.parametrize("name", KINDS.values())
+@pytest.mark.parametrize("name", BACKBONES.values())
 def test_gradients_and_running_statistics_are_equal(name: str) -> None:
     kept, recomputed = (one_step(name, recompute=on) for on in (False, True))
     for (where, a), b in zip(kept.named_parameters(), recomputed.parameters(), strict=True):
@@ -61,7 +58,7 @@ def test_gradients_and_running_statistics_are_equal(name: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12, msg=where)
 
 
-@pytest.mark.parametrize("name", KINDS.values())
+@pytest.mark.parametrize("name", BACKBONES.values())
 def test_every_backbone_keeps_less(name: str) -> None:
     spec = tiny_spec(SYSTEMS[name])
     assert saved_per_image(spec, recompute=True) < saved_per_image(spec)
@@ -87,9 +84,7 @@ def test_a_part_runs_again_only_where_it_was_switched_on_and_trains(on: bool) ->
 
 
 def _work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    join(rank, f"{folder}/store", world=2)
     spec = tiny_spec(SYSTEMS["dsod300"], norm={"kind": "syncbn"})
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(rank)) * 255
     targets = Targets(torch.tensor([[[8.0, 8, 40, 44]]]).repeat(2, 1, 1), torch.tensor([[0], [1]]))
@@ -105,7 +100,7 @@ def _work(rank: int, folder: str) -> None:
 
 
 def test_statistics_over_workers_are_gathered_again_in_the_same_order(tmp_path: Path) -> None:
-    mp.spawn(_work, (str(tmp_path),), nprocs=2)
+    run_workers(_work, str(tmp_path), count=2)
     for rank in (0, 1):
         kept, recomputed = (torch.load(tmp_path / f"{on}-{rank}", weights_only=True) for on in (False, True))
         for name, value in kept.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -68,13 +67,14 @@ def test_a_single_weight_per_channel_has_no_variance_and_stays() -> None:
     assert [type(m) for m in layers] == [nn.Conv2d, nn.Conv2d]
 
 
-@pytest.mark.parametrize("kind", ["gn", "ln", "bn", "syncbn"])
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize(
+    ("kind", "block"), [*(("gn", block) for block in BLOCKS), ("ln", "basic"), ("bn", "elan"), ("syncbn", "bottleneck")]
+)
 def test_folding_bakes_the_weights_in(kind: str, block: str) -> None:
     torch.manual_seed(0)
-    detector, images = build_detector(_spec(kind, block)).double(), torch.rand(4, 3, 96, 96) * 255
+    detector, images = build_detector(_spec(kind, block)).double(), torch.rand(2, 3, 64, 64) * 255
     with torch.no_grad():
-        for _ in range(3):
+        for _ in range(2):
             detector(images)
         folded = fold_norms(detector)
         wanted, found = detector.eval()(images), folded(images)
@@ -92,13 +92,3 @@ def test_baking_twice_is_baking_once() -> None:
     once = copy.deepcopy(layer)
     bake_standardized(layer)
     assert torch.equal(once[0].weight, layer[0].weight) and type(layer[0]) is nn.Conv2d
-
-
-def test_a_detector_of_standardised_weights_exports(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    from nasdet.export.export_onnx import export_onnx
-
-    torch.manual_seed(0)
-    check = export_onnx(build_detector(_spec()).eval(), torch.rand(2, 3, 96, 96) * 255, tmp_path)
-    assert check.images == 2

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -16,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from nasdet.models import Targets, build_detector
 from nasdet.models.sync_bn import SyncBatchNormAct2d, set_statistics
 from nasdet.space.specs import DetectorSpec, InputSpec, NormSpec
+from tests.workers import join, run_workers
 
 SHARES = (3, 5)  # images of each worker: unequal on purpose
 
@@ -35,14 +34,8 @@ def _layer(kind: type[nn.Module]) -> nn.Module:
     return layer
 
 
-def _join(rank: int, store: str, world: int = 2) -> None:
-    torch.set_num_threads(1)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-
-
 def _work(rank: int, folder: str) -> None:
-    _join(rank, f"{folder}/store")
+    join(rank, f"{folder}/store", world=2)
     _normalise(rank, folder)
     _train(rank, folder)
     _share(rank, folder)
@@ -53,7 +46,7 @@ def _work(rank: int, folder: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two workers wrote."""
     path = tmp_path_factory.mktemp("workers")
-    mp.spawn(_work, (str(path),), nprocs=2)
+    run_workers(_work, str(path), count=2)
     return path
 
 
@@ -173,7 +166,7 @@ def test_as_many_images_per_statistic_as_asked_for(folder: Path, kind: str, imag
 
 
 def _neighbours(rank: int, folder: str) -> None:
-    _join(rank, f"{folder}/store", world=4)
+    join(rank, f"{folder}/store", world=4)
     x, grad = (v[2 * rank : 2 * rank + 2] for v in _shared_inputs())
     x.requires_grad_()
     for _ in range(2):  # the second trial of a warm worker group finds the groups made
@@ -187,7 +180,7 @@ def _neighbours(rank: int, folder: str) -> None:
 
 
 def test_neighbouring_workers_share_a_statistic(tmp_path: Path) -> None:
-    mp.spawn(_neighbours, (str(tmp_path),), nprocs=4)
+    run_workers(_neighbours, str(tmp_path), count=4)
     found = [torch.load(tmp_path / str(rank)) for rank in range(4)]
     x, grad = _shared_inputs()
     x.requires_grad_()
