@@ -1,17 +1,13 @@
-"""What a study spent, and what came of the candidates that are not on the front. One decision: reasons are grouped by
-their words, the numbers and trials in them left out, with one of them quoted in full."""
+"""What a study spent, and why candidates were not trained to the end. Reasons that differ only in numbers and trials
+count as one, and one of them is quoted in full."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from nasdet.analysis.hypervolume_curves import Point
-from nasdet.pareto import FrontStep
 from nasdet.trial import TrialRecord
 
 STATES = ("complete", "stopped", "failed", "paused", "running", "infeasible", "duplicate")
@@ -64,11 +60,3 @@ def reasons(records: Sequence[TrialRecord]) -> list[Reason]:
             examples.setdefault(key, record.reason or "no reason was recorded")
     order = sorted(counts, key=lambda key: (STATES.index(key[0]), -counts[key]))
     return [Reason(key[0], counts[key], examples[key]) for key in order]
-
-
-def write_rows(path: Path, rows: Sequence[Effort | Reason | FrontStep | Point]) -> None:
-    """Write the rows with their field names as heading; a heading alone needs a first row to take it from."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(rows[0]._fields if rows else Reason._fields)
-        writer.writerows(rows)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasdet.analysis.tide_outcomes import MISSED, Outcomes
+from nasdet.analysis.tide import MISSED, Outcomes
 from nasdet.evaluation import Predictions
 from nasdet.space.specs import DetectorSpec
 

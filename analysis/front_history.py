@@ -1,26 +1,27 @@
-"""The front as numbers: its history and its table.
+"""How the front grew: its hypervolume over the finished trials, and over the epochs and minutes that were spent, of a
+study and of the random search that it is compared with.
 
-One decision: records are taken in the order in which they are given, which must be the order in which they finished;
-a record carries no clock.
+Neither needs a clock, so that both are the same after a resume: trials count in the order in which they finished, and
+the seconds of a trial are spread evenly over its epochs.
 """
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasdet.pareto import FrontStep, ObjectiveLike, as_costs, front, hypervolume, values_of
+from nasdet.pareto import FrontStep, ObjectiveLike, as_costs, hypervolume, values_of
+from nasdet.search.records.baseline import find_baseline
 from nasdet.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from nasdet.search import StudyStore
 
 ENDED = ("complete", "stopped", "failed")
 """States of trials that trained and will not train on."""
-METRICS = ("ap", "ap50", "ap75", "latency_ms", "params_m", "gflops")
-COLUMNS = ("trial", "state", "pareto", "epochs", "train_seconds", "overhead_seconds", "reason")
-"""Of every table of trials, besides values and parameters."""
 
 
 class FrontHistory:
@@ -79,30 +80,78 @@ def hypervolume_history(
     return history.steps
 
 
-def trial_rows(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> list[dict[str, Any]]:
-    """All trials, one a row with the same columns: trial, state, on the front or not, epochs, values, seconds, reason,
-    every parameter. What a trial does not have is None; a parameter that bears the name of another column is
-    `params.NAME`."""
-    on_front = {r.trial for r in front(records, objectives)}
-    names = [o.name for o in objectives] + list(METRICS) + sorted({n for r in records for n in r.values})
-    values = [n for n in dict.fromkeys(names) if any(n in r.values for r in records)]
-    taken = {*COLUMNS, *values, "mlflow_run_id"}
-    params = {n: f"params.{n}" if n in taken else n for n in sorted({n for r in records for n in r.params})}
-    return [
-        {"trial": r.trial, "state": r.state, "pareto": r.trial in on_front, "epochs": r.epochs}
-        | {name: r.values.get(name) for name in values}
-        | {"train_seconds": round(r.train_seconds, 3), "overhead_seconds": round(r.overhead_seconds, 3)}
-        | {"reason": r.reason}
-        | {column: r.params.get(name) for name, column in params.items()}
-        for r in records
-    ]
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The hypervolume after each candidate that was trained in full, from nothing spent to all spent."""
+
+    name: str
+    epochs: tuple[float, ...]
+    minutes: tuple[float, ...]
+    """Of one worker group: where several train side by side, the sum is divided by their number."""
+    hypervolume: tuple[float, ...]
+
+    def points(self) -> list[dict[str, str | float]]:
+        """The curve as rows of a table."""
+        places = zip(self.epochs, self.minutes, self.hypervolume, strict=True)
+        return [{"search": self.name, "epochs": e, "minutes": m, "hypervolume": v} for e, m, v in places]
 
 
-def write_csv(path: Path, records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> None:
-    """Write `trial_rows`; an empty field stands for None."""
-    rows = trial_rows(records, objectives)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else COLUMNS)
-        writer.writeheader()
-        writer.writerows({**row, "pareto": str(row["pareto"]).lower()} for row in rows)
+def study_curves(store: StudyStore) -> tuple[Curve, ...]:
+    """The curves of a study and of its baseline; none without a baseline."""
+    baseline = find_baseline(store.dir)
+    if baseline is None or not store.config.get("reference_point"):
+        return ()
+    pairs = (("this search", store), ("random search", baseline))
+    return tuple(
+        hypervolume_curve(
+            name,
+            one.records(),
+            store.objectives,
+            store.config["reference_point"],
+            one.config.get("plan", {}).get("concurrent", 1),
+        )
+        for name, one in pairs
+    )
+
+
+def hypervolume_curve(
+    name: str,
+    records: Sequence[TrialRecord],
+    objectives: Sequence[ObjectiveLike],
+    reference: Sequence[float],
+    concurrent: int = 1,
+) -> Curve:
+    """The curve of a study.
+
+    Args:
+        name: what to call it.
+        records: of the study.
+        objectives: of the study.
+        reference: the reference point, in the objectives' own directions.
+        concurrent: trials trained at the same time.
+    """
+    results = sorted((rung.told, i) for i, record in enumerate(records) for rung in record.rungs)
+    reached = [0] * len(records)
+    epochs, seconds, places, done = 0.0, 0.0, [(0.0, 0.0)], []
+    for _, i in results:
+        # One more rung of one trial: its epochs since the rung before, and their share of the trial's seconds.
+        record = records[i]
+        step = record.rungs[reached[i]].epochs - (record.rungs[reached[i] - 1].epochs if reached[i] else 0)
+        reached[i] += 1
+        epochs += step
+        seconds += (record.train_seconds + record.overhead_seconds) * step / record.epochs / concurrent
+        if record.state == "complete" and reached[i] == len(record.rungs):
+            done.append(record)
+            places.append((epochs, seconds / 60))
+    volumes = [0.0, *(step.hypervolume for step in hypervolume_history(done, objectives, reference))]
+    places, volumes = [*places, (epochs, seconds / 60)], [*volumes, volumes[-1]]
+    return Curve(name, tuple(e for e, _ in places), tuple(m for _, m in places), tuple(volumes))
+
+
+def compare_curves(curves: Sequence[Curve]) -> str:
+    """A sentence that compares the curve of a study with that of its baseline."""
+    ours, other = curves
+    spent, end, best = ours.epochs[-1], other.hypervolume[-1], ours.hypervolume[-1]
+    text = f"Random search reaches {end:.4g} in {other.epochs[-1]:g} epochs, this search {best:.4g} in {spent:g}"
+    reached = next((e for e, v in zip(ours.epochs, ours.hypervolume, strict=True) if v >= end), None)
+    return f"{text}; it was past random search's end after {reached:g}." if reached is not None else f"{text}."

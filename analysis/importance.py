@@ -7,12 +7,10 @@ trials are drawn by lot, so that a bar that chance explains is seen as one.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -86,14 +84,6 @@ def method(records: Sequence[TrialRecord]) -> str:
     """How the figures are to be read, in a few sentences."""
     count = len(_complete(records))
     return METHOD.format(top=_top(count), trials=count, shuffles=SHUFFLES)
-
-
-def write_importance(path: Path, rows: Sequence[Importance]) -> None:
-    """Write one row for each parameter and objective."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in dataclasses.fields(Importance)])
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
 
 
 def _complete(records: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from nasdet.analysis.plots.detection_errors import COLOURS
-from nasdet.analysis.plots.front_view import INK, QUIET
-from nasdet.analysis.tide_outcomes import CORRECT, FALSE, MISSED, TYPES, Outcomes
+from nasdet.analysis.plots.style import INK, QUIET
+from nasdet.analysis.tide import CORRECT, FALSE, MISSED, TYPES, Outcomes
 from nasdet.data import Dataset, ImageRecord, fit_image, read_image
 from nasdet.data.cache import with_channels
 from nasdet.data.contact_sheet import to_rgb

@@ -31,11 +31,12 @@ def test_every_package_is_shipped(repository: Path) -> None:
     assert listed == found
 
 
-def test_the_recipes_are_shipped(repository: Path) -> None:
+@pytest.mark.parametrize("folder", ["trainers/recipes", "analysis/templates"])
+def test_files_that_are_no_code_are_shipped(repository: Path, folder: str) -> None:
     data = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    patterns = data["nasdet.trainers.recipes"]
-    files = {p.name for p in (repository / "trainers" / "recipes").iterdir() if p.is_file()}
-    assert files == {p.name for pattern in patterns for p in (repository / "trainers" / "recipes").glob(pattern)}
+    patterns = data["nasdet." + folder.replace("/", ".")]
+    files = {p.name for p in (repository / folder).iterdir() if p.is_file() and p.suffix != ".py"}
+    assert files == {p.name for pattern in patterns for p in (repository / folder).glob(pattern)}
     assert files
 
 

@@ -1,15 +1,18 @@
-"""Small drawings of one trial, as SVG text to put into a page: its architecture and its learning curve.
+"""Small drawings of one trial, as SVG to put into a page: its architecture and its learning curve.
 
-One decision: a box's height tells its width in channels, so that two architectures are compared at a glance.
+The height of a box shows its width in channels, so that two architectures can be compared at a glance.
 """
 
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import Any
 
-from nasdet.analysis.plots.front_view import FRONT, GRID, INK, OTHER, QUIET, Axis
+from markupsafe import Markup
+
+from nasdet.analysis.plots.front_view import Axis
+from nasdet.analysis.plots.style import FRONT, GRID, INK, OTHER, QUIET
+from nasdet.analysis.templates import render
 from nasdet.trial import TrialRecord
 
 GAP, BOX, TALL, MIDDLE = 14, 74, 62, 40
@@ -19,39 +22,41 @@ WIDE = 512
 """Channels drawn at the greatest height."""
 
 
-def architecture_svg(spec: dict[str, Any]) -> str:
+def architecture_svg(spec: dict[str, Any]) -> Markup:
     """The detector from left to right: input, stem, stages, neck, head."""
-    boxes = list(_boxes(spec))
-    width = len(boxes) * (BOX + GAP) - GAP + 2
-    drawn = "".join(_box(place, *box) for place, box in enumerate(boxes))
-    label = escape(f"architecture: {', '.join(f'{title} {text}' for _, title, text, _ in boxes)}")
-    return (
-        f'<svg class="net" viewBox="0 0 {width} {2 * MIDDLE + 4}" role="img" aria-label="{label}" '
-        f'style="max-width:{width}px">{drawn}</svg>'
+    boxes = _boxes(spec)
+    drawn = []
+    for place, (part, title, text, channels) in enumerate(boxes):
+        # 34 px for one channel up to TALL for WIDE channels, by the logarithm; boxes stand around one middle line.
+        height = 34 + (TALL - 34) * min(1.0, math.log2(max(channels, 1)) / math.log2(WIDE))
+        corner = {"x": 1 + place * (BOX + GAP), "y": MIDDLE - height / 2 + 2}
+        drawn.append({**corner, "height": height, "fill": FILLS[part], "title": title[:12], "text": text[:14]})
+    return render(
+        "architecture.svg.j2",
+        boxes=drawn,
+        width=len(boxes) * (BOX + GAP) - GAP + 2,
+        height=2 * MIDDLE + 4,
+        label=f"architecture: {', '.join(f'{title} {text}' for _, title, text, _ in boxes)}",
+        colours={"edge": OTHER, "arrow": QUIET, "text": INK},
+        gap=GAP,
+        box_width=BOX,
+        middle=MIDDLE,
     )
 
 
-def curve_svg(record: TrialRecord, axis: Axis) -> str:
+def curve_svg(record: TrialRecord, axis: Axis) -> Markup:
     """The first objective at each rung; empty if there are fewer than two."""
     points = [(r.epochs, r.values[axis.name]) for r in record.rungs if axis.name in r.values]
     if len(points) < 2:
-        return ""
+        return Markup()
     low, high = min(v for _, v in points), max(v for _, v in points)
+    # Epochs from 0 lie between 18 and 182 px; values from the least to the greatest between 52 and 18 px from the top.
     places = [
-        (18 + 164 * epochs / points[-1][0], 52 - 34 * (value - low) / ((high - low) or 1)) for epochs, value in points
+        {"x": 18 + 164 * e / points[-1][0], "y": 52 - 34 * (v - low) / ((high - low) or 1), "epochs": e, "value": v}
+        for e, v in points
     ]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{FRONT}"/>' for x, y in places)
-    names = "".join(
-        f'<text x="{x:.1f}" y="{y - 6:.1f}" class="s">{value:.3g}</text><text x="{x:.1f}" y="68" class="s q">{e}</text>'
-        for (x, y), (e, value) in zip(places, points, strict=True)
-    )
-    said = escape(f"{axis.name} after " + ", ".join(f"{e} epochs {v:.3g}" for e, v in points))
-    return (
-        f'<svg class="curve" viewBox="0 0 210 72" role="img" aria-label="{said}">'
-        f'<line x1="10" y1="57" x2="200" y2="57" stroke="{GRID}"/>'
-        f'<polyline points="{line}" fill="none" stroke="{FRONT}" stroke-width="2"/>{dots}{names}</svg>'
-    )
+    label = f"{axis.name} after " + ", ".join(f"{e} epochs {v:.3g}" for e, v in points)
+    return render("curve.svg.j2", points=places, label=label, colour=FRONT, grid=GRID)
 
 
 def _boxes(spec: dict[str, Any]) -> list[tuple[str, str, str, int]]:
@@ -76,15 +81,3 @@ def _boxes(spec: dict[str, Any]) -> list[tuple[str, str, str, int]]:
         ("neck", neck["kind"], f"{neck.get('width', '')} ×{neck.get('depth', 1)}".strip(), neck.get("width", 128))
     )
     return [*boxes, ("head", head["kind"], f"{head.get('width', '')} ×{head.get('depth', 1)}", head.get("width", 128))]
-
-
-def _box(place: int, part: str, title: str, text: str, channels: int) -> str:
-    tall = 34 + (TALL - 34) * min(1.0, math.log2(max(channels, 1)) / math.log2(WIDE))
-    x, y = 1 + place * (BOX + GAP), MIDDLE - tall / 2 + 2
-    arrow = f'<path d="M{x - GAP} {MIDDLE + 2}h{GAP}" stroke="{QUIET}"/>' if place else ""
-    return (
-        f'{arrow}<rect x="{x}" y="{y:.1f}" width="{BOX}" height="{tall:.1f}" rx="4" '
-        f'fill="{FILLS[part]}" stroke="{OTHER}" stroke-opacity=".35"/>'
-        f'<text x="{x + BOX / 2}" y="{MIDDLE - 2}" fill="{INK}">{escape(str(title)[:12])}</text>'
-        f'<text x="{x + BOX / 2}" y="{MIDDLE + 12}" class="q">{escape(text[:14])}</text>'
-    )

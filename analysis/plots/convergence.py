@@ -1,5 +1,4 @@
-"""Accuracy over length of training, one panel for each amount of data. One decision: it draws and writes what the
-driver found, and computes nothing."""
+"""Accuracy over the length of training from two starts, one panel for each amount of data."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nasdet.analysis.plots.front_view import FRONT, GRID, INK, OTHER, QUIET
+from nasdet.analysis.plots.style import FRONT, INK, OTHER, QUIET, frame, new_figure, save
 
 COLOURS = {"random": FRONT, "given": OTHER}
 LABELS = {"random": "random initialisation", "given": "given start"}
@@ -21,27 +20,20 @@ def draw(rows: Sequence[dict[str, Any]], sentence: str, path: Path) -> None:
         sentence: below the title.
         path: of the PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shares = sorted({row["share"] for row in rows}, reverse=True)
-    figure = Figure(figsize=(1.2 + 3.6 * len(shares), 4.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle("Does training from scratch pay?", x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
+    figure = new_figure(1.2 + 3.6 * len(shares), 4.4, "Does training from scratch pay?", dpi=150)
     panels = figure.subplots(1, len(shares), squeeze=False, sharey=True)[0]
     for axes, share in zip(panels, shares, strict=True):
         axes.set_title(f"{share:.0%} of the training images", fontsize=10, color=INK, loc="left")
         axes.set_xlabel("epochs")
         for init in COLOURS:
             _curve(axes, [row for row in rows if (row["share"], row["init"]) == (share, init)], init)
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylim(0, 1.05 * max(max(row["ap"]) for row in rows) or 1)
     panels[0].set_ylabel("AP on the validation split")
     panels[0].legend(loc="lower right", frameon=False, fontsize=8.5)
     figure.supxlabel(sentence, fontsize=8.5, color=QUIET, wrap=True)
-    figure.savefig(path)
+    frame(panels)
+    save(figure, path)
 
 
 def _curve(axes: Any, rows: Sequence[dict[str, Any]], init: str) -> None:

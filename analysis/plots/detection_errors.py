@@ -1,15 +1,13 @@
-"""Types of error as a picture: what each costs, at which scores false boxes are, whether scores tell the truth.
-
-One decision: a type has the same colour here and on the sheets of the worst images.
-"""
+"""Types of error as a picture: what each type costs, at which scores false boxes lie, and whether scores agree with
+the share of boxes that are right. A type has the same colour here and on the sheets of the worst images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasdet.analysis.plots.front_view import GRID, INK, QUIET
-from nasdet.analysis.tide_outcomes import CORRECT, FALSE, MISSED
+from nasdet.analysis.plots.style import GRID, INK, QUIET, frame, new_figure, save
+from nasdet.analysis.tide import CORRECT, FALSE, MISSED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,21 +25,13 @@ COLOURS = {
 
 def errors_png(report: dict[str, Any], title: str, path: Path) -> None:
     """Draw the report of `error_report`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(14, 4.8), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold", color=INK)
+    figure = new_figure(14, 4.8, title)
     costs, false, scores = figure.subplots(1, 3, width_ratios=[1.15, 1.15, 0.9])
     _costs(costs, report)
     _false(false, report)
     _calibration(scores, report)
-    for axes in (costs, false, scores):
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    frame([costs, false, scores])
+    save(figure, path)
 
 
 def _costs(axes: Axes, report: dict[str, Any]) -> None:

@@ -1,5 +1,4 @@
-"""The front as a still picture. One decision: matplotlib's own objects on an Agg canvas and no pyplot, so that drawing
-from any thread touches no global state."""
+"""The front as a still picture: all trials and the front in two objectives, with the hypervolume beside them."""
 
 from __future__ import annotations
 
@@ -9,21 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasdet.analysis.hypervolume_curves import Curve, draw_curves
-from nasdet.analysis.plots.front_view import (
-    FRONT,
-    GREY,
-    GRID,
-    INK,
-    OTHER,
-    QUIET,
-    Axis,
-    FrontView,
-    doubt,
-    staircase,
-    value,
-)
+from nasdet.analysis.front_history import Curve
+from nasdet.analysis.plots.front_view import Axis, FrontView, interval_reach, staircase, value
+from nasdet.analysis.plots.hypervolume import draw_curves, draw_history
 from nasdet.analysis.plots.interactive_front import pareto_html
+from nasdet.analysis.plots.style import FRONT, GREY, GRID, INK, OTHER, QUIET, frame, new_figure, save
 from nasdet.pareto import FrontStep
 from nasdet.trial import TrialRecord
 
@@ -51,29 +40,20 @@ def draw_front(
 def pareto_png(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> None:
     """Draw all trials and the front in the first two objectives, with the intervals of their values, and the
     hypervolume over the finished trials; below them `curves` over the epochs and over the time, if there are any."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 9.6 if curves else 5.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 9.6 if curves else 5.6, view.title, dpi=150)
     heights = [1.4, 1.0] if curves else [1.0]
     above, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     main, side = above.subplots(1, 2, width_ratios=[2.1, 1])
     spent = [axes for part in below for axes in part.subplots(1, 2)]
-    if curves:
-        draw_curves(spent, curves)
-    figure.suptitle(view.title, x=0.012, ha="left", fontsize=13, fontweight="bold", color=INK)
     x, y = view.pairs()[0]
     _scatter(main, view, x, y)
-    _history(side, view)
-    for axes in (main, side, *spent):
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+    draw_history(side, view)
+    if curves:
+        draw_curves(spent, curves)
+    frame([main, side, *spent])
     figure.supxlabel(view.subtitle, fontsize=8.5, color=QUIET)
     _mark(figure, main, view, x, y)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
@@ -86,7 +66,7 @@ def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
     for order, (records, colour, size, label) in enumerate(groups):
         if records:
             places = [value(r, x) for r in records], [value(r, y) for r in records]
-            across, up = ([doubt(r, a) for r in records] for a in (x, y))
+            across, up = ([interval_reach(r, a) for r in records] for a in (x, y))
             if any(map(any, across + up)):
                 style: dict[str, Any] = {"ecolor": colour, "elinewidth": 0.9, "alpha": 0.6, "zorder": 2.5}
                 axes.errorbar(*places, xerr=np.transpose(across), yerr=np.transpose(up), fmt="none", **style)
@@ -106,17 +86,6 @@ def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:
         axes.legend(loc="best", frameon=True, framealpha=0.9, edgecolor=GRID, fontsize=8.5)
     else:
         axes.text(0.5, 0.5, "no trial has been measured yet", transform=axes.transAxes, ha="center", color=QUIET)
-
-
-def _history(axes: Axes, view: FrontView) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    steps = [s.step for s in view.history]
-    axes.step(steps, [s.hypervolume for s in view.history], where="post", color=FRONT, linewidth=1.6)
-    axes.set_xlabel("finished trials")
-    axes.set_ylabel("hypervolume of the front")
-    axes.set_ylim(0, 1.08 * max((s.hypervolume for s in view.history), default=1.0) or 1.0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _mark(figure: Figure, axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:

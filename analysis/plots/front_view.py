@@ -22,8 +22,6 @@ LABELS = {
     "params_m": "parameters (millions)",
     "gflops": "GFLOPs of one image (1e9 multiply-adds)",
 }
-FRONT, OTHER, GREY, INK, QUIET, GRID = "#d1495b", "#30638e", "#b8bcc2", "#222831", "#555b66", "#e6e8eb"
-"""Colours: the front, full budget, low budget, text, less important text, grid lines."""
 SHOWN_VALUES = 5
 """Values of a part of a detector that its line names."""
 UNITS = {"latency_ms": " ms", "params_m": " M", "gflops": " GFLOPs"}
@@ -116,7 +114,7 @@ def value(record: TrialRecord, axis: Axis) -> float:
     return float(record.number if axis.name == "number" else record.values[axis.name])
 
 
-def doubt(record: TrialRecord, axis: Axis) -> tuple[float, float]:
+def interval_reach(record: TrialRecord, axis: Axis) -> tuple[float, float]:
     """How far the interval of a trial's value reaches below and above it; 0 where none is known."""
     known = record.values.get(axis.name, 0.0)
     low, high = (record.values.get(axis.name + end, known) for end in (LOW, HIGH))

@@ -1,5 +1,5 @@
-"""The eigenspectrum as a picture. One decision: bars show channels on a logarithmic axis, because widths double from
-stage to stage, and a layer is compared with its own width, not with the widest."""
+"""The eigenspectrum as a picture. Bars show channels on a logarithmic axis, because widths double from stage to stage
+and a layer is compared with its own width, not with the widest one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasdet.analysis.plots.front_view import FRONT, GREY, GRID, INK, OTHER, QUIET
+from nasdet.analysis.plots.style import FRONT, GREY, GRID, OTHER, QUIET, frame, new_figure, save
 from nasdet.analysis.spectrum import ENERGIES, LayerSpectrum
 
 if TYPE_CHECKING:
@@ -30,21 +30,13 @@ def spectrum_png(
         path: the file.
         other: of a second bundle.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, max(4.5, 1.6 + 0.27 * len(spectra))), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     title = " and ".join(names) + ": how much of its width each layer uses"
-    figure.suptitle(title, x=0.008, ha="left", fontsize=13, fontweight="bold", color=INK)
+    figure = new_figure(13, max(4.5, 1.6 + 0.27 * len(spectra)), title)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     _dimensions(left, spectra, names, {s.layer: s for s in other})
     _energy(right, spectra, {s.layer: s for s in other}, names)
-    for axes in (left, right):
-        axes.grid(color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    frame([left, right])
+    save(figure, path)
 
 
 def _dimensions(

@@ -1,5 +1,4 @@
-"""What the report of a study tells. One decision: it is gathered once, and the page, the pictures and the tables are
-different looks at it."""
+"""What the report of a study shows: gathered once, and then written as page, pictures and tables."""
 
 from __future__ import annotations
 
@@ -8,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasdet.analysis.front_history import hypervolume_history
-from nasdet.analysis.hypervolume_curves import Curve, study_curves
+from nasdet.analysis.front_history import Curve, hypervolume_history, study_curves
 from nasdet.analysis.importance import Importance, importance, method, too_few
 from nasdet.analysis.plots.front_view import FrontView
 from nasdet.analysis.plots.parallel_coordinates import Column, columns
@@ -25,14 +23,14 @@ class Pictures:
     annotated: Sequence[bytes] = ()
     """With the annotated boxes."""
     found: Mapping[str, Sequence[bytes]] = dataclasses.field(default_factory=dict)
-    """By trial, with the boxes that it finds."""
+    """By trial, with the boxes that it predicts."""
     note: str = ""
     """Why there are none, or not for all; may be empty."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that the page tells."""
+    """All that the report shows."""
 
     folder: Path
     """The study's."""

@@ -23,8 +23,8 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
       nasdet pareto
       nasdet pareto digits-1 --plot front.html --csv trials.csv
     """
-    from nasdet.analysis.front_history import hypervolume_history, write_csv
-    from nasdet.analysis.hypervolume_curves import study_curves
+    from nasdet.analysis.dataframes import write_trials
+    from nasdet.analysis.front_history import hypervolume_history, study_curves
     from nasdet.analysis.rank_correlation import score_correlation
     from nasdet.cli.output import print_study
     from nasdet.errors import InputError
@@ -41,7 +41,7 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
             history = hypervolume_history(records, store.objectives, summary["reference_point"])
             _draw(plot, summary, records, history, study_curves(store))
         if table is not None:
-            write_csv(table, records, store.objectives)
+            write_trials(records, store.objectives, table)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(error.filename)) from error
     correlation = score_correlation(records, store.objectives)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nasdet.analysis.front_history import hypervolume_history
+from nasdet.analysis.front_history import Curve, hypervolume_history
 from nasdet.analysis.plots.front_view import Axis, FrontView
 from nasdet.data import eval_loader, open_data
 from nasdet.export import Bundle, write_bundle
@@ -20,6 +20,10 @@ from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 AXES = (Axis("ap", "max"), Axis("latency_ms", "min"), Axis("params_m", "min"))
 REFERENCE = [0.0, 20.0, 10.0]
+CURVES = (
+    Curve("this search", (0.0, 9.0, 12.0), (0.0, 1.0, 1.5), (0.0, 2.0, 2.0)),
+    Curve("random search", (0.0, 9.0), (0.0, 1.0), (0.0, 1.0)),
+)
 ROWS: list[tuple[Any, float, float, float]] = [
     ("complete", 0.50, 10.0, 2.0),
     ("complete", 0.30, 4.0, 1.0),

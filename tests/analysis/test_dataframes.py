@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 
 import nasdet
-from nasdet.analysis.front_history import trial_rows
+from nasdet.analysis.dataframes import trial_rows, write_csv, write_trials
 from nasdet.analysis.plots.front_view import Axis
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
@@ -54,6 +56,37 @@ def test_a_parameter_may_bear_the_name_of_a_column() -> None:
     record = TrialRecord("t0", 0, "complete", {"state": 3, "size": 7, "x": 1}, values={"size": 2.0}, epochs=1)
     (row,) = trial_rows([record], [Axis("size", "min")])
     assert (row["state"], row["params.state"], row["size"], row["params.size"], row["x"]) == ("complete", 3, 2.0, 7, 1)
+
+
+def test_csv_holds_every_trial_and_parameter(records: Any, axes: Any, tmp_path: Path) -> None:
+    write_trials(records, axes, tmp_path / "new" / "trials.csv")
+    with (tmp_path / "new" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(records)
+    assert rows[0]["pareto"] == "true" and rows[3]["pareto"] == "false" and rows[3]["state"] == "stopped"
+    assert rows[4]["reason"] == "out of memory, at 1 < 2" and rows[4]["ap"] == ""
+    assert float(rows[0]["recipe.base_lr"]) == 0.01 and rows[0]["own.0"] == "0" and rows[0]["own.1"] == ""
+
+
+class Row(NamedTuple):
+    name: str
+    count: int | None
+    share: float | None
+
+
+def test_tables_are_written_as_by_the_csv_module(tmp_path: Path) -> None:
+    rows = [Row("a,b", 1, 0.1), Row('say "x"', None, 1e-9), Row("two\nlines", 3, None), Row("", 10**15, 2 / 3)]
+    with (tmp_path / "wanted.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row._fields)
+        writer.writerows(rows)
+    write_csv(rows, tmp_path / "tuples.csv")
+    write_csv([row._asdict() for row in rows], tmp_path / "dicts.csv")
+    assert {(tmp_path / f"{n}.csv").read_bytes() for n in ("wanted", "tuples", "dicts")} == {
+        (tmp_path / "wanted.csv").read_bytes()
+    }
+    write_csv([], tmp_path / "none.csv", Row._fields)
+    assert (tmp_path / "none.csv").read_bytes() == b"name,count,share\r\n"
 
 
 def test_no_such_study_is_one_line(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from nasdet.analysis.effort import effort, reasons, write_rows
+from nasdet.analysis.dataframes import write_csv
+from nasdet.analysis.effort import effort, reasons
 from nasdet.trial import TrialRecord
 
 
@@ -22,6 +23,6 @@ def test_reasons_are_grouped_by_their_words(tmp_path: Path) -> None:
     rows = reasons(made)
     assert [(r.state, r.trials) for r in rows] == [("failed", 1), ("infeasible", 2), ("duplicate", 2)]
     assert rows[0].example == "no reason was recorded" and rows[1].example == "violates params_m <= 5 by 0.25"
-    write_rows(tmp_path / "reasons.csv", rows)
+    write_csv(rows, tmp_path / "reasons.csv")
     with (tmp_path / "reasons.csv").open(newline="") as file:
         assert [row["trials"] for row in csv.DictReader(file)] == ["1", "2", "2"]

@@ -1,15 +1,19 @@
-"""History, table and CSV of a front."""
+"""The hypervolume over finished trials and over what was spent."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nasdet.analysis.front_history import hypervolume_history, write_csv
+from nasdet.analysis.front_history import compare_curves, hypervolume_curve, hypervolume_history, study_curves
 from nasdet.pareto import as_costs, front, hypervolume, values_of
+from nasdet.search import Engine, StudyStore
+from nasdet.search.records.baseline import create_baseline, spent_epochs
+from nasdet.trial import Rung, TrialRecord
+from tests.analysis.conftest import CURVES
+from tests.search.conftest import build, toy, work
 
 
 def test_history_equals_the_front_of_every_prefix(records: Any, axes: Any, reference: Any) -> None:
@@ -33,11 +37,45 @@ def test_no_history_before_there_is_a_reference_point(records: Any, axes: Any) -
     assert hypervolume_history(records, axes, []) == []
 
 
-def test_csv_holds_every_trial_and_parameter(records: Any, axes: Any, tmp_path: Path) -> None:
-    write_csv(tmp_path / "new" / "trials.csv", records, axes)
-    with (tmp_path / "new" / "trials.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(records)
-    assert rows[0]["pareto"] == "true" and rows[3]["pareto"] == "false" and rows[3]["state"] == "stopped"
-    assert rows[4]["reason"] == "out of memory, at 1 < 2" and rows[4]["ap"] == ""
-    assert float(rows[0]["recipe.base_lr"]) == 0.01 and rows[0]["own.0"] == "0" and rows[0]["own.1"] == ""
+def trial(number: int, state: Any, rungs: list[tuple[int, float, int]], seconds: float) -> TrialRecord:
+    """Rungs are (epochs, ap, told)."""
+    reached = tuple(Rung(e, {"ap": ap, "latency_ms": 10.0, "params_m": 5.0}, told) for e, ap, told in rungs)
+    last = reached[-1]
+    return TrialRecord(
+        f"t{number}", number, state, {}, {}, {}, last.values, last.epochs, reached, train_seconds=seconds
+    )
+
+
+def test_what_was_spent_until_a_candidate_was_complete(axes: Any, reference: Any) -> None:
+    records = [
+        trial(0, "complete", [(3, 0.2, 0), (9, 0.5, 3)], 90.0),
+        trial(1, "stopped", [(3, 0.9, 1)], 60.0),  # never trained in full: no hypervolume, but spent
+        trial(2, "complete", [(3, 0.3, 2), (9, 0.6, 4)], 180.0),
+    ]
+    curve = hypervolume_curve("s", records, axes, reference, concurrent=2)
+    assert curve.epochs == (0, 15, 21, 21)
+    assert curve.minutes == pytest.approx((0, (90 + 60 + 60) / 120, 330 / 120, 330 / 120))
+    assert curve.hypervolume == pytest.approx((0, 0.5 * 10 * 5, 0.6 * 10 * 5, 0.6 * 10 * 5))
+
+
+def test_curves_of_a_study_and_its_baseline_end_where_they_ended(tmp_path: Path) -> None:
+    store = StudyStore.create(tmp_path / "s", {"study": "s", "data": "none"}, toy())
+    engine = Engine(store, build)
+    work(engine, 30)
+    engine.close()
+    assert study_curves(store) == ()
+    baseline = create_baseline(store, "")
+    work(Engine(baseline, build))
+    ours, random = study_curves(store)
+    assert (ours.epochs[-1], random.epochs[-1]) == (spent_epochs(store), spent_epochs(baseline))
+    assert ours.hypervolume[-1] == pytest.approx(store.summary()["hypervolume"])
+    assert random.hypervolume[-1] == pytest.approx(baseline.summary()["hypervolume"])
+    assert list(ours.hypervolume) == sorted(ours.hypervolume)
+
+
+def test_the_comparison_in_a_sentence() -> None:
+    assert compare_curves(CURVES) == (
+        "Random search reaches 1 in 9 epochs, this search 2 in 12; it was past random search's end after 9."
+    )
+    assert compare_curves(CURVES[::-1]) == "Random search reaches 2 in 12 epochs, this search 1 in 9."
+    assert CURVES[1].points()[1] == {"search": "random search", "epochs": 9.0, "minutes": 1.0, "hypervolume": 1.0}

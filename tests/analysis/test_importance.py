@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nasdet.analysis.importance import MIN_TRIALS, importance, method, too_few, write_importance
+from nasdet.analysis.dataframes import write_csv
+from nasdet.analysis.importance import MIN_TRIALS, importance, method, too_few
 from nasdet.space import SearchSpace, parse_space
 from nasdet.trial import TrialRecord
 
@@ -63,7 +64,7 @@ def test_too_few_trials_are_said(trials: list[TrialRecord]) -> None:
 
 
 def test_table(trials: list[TrialRecord], space: SearchSpace, tmp_path: Path) -> None:
-    write_importance(tmp_path / "importance.csv", importance(trials, space))
+    write_csv(importance(trials, space), tmp_path / "importance.csv")
     with (tmp_path / "importance.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["parameter"] == "x" and 0.7 < float(rows[0]["share"]) <= 1

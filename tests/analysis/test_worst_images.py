@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 from nasdet.analysis.plots.detection_errors import COLOURS, errors_png
-from nasdet.analysis.tide import error_report
-from nasdet.analysis.tide_outcomes import CORRECT, MISSED
+from nasdet.analysis.tide import CORRECT, MISSED, error_report
 from nasdet.analysis.worst_images import PER_SHEET, draw_worst, worst_images
 from nasdet.data import open_data
 from nasdet.driver.inference.evaluate import predict_bundle

@@ -66,7 +66,7 @@ def finish(
     report: dict[str, Any], target: Target, tables: dict[str, list[dict[str, Any]]], pictures: list[str]
 ) -> dict[str, Any]:
     """Write the tables as CSV and everything as JSON beside the pictures; the report with what it is about."""
-    from nasdet.analysis.tables import write_csv
+    from nasdet.analysis.dataframes import write_csv
     from nasdet.export.bundle import writing
 
     tables = {name: rows for name, rows in tables.items() if rows}

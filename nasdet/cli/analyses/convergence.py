@@ -19,8 +19,8 @@ EPOCHS = 12
 def run(request: Request) -> dict[str, Any]:
     """Train what is lacking; writes convergence.json, .csv and .png. Returns as `nasdet.driver.convergence.converge`,
     and `out` and `files`."""
+    from nasdet.analysis.dataframes import write_csv
     from nasdet.analysis.plots.convergence import draw
-    from nasdet.analysis.tables import write_csv
     from nasdet.driver.convergence import Grid, converge
     from nasdet.driver.study.detector_search import Interrupted, Options
     from nasdet.driver.training.request import read_source

@@ -13,8 +13,9 @@ SHOWN = 8
 
 def run(request: Request) -> dict[str, Any]:
     """Write importance.csv and importance.png; `importance` has one entry per parameter and objective."""
-    from nasdet.analysis.importance import importance, method, too_few, write_importance
-    from nasdet.analysis.plots.stills import importance_png
+    from nasdet.analysis.dataframes import write_csv
+    from nasdet.analysis.importance import importance, method, too_few
+    from nasdet.analysis.plots.importance import importance_png
     from nasdet.export.bundle import writing
     from nasdet.search import open_study
 
@@ -27,8 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     folder = request.out or store.dir / "importance"
     files = [folder / "importance.csv", folder / "importance.png"]
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_importance(files[0], rows)
+        write_csv(rows, files[0])
         importance_png(rows, store.name, files[1])
     listed = [dataclasses.asdict(row) for row in rows]
     return {**result, "method": method(records), "importance": listed, "files": [str(f) for f in files]}

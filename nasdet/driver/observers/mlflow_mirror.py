@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from nasdet.analysis.front_history import ENDED, FrontHistory
-from nasdet.analysis.hypervolume_curves import study_curves
+from nasdet.analysis.front_history import ENDED, FrontHistory, study_curves
 from nasdet.analysis.plots.front import draw_front
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.redirect_output import LOG, quiet

@@ -25,6 +25,12 @@ def test_every_kind_of_detector_is_drawn(name: str) -> None:
     assert ElementTree.fromstring(architecture_svg(SYSTEMS[name].spec.to_json())).get("role") == "img"
 
 
+def test_names_are_text_and_no_markup() -> None:
+    record = TrialRecord("t0", 0, "complete", {}, rungs=tuple(Rung(e, {"<script>": 0.1 * e}) for e in (1, 2)))
+    drawn = ElementTree.fromstring(curve_svg(record, Axis("<script>", "max")))
+    assert str(drawn.get("aria-label")).startswith("<script> after 1 epochs")
+
+
 def test_curve() -> None:
     rungs = tuple(Rung(e, {"ap": ap}) for e, ap in ((2, 0.1), (4, 0.4), (8, 0.7)))
     record = TrialRecord("t0", 0, "complete", {}, rungs=rungs)

@@ -12,8 +12,9 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nasdet.analysis.plots.front import FRONT, _scatter, draw_front, pareto_png
+from nasdet.analysis.plots.front import _scatter, draw_front, pareto_png
 from nasdet.analysis.plots.front_view import FrontView
+from nasdet.analysis.plots.style import FRONT
 
 
 def test_both_files_are_left_in_the_folder(summary: Any, records: Any, view: FrontView, tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ def test_title_and_units(page: Any) -> None:
     assert layout["xaxis"]["title"]["text"] == "latency of one image (ms), lower is better"
 
 
+def test_names_are_text_and_no_markup(summary: Any, records: Any, tmp_path: Path) -> None:
+    nasty = "</title><script>alert(1)</script>"
+    view = FrontView.of({**summary, "study": nasty}, [r.replace(trial=nasty) for r in records[:1]], [])
+    pareto_html(view, tmp_path / "pareto.html")
+    text = (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    assert nasty not in text and "<script>alert" not in text
+    assert "<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;: &lt;detnet&gt; on digits</title>" in text
+
+
 def test_the_page_needs_no_network(view: FrontView, tmp_path: Path) -> None:
     pareto_html(view, tmp_path / "pareto.html")
     assert not re.search(r'<(script|link)[^>]+(src|href)="https?:', (tmp_path / "pareto.html").read_text())

@@ -6,12 +6,12 @@ import csv
 import json
 import random
 import re
-from html import escape
 from pathlib import Path
 
 import numpy as np
+from markupsafe import escape
 
-from nasdet.analysis.hypervolume_curves import compared
+from nasdet.analysis.front_history import compare_curves
 from nasdet.analysis.report.content import Pictures, Report
 from nasdet.analysis.report.write import PAGE, write_report
 from nasdet.evaluation import write_resamples
@@ -21,7 +21,7 @@ from nasdet.space import parse_space
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trial import Rung, TrialRecord
 
-NASTY = "</script><b>x</b>"
+NASTY = "</script><script>alert(1)</script>"
 DATA = {
     "name": "made",
     "space": {
@@ -36,6 +36,7 @@ DATA = {
 
 def made(folder: Path, trials: int = 24, *, detectors: bool = True, intervals: bool = False) -> StudyStore:
     config = {"study": folder.name, "data": "digits", "reference_point": [0.0, 12.0], "wall_seconds": 3700.0}
+    config["classes"] = ["cat", f"dog {NASTY}"]
     store = StudyStore.create(folder, config, parse_space(DATA, function=True))
     rng = random.Random(0)
     for number in range(trials):
@@ -59,13 +60,14 @@ def made(folder: Path, trials: int = 24, *, detectors: bool = True, intervals: b
 
 def test_everything_is_on_the_page_and_beside_it(tmp_path: Path) -> None:
     store = made(tmp_path / NASTY.replace("/", "_"))
-    best = store.summary()["front"][0]["trial"]
+    best, values = store.summary()["front"][0]["trial"], store.summary()["front"][0]["values"]
     pictures = Pictures([b"true"], {best: [b"found"]})
     files = write_report(Report.of(store, pictures), tmp_path / "out")
     text = files[0].read_text(encoding="utf-8")
     for words in ("The question", "The answer", "Progress", "What mattered", "All candidates", "What did not make it"):
         assert f"<h2>{words}</h2>" in text
-    assert "1 h 01 min from start to end" in text and "nasdet export" in text and f"{best}: best AP" in text
+    assert "1 h 01 min from start to end" in text and "nasdet export" in text and f"<h4>{best}: best AP</h4>" in text
+    assert f'<p class="v">ap {values["ap"]:.3g}, latency_ms {values["latency_ms"]:.3g} ms</p>' in text
     assert text.count("data:image/jpeg;base64") == 2 and 'class="net"' in text and 'class="curve"' in text
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?:', text)
     names = {f.name for f in files}
@@ -77,8 +79,11 @@ def test_everything_is_on_the_page_and_beside_it(tmp_path: Path) -> None:
 
 
 def test_what_a_study_says_is_text_and_no_markup(tmp_path: Path) -> None:
-    text = write_report(Report.of(made(tmp_path / "made"), Pictures()), tmp_path / "out")[0].read_text(encoding="utf-8")
-    assert NASTY not in text and "broken &lt;/script&gt;" in text
+    pictures = Pictures(note=f"No pictures {NASTY}")
+    text = write_report(Report.of(made(tmp_path / "made"), pictures), tmp_path / "out")[0].read_text(encoding="utf-8")
+    assert NASTY not in text and "<script>alert" not in text
+    for place in ("broken", "dog", "No pictures"):  # a trial's reason, a class, a note
+        assert f"{place} &lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in text
     blocks = re.findall(r'<script type="application/json" id="(\w+)-data">(.*?)</script>', text)
     figures = {name: json.loads(data) for name, data in blocks}
     assert set(figures) == {"front", "hypervolume", "importance", "parallel"}
@@ -101,7 +106,7 @@ def test_the_random_search_with_the_same_budget(tmp_path: Path) -> None:
     report = Report.of(store, Pictures())
     files = write_report(report, tmp_path / "out")
     text = files[0].read_text(encoding="utf-8")
-    assert escape(compared(report.curves)) in text and 'id="curves"' in text
+    assert escape(compare_curves(report.curves)) in text and 'id="curves"' in text
     with (tmp_path / "out" / "curves.csv").open(newline="") as file:
         assert {row["search"] for row in csv.DictReader(file)} == {"this search", "random search"}
 
