@@ -52,15 +52,13 @@ def page(report: Report) -> str:
     view = report.view
     spent = effort(report.records)
     heads, rows = _front_table(report)
-    best = {"name": view.axes[0].name, "trial": view.front[0].trial} if view.front else None
-    if best:
-        best["value"] = view.front[0].values[best["name"]]
+    objective = view.axes[0].name
     return render(
         "report.html.j2",
         plotly=Markup(get_plotlyjs()),
         figures=_figures(report),
         summary=view.summary,
-        best=best,
+        best=view.front[0] if view.front else None,
         question=_question(report),
         front_heads=heads,
         front_rows=rows,
@@ -68,7 +66,7 @@ def page(report: Report) -> str:
         unclear=sorted(view.unclear()),
         pictures=report.pictures,
         cards=[_card(report, record) for record in view.front],
-        objective=view.axes[0].name,
+        objective=objective,
         reference=", ".join(
             f"{axis.name} {v:.4g}" for axis, v in zip(view.axes, view.summary["reference_point"], strict=True)
         ),
