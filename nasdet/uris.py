@@ -1,5 +1,4 @@
-"""Where a study is tracked, and stored if not in its folder. One decision: a URI that cannot work is refused before the
-search starts."""
+"""URIs of MLflow stores and Optuna storages: defaults, files, masked passwords, and checks before a search starts."""
 
 from __future__ import annotations
 
@@ -42,10 +41,14 @@ def absolute_uri(uri: str) -> str:
 
 
 def public_uri(text: str) -> str:
-    """A URI, or a line that holds one, with any password replaced by ***."""
-    # A password may hold / and @ unquoted, so it ends at the last @.
+    """A URI, or a text that contains URIs such as an exception's, with every password and token replaced by ***."""
+    # SQLAlchemy's own masking is not enough: it needs a whole URL, and hides neither what follows an unquoted @ in a
+    # password nor the parameters of a query. A password may hold / and @ unquoted, so it ends at the last @.
     text = re.sub(r"(://[^\s/@:]*):\S*@", r"\1:***@", text)
-    return re.sub(r"([?&](?:password|passwd|pwd|token|odbc_connect)=)[^\s&]*", r"\1***", text, flags=re.IGNORECASE)
+    # A server's address with a user name alone holds a token.
+    text = re.sub(r"(https?://)[^\s/@:]+@", r"\1***@", text)
+    secret = r"[\w-]*(?:password|passwd|pwd|token|secret|api_key)|odbc_connect"
+    return re.sub(rf"([?&](?:{secret})=)[^\s&]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def check_tracking_uri(uri: str | None, *, timeout: float = 5.0) -> None:
@@ -110,12 +113,13 @@ def _check_sqlite(uri: str, where: str) -> None:
 
 
 def _check_server(uri: str, timeout: float) -> None:
+    # By urllib, because importing MLflow for its own request takes seconds.
     shown = public_uri(uri)
     if not urlsplit(uri).hostname:
         raise InputError(f"{shown!r} names no host", where=WHERE, remedy=KNOWN)
-    request = urllib.request.Request(_without_login(uri).rstrip("/") + "/health", headers=_login_header(uri))
+    address = re.sub(r"://[^/@]*@", "://", uri).rstrip("/") + "/health"
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as reply:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=_login(uri)), timeout=timeout) as reply:
             alive = reply.read(64).strip() == b"OK"
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
@@ -123,24 +127,20 @@ def _check_server(uri: str, timeout: float) -> None:
             raise InputError(f"{shown} refuses access (HTTP {error.code})", where=WHERE, remedy=remedy) from None
         alive = False
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        reason = public_uri(str(getattr(error, "reason", error)))
         remedy = "start the server, correct the address, or leave the option out for a local store"
         raise InputError(f"no answer from {shown} ({reason})", where=WHERE, remedy=remedy) from None
     if not alive:
         raise InputError(f"{shown} answers, but is not an MLflow server", where=WHERE, remedy="correct the address")
 
 
-def _without_login(uri: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", uri)
-
-
-def _login_header(uri: str) -> dict[str, str]:
-    """The credentials that MLflow's own client would send."""
-    parts = urlsplit(uri)
-    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+def _login(uri: str) -> dict[str, str]:
+    """The header by which MLflow's own client would log in."""
+    parts, environment = urlsplit(uri), os.environ
+    if token := environment.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
-    user = parts.username or os.environ.get("MLFLOW_TRACKING_USERNAME")
-    password = parts.password or os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    user = parts.username or environment.get("MLFLOW_TRACKING_USERNAME")
+    password = parts.password or environment.get("MLFLOW_TRACKING_PASSWORD")
     if not user or password is None:
         return {}
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}

@@ -38,6 +38,19 @@ def shared_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables, which take MLflow seconds to make, and nothing in them; to be copied."""
+    from mlflow.tracking import MlflowClient
+
+    from nasdet.tracking import quiet_mlflow
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with quiet_mlflow():
+        MlflowClient(f"sqlite:///{path}").get_experiment_by_name("none")
+    return path
+
+
 @pytest.fixture
 def ray_instance() -> Iterator[None]:
     """Ray, for a test that uses it below the commands; these start and end their own."""

@@ -92,6 +92,11 @@ def test_passwords_are_not_shown() -> None:
     assert public_uri("postgresql://me:p/a@ss@host/db") == "postgresql://me:***@host/db"
     assert public_uri("mysql://host/db?user=me&password=pa55&x=1") == "mysql://host/db?user=me&password=***&x=1"
     assert public_uri("call to http://me:pa55@host/api failed") == "call to http://me:***@host/api failed"
+    assert public_uri("no route to https://dapi123@host/api, twice") == "no route to https://***@host/api, twice"
+    assert (
+        public_uri("GET http://h/x?access_token=abc&step=1 failed") == "GET http://h/x?access_token=***&step=1 failed"
+    )
+    assert public_uri("postgresql://me@host/db") == "postgresql://me@host/db"
     for uri in ("http://host:5000", "sqlite:////data/a:b@c/x.db"):
         assert public_uri(uri) == uri
 
@@ -116,7 +121,7 @@ class _Status(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def status_server() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Status)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -145,12 +145,9 @@ class PeleeSpec(Spec):
         return tuple(4 * 2**i for i in range(len(self.depths)))
 
 
-BACKBONE_SPECS: tuple[type[Spec], ...] = (StagedSpec, DsodSpec, VggSpec, PeleeSpec, TimmSpec, VitSpec)
+_Kinds = StagedSpec | DsodSpec | VggSpec | PeleeSpec | TimmSpec | VitSpec
+BACKBONE_SPECS: tuple[type[Spec], ...] = get_args(_Kinds)
 """All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
 
-BackboneSpec = Annotated[
-    StagedSpec | DsodSpec | VggSpec | PeleeSpec | TimmSpec | VitSpec,
-    Field(discriminator="kind"),
-    by_kind("backbone", BACKBONE_SPECS),
-]
+BackboneSpec = Annotated[_Kinds, Field(discriminator="kind"), by_kind("backbone", BACKBONE_SPECS)]
 """A backbone of any kind; without `kind` a staged one."""

@@ -3,7 +3,7 @@ far boxes may overlap; everything else belongs to one kind."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -194,12 +194,9 @@ class RcnnSpec(AnyHeadSpec):
     """Scores up to it count as none."""
 
 
-HEAD_SPECS: tuple[type[Spec], ...] = (TaskAlignedSpec, SsdSpec, RetinaNetSpec, FcosSpec, RcnnSpec)
+_Kinds = TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec | RcnnSpec
+HEAD_SPECS: tuple[type[Spec], ...] = get_args(_Kinds)
 """All kinds of heads."""
 
-HeadSpec = Annotated[
-    TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec | RcnnSpec,
-    Field(discriminator="kind"),
-    by_kind("head", HEAD_SPECS),
-]
+HeadSpec = Annotated[_Kinds, Field(discriminator="kind"), by_kind("head", HEAD_SPECS)]
 """A head of any kind; without `kind` a task-aligned one."""

@@ -3,7 +3,7 @@ that a choice keeps its meaning when stages are added at the front."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -109,12 +109,9 @@ class ResidualPredictionSpec(LevelsSpec):
     """Whether the first level is put out twice, so that the head predicts boxes of two scales from it."""
 
 
-NECK_SPECS: tuple[type[Spec], ...] = (PyramidSpec, DsodNeckSpec, BiFpnSpec, ExtraLevelsSpec, ResidualPredictionSpec)
+_Kinds = PyramidSpec | DsodNeckSpec | BiFpnSpec | ExtraLevelsSpec | ResidualPredictionSpec
+NECK_SPECS: tuple[type[Spec], ...] = get_args(_Kinds)
 """All kinds of necks."""
 
-NeckSpec = Annotated[
-    PyramidSpec | DsodNeckSpec | BiFpnSpec | ExtraLevelsSpec | ResidualPredictionSpec,
-    Field(discriminator="kind"),
-    by_kind("neck", NECK_SPECS),
-]
+NeckSpec = Annotated[_Kinds, Field(discriminator="kind"), by_kind("neck", NECK_SPECS)]
 """A neck of any kind; without `kind` a pan."""

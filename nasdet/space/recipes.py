@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.errors import InputError, nearest
-from nasdet.space.overrides import merge
+from nasdet.space.overrides import merge, without
 from nasdet.space.schema import Section
 from nasdet.space.schema_errors import read_schema
 from nasdet.space.specs import Recipe
@@ -87,19 +87,10 @@ def resolve_preset(document: Document) -> Document:
         place = ": ".join(part for part in (document.place(_PRESET), "fixed.recipe.preset") if part)
         raise InputError(f"unknown recipe {name!r}", where=place, remedy=nearest(str(name), recipe_names()))
     searched = document.data.get("space")
-    values = _without(load_recipe(name).stated, {"recipe.epochs", *(searched or ())}, "recipe.")
-    document = merge(Document({"fixed": {"recipe": values}}, {}), document)
+    values = without({"recipe": load_recipe(name).stated}, {"recipe.epochs", *(searched or ())})
+    document = merge(Document({"fixed": values}, {}), document)
     del document.data["fixed"]["recipe"]["preset"]
     return document
-
-
-def _without(values: dict[str, Any], paths: set[str], prefix: str) -> dict[str, Any]:
-    """Nested values without those at dotted `paths`."""
-    return {
-        key: _without(value, paths, f"{prefix}{key}.") if isinstance(value, dict) else value
-        for key, value in values.items()
-        if prefix + key not in paths
-    }
 
 
 def _find(name: str, where: str, beside: Path | None) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -80,3 +82,12 @@ def _study(count: int = len(ROWS)) -> Study:
 @pytest.fixture
 def study() -> Callable[..., Study]:
     return _study
+
+
+@pytest.fixture
+def made(tmp_path: Path, mlflow_tables: Path) -> Path:
+    """A study folder beside a store that has its tables."""
+    folder = tmp_path / "studies" / "digits-1"
+    folder.mkdir(parents=True)
+    shutil.copy(mlflow_tables, folder.parent)
+    return folder

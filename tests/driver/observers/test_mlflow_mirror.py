@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def record(number: int, ap: float, cost: float, state: Any = "complete") -> Tria
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> StudyStore:
+def store(tmp_path: Path, mlflow_tables: Path) -> StudyStore:
+    shutil.copy(mlflow_tables, tmp_path)
     made = StudyStore.create(tmp_path / "s", {"study": "s", "data": ""}, parse_space(SPACE, function=True))
     made.save_config(reference_point=[0.0, 10.0])
     return made
@@ -58,6 +60,7 @@ def test_front_and_ranks_are_there_in_the_end(store: StudyStore) -> None:
     assert ranks == {"t0000": (0, "0"), "t0001": (1, "1"), "t0002": (0, "0"), "t0003": (None, "none")}
     volumes = [(m.step, m.value) for m in client.get_metric_history(parent.info.run_id, "hypervolume")]
     assert volumes == [(n, pytest.approx(v)) for n, v in [(1, 1.6), (2, 1.6), (3, 3.4), (4, 3.4)]]
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"pareto.html", "pareto.png", "front.json"}
     assert "2 on the front" in parent.data.tags["mlflow.note.content"] and mirror_state(store.dir) == "whole"
 
 
