@@ -21,7 +21,6 @@ that an interrupted benchmark goes on and a changed engine is measured anew; all
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import subprocess
@@ -75,15 +74,13 @@ def ray_optuna(seed: int, seconds: float, folder: Path) -> Found:
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
-    from nasdet.driver.ray_cluster import connect, disconnect
-    from nasdet.driver.redirect_output import quiet
+    from nasdet.driver.ray_cluster import ray_cluster
+    from nasdet.driver.redirect_output import redirect_output
     from nasdet.driver.resources import make_plan
 
     space = load_space(SPACE)
     names, modes = [o.name for o in space.objectives], [str(o.direction) for o in space.objectives]
-    with quiet(folder / "log.txt"), contextlib.ExitStack() as stack:
-        stack.callback(disconnect)
-        cpus, gpus = connect()
+    with redirect_output(folder / "log.txt"), ray_cluster() as (cpus, gpus):
         search = OptunaSearch(define, metric=names, mode=modes, points_to_evaluate=list(space.points), seed=seed)
         trainable = tune.with_parameters(train_candidate, plan=make_plan(space, cpus=cpus, gpus=gpus), seed=seed)
         start = time.time()

@@ -25,7 +25,7 @@ from PIL import Image
 from nasdet.data import Dataset, Tiling, open_data, read_image
 from nasdet.driver.inference.evaluate import evaluate_bundle
 from nasdet.driver.inference.prediction_files import predict_files
-from nasdet.driver.training.request import Options, Source
+from nasdet.driver.training.request import Source, TrainingOptions
 from nasdet.driver.training.train import train_detector
 from nasdet.export import read_bundle
 from nasdet.space.backbones import StagedSpec, StageSpec
@@ -158,7 +158,7 @@ def train(data: Dataset, out: Path, minutes: float) -> None:
         activation="silu",
     )  # fmt: skip
     recipe = Recipe(batch_size=8, base_lr=2e-3, augment=AugmentSpec(strength=0.4, hflip=True, vflip=True))
-    options = Options(time_limit=60 * minutes)
+    options = TrainingOptions(time_limit=60 * minutes)
     train_detector(Source(spec, recipe, {}), data, out, options, resume=False, report=lambda *_: None)
 
 

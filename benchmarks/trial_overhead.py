@@ -29,12 +29,13 @@ OVERRIDES = [
 
 def nasdet_seconds(folder: Path, trials: int) -> dict[str, Any]:
     """A search of `trials` one-epoch trials: seconds before each but the first, and the group's start by phases."""
-    from nasdet.driver.study.detector_search import Options, start_search
+    from nasdet.driver.study.detector_search import start_search
+    from nasdet.driver.study.options import SearchOptions
     from nasdet.search import StudyStore
     from nasdet.space import load_space
 
     space = load_space("detnet", overrides=[*OVERRIDES, f"budget.trials={trials}"])
-    start_search(space, Options(study=folder / "study"))
+    start_search(space, SearchOptions(study=folder / "study"))
     store = StudyStore.open(folder / "study")
     start = store.config["group_starts"][0]
     return {
@@ -79,12 +80,11 @@ def naive_seconds(folder: Path, specs: list[tuple[dict[str, Any], dict[str, Any]
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from nasdet.driver.ray_cluster import connect, disconnect
-    from nasdet.driver.redirect_output import quiet
+    from nasdet.driver.ray_cluster import ray_cluster
+    from nasdet.driver.redirect_output import redirect_output
 
     times: list[dict[str, float]] = []
-    with quiet(folder / "log.txt"):
-        connect()
+    with redirect_output(folder / "log.txt"), ray_cluster():
         for number, (spec, recipe) in enumerate(specs):
             out = folder / f"{number}.json"
             TorchTrainer(
@@ -94,7 +94,6 @@ def naive_seconds(folder: Path, specs: list[tuple[dict[str, Any], dict[str, Any]
                 run_config=RunConfig(name=f"naive-{number}", storage_path=str(folder / "naive")),
             ).fit()
             times.append(json.loads(out.read_text()))
-        disconnect()
     return [after["first"] - before["end"] for before, after in itertools.pairwise(times)]
 
 

@@ -54,11 +54,10 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ray_instance() -> Iterator[None]:
     """Ray, for a test that uses it below the commands; these start and end their own."""
-    from nasdet.driver.ray_cluster import connect, disconnect
+    from nasdet.driver.ray_cluster import ray_cluster
 
-    connect()
-    yield
-    disconnect()
+    with ray_cluster():
+        yield
 
 
 @pytest.fixture(autouse=True)

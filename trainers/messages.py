@@ -81,6 +81,8 @@ class Reply:
     epoch: int = 0
     values: dict[str, float] = dataclasses.field(default_factory=dict)
     reason: str = ""
+    traceback: str = ""
+    """Of the exception that failed the trial, for the log (failed)."""
     seconds: float = 0.0
     """Training and evaluation time since the last rung of this job (rung)."""
     overhead: float = 0.0

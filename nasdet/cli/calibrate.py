@@ -41,7 +41,7 @@ def command(
     """
     from nasdet.cli.output import print_json
     from nasdet.driver.calibrate import calibrate, write_calibration
-    from nasdet.driver.study.detector_search import Options
+    from nasdet.driver.study.options import SearchOptions
     from nasdet.driver.study.warm_start import with_start
     from nasdet.errors import InputError
     from nasdet.space import load_space
@@ -52,7 +52,7 @@ def command(
         what = f"trains for {loaded.budget.epochs} epochs, and {space} for {own}: its rungs cannot follow from that"
         remedy = f"set budget.epochs: {loaded.budget.epochs} in it first, or leave --write out"
         raise InputError(what, where="--write", remedy=remedy)
-    result = calibrate(loaded, Options(data, study), models)
+    result = calibrate(loaded, SearchOptions(data, study), models)
     try:
         if write:
             result["rungs"] = list(write_calibration(find_space(space), result, max(2, loaded.scheduler.eta)))

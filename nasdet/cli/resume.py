@@ -23,7 +23,7 @@ def command(study: str | None, repeat_front: int, baseline: str | None, as_json:
       nasdet resume digits-1 --repeat-front 3
     """
     from nasdet.cli.output import print_study
-    from nasdet.driver.study.detector_search import resume_search
+    from nasdet.driver.study.resume import resume_search
     from nasdet.search import open_study
 
     print_study(resume_search(open_study(study), repeat_front, baseline is not None), as_json)

@@ -10,7 +10,7 @@ import click
 from nasdet.cli.options import complete_path, stage_options
 
 if TYPE_CHECKING:
-    from nasdet.driver.study.detector_search import Options
+    from nasdet.driver.study.options import SearchOptions
     from nasdet.space import SearchSpace
 
 
@@ -67,7 +67,8 @@ def command(
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json, print_study
-    from nasdet.driver.study.detector_search import Options, check_search, start_search
+    from nasdet.driver.study.detector_search import check_search, start_search
+    from nasdet.driver.study.options import SearchOptions
     from nasdet.driver.study.warm_start import with_start
     from nasdet.space import load_space
 
@@ -75,7 +76,7 @@ def command(
     loaded = with_start(load_space(space, overrides=[*overrides, *_as_overrides(resources)], function=function))
     seconds = parse_duration(time_limit, "--time-limit")
     loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
-    options = Options(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
+    options = SearchOptions(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
     if not (loaded.budget.trials or loaded.budget.time_limit or loaded.budget.total_epochs):
         click.echo("no limit: it ends by Ctrl-C, or when nothing new is left; --time-limit 30m sets one", err=True)
     if objective is not None:
@@ -88,7 +89,7 @@ def command(
     print_study(start_search(loaded, options), as_json)
 
 
-def _search_function(space: SearchSpace, name: str, options: Options, dry_run: bool, as_json: bool) -> None:
+def _search_function(space: SearchSpace, name: str, options: SearchOptions, dry_run: bool, as_json: bool) -> None:
     from nasdet.cli.output import print_json, print_study
     from nasdet.driver.study.function_search import check_function, start_function_search
     from nasdet.errors import InputError
@@ -112,7 +113,7 @@ def _told(checked: dict[str, Any]) -> str:
 
 
 def _as_overrides(options: dict[str, Any]) -> list[str]:
-    """Options that `--set` could give too.
+    """SearchOptions that `--set` could give too.
 
     Raises:
         InputError: one is neither a number of at least 1 nor `auto`.

@@ -73,7 +73,7 @@ def command(
     """
     from nasdet.cli.options import parse_duration
     from nasdet.cli.output import print_json
-    from nasdet.driver.training.request import Options, read_source
+    from nasdet.driver.training.request import TrainingOptions, read_source
     from nasdet.driver.training.train import train_detector
     from nasdet.errors import InputError
     from nasdet.export.bundle import open_bundle_data
@@ -82,7 +82,7 @@ def command(
     if epochs is not None and time_limit is not None:
         raise InputError("--epochs and --time-limit exclude each other", remedy="give one of them")
     named = load_recipe(recipe, where="--recipe") if recipe is not None else None
-    options = Options(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address, named, init)
+    options = TrainingOptions(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address, named, init)
     loaded = read_source(source)
     dataset = open_bundle_data(data, loaded.card)
     board = _Board()

@@ -17,7 +17,8 @@ from ruamel.yaml.util import load_yaml_guess_indent
 from nasdet.analysis.rank_correlation import rank_correlation
 from nasdet.data import DatasetInfo
 from nasdet.driver.study.candidates import builder
-from nasdet.driver.study.detector_search import Options, open_study_data, start_search
+from nasdet.driver.study.detector_search import open_study_data, start_search
+from nasdet.driver.study.options import SearchOptions
 from nasdet.errors import InputError
 from nasdet.search import open_study
 from nasdet.search.engine.constraints import violations
@@ -33,7 +34,7 @@ DRAWN = 10
 """Random candidates for each one that is trained; they are ordered by multiply-adds and taken at even distances."""
 
 
-def calibrate(space: SearchSpace, options: Options, models: int) -> dict[str, Any]:
+def calibrate(space: SearchSpace, options: SearchOptions, models: int) -> dict[str, Any]:
     """Train candidates in full, compare their order at every shorter length with the final one.
 
     Args:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from nasdet.driver.study.detector_search import Options, resume_search, start_search
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.options import SearchOptions
+from nasdet.driver.study.resume import resume_search
 from nasdet.driver.training.request import Source
 from nasdet.errors import NasdetError
 from nasdet.models.checkpoint import locate
@@ -57,7 +59,7 @@ class Grid:
         return sorted({max(1, round(x * self.epochs)) for x in self.schedules})
 
 
-def converge(source: Source, options: Options, grid: Grid, folder: Path) -> dict[str, Any]:
+def converge(source: Source, options: SearchOptions, grid: Grid, folder: Path) -> dict[str, Any]:
     """Train what of the grid is not trained yet.
 
     Args:
@@ -148,7 +150,7 @@ def _margin(a: dict[str, Any], b: dict[str, Any]) -> float:
 
 
 def _trained(
-    fixed: dict[str, Any], options: Options, folder: Path, wanted: list[Start], epochs: int, seed: int
+    fixed: dict[str, Any], options: SearchOptions, folder: Path, wanted: list[Start], epochs: int, seed: int
 ) -> dict[Start, float]:
     """AP of each start, from the studies that are there and one more of what is lacking."""
     digest = hashlib.sha256(canonical([fixed, options.data]).encode()).hexdigest()[:8]

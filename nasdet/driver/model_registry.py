@@ -9,10 +9,11 @@ from typing import Any
 
 from nasdet.data import Dataset, read_image
 from nasdet.driver.observers.mlflow_mirror import store_uri, write_missing
-from nasdet.driver.redirect_output import LOG, quiet
+from nasdet.driver.redirect_output import redirect_output
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import Bundle
 from nasdet.export.model_registry import register
+from nasdet.log import LOG
 from nasdet.search import StudyStore, open_study, study_root
 from nasdet.tracking import quiet_mlflow, record_bundle, relocate, run_ids
 from nasdet.uris import absolute_uri, check_tracking_uri, default_uri, public_uri, sqlite_path
@@ -41,7 +42,7 @@ def register_trial(store: StudyStore, bundle: Bundle, dataset: Dataset, name: st
     run_id = run_ids(store.dir).get(bundle.metrics["trial"], "")
     if not run_id:
         raise NasdetError(f"MLflow at {public_uri(uri)} holds no run of {bundle.metrics['trial']}")
-    with quiet(store.dir / LOG), quiet_mlflow():
+    with redirect_output(store.dir / LOG), quiet_mlflow():
         made = register(bundle, name, _example(bundle, dataset), uri=uri, run_id=run_id, rule=rule)
     return {**made, "tracking_uri": public_uri(uri)}
 
@@ -60,9 +61,10 @@ def register_bundle(bundle: Bundle, dataset: Dataset, name: str, tracking_uri: s
     """
     check_tracking_uri(tracking_uri)
     uri = absolute_uri(tracking_uri) if tracking_uri else _origin(bundle)
-    with tempfile.TemporaryDirectory(prefix="nasdet-register-") as folder, quiet(Path(folder, LOG)), quiet_mlflow():
-        run_id = record_bundle(uri, str(bundle.metrics.get("space") or "bundles"), bundle.path.name, bundle.metrics)
-        made = register(bundle, name, _example(bundle, dataset), uri=uri, run_id=run_id, rule="")
+    with tempfile.TemporaryDirectory(prefix="nasdet-register-") as folder:
+        with redirect_output(Path(folder, LOG)), quiet_mlflow():
+            run_id = record_bundle(uri, str(bundle.metrics.get("space") or "bundles"), bundle.path.name, bundle.metrics)
+            made = register(bundle, name, _example(bundle, dataset), uri=uri, run_id=run_id, rule="")
     return {**made, "tracking_uri": public_uri(uri)}
 
 

@@ -1,11 +1,14 @@
-"""Ray, up and down. One decision: a machine of its own gets a Ray without dashboard and without usage reports; a
-cluster is used as it is."""
+"""Connects to Ray, and ends what was started. One decision: a Ray that the process has started already is used and left
+running; else a machine of its own gets a Ray without dashboard and usage reports; a cluster is used as it is."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
-import sys
+import threading
+from collections.abc import Iterator
 
 from nasdet.driver.resources import cpu_count
 from nasdet.errors import InputError
@@ -32,29 +35,62 @@ def check_address(address: str | None) -> None:
         raise InputError(f"cannot reach Ray: {error}", where=f"--address {address}", remedy=REMEDY) from None
 
 
-def connect(address: str | None = None) -> tuple[int, int]:
-    """Connect to the cluster at `address`, or start Ray here; returns CPU cores and GPUs.
+@contextlib.contextmanager
+def ray_cluster(address: str | None = None) -> Iterator[tuple[int, int]]:
+    """Ray while the block runs; yields CPU cores and GPUs.
+
+    Args:
+        address: of a cluster; None: this machine. A Ray that this process has started before is used, whatever the
+            address, and is still up afterwards.
 
     Raises:
         InputError: nothing answers at the address.
     """
     check_address(address)
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import ray
+    with environment(_SETTINGS):
+        import ray
 
+        is_ours = not ray.is_initialized()
+        with _same_handler(signal.SIGTERM):  # Ray installs one of its own
+            try:
+                if is_ours:
+                    local = {} if address else {"num_cpus": cpu_count(), "include_dashboard": False}
+                    try:
+                        ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+                    except Exception as error:
+                        reason = str(error).split("\n", 1)[0]
+                        where = f"--address {address}" if address else "Ray"
+                        raise InputError(f"cannot reach Ray: {reason}", where=where, remedy=REMEDY) from error
+                yield usable([node["Resources"] for node in ray.nodes() if node["Alive"]])
+            finally:
+                if is_ours:
+                    ray.shutdown()
+
+
+@contextlib.contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables for the block, where the user has not set them."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
     try:
-        if not ray.is_initialized():
-            local = {} if address else {"num_cpus": cpu_count(), "include_dashboard": False}
-            ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
-    except Exception as error:
-        reason = str(error).split("\n", 1)[0]
-        raise InputError(
-            f"cannot reach Ray: {reason}",
-            where=f"--address {address}" if address else "Ray",
-            remedy=REMEDY,
-        ) from error
-    return usable([node["Resources"] for node in ray.nodes() if node["Alive"]])
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _same_handler(number: signal.Signals) -> Iterator[None]:
+    """Put a signal's handler back after the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if before is not None:  # else it was not set from Python
+            signal.signal(number, before)
 
 
 def usable(nodes: list[dict[str, float]]) -> tuple[int, int]:
@@ -63,9 +99,3 @@ def usable(nodes: list[dict[str, float]]) -> tuple[int, int]:
     if gpus:
         return gpus * min(int(node.get("CPU", 1) / node["GPU"]) for node in nodes if node.get("GPU")), gpus
     return int(sum(node.get("CPU", 0) for node in nodes)) or 1, 0
-
-
-def disconnect() -> None:
-    """Leave the cluster, or end the Ray that was started here; nothing to do where Ray was never imported."""
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()

@@ -1,22 +1,22 @@
-"""Keeps other libraries' chatter off the user's terminal. One decision: the file descriptors are redirected, not the
+"""Keeps other libraries' messages off the user's terminal. One decision: the file descriptors are redirected, not the
 loggers, because Ray's processes inherit descriptors and print as they like; the log is quoted when something fails."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-LOG = "log.txt"
-"""Of a study, in its folder."""
+from nasdet.log import log_to
 
 
-@contextmanager
-def quiet(log: Path) -> Iterator[TextIO]:
-    """Send stdout and stderr of this process and its children to `log`; yields the user's real stderr."""
+@contextlib.contextmanager
+def redirect_output(log: Path) -> Iterator[TextIO]:
+    """Send stdout and stderr of this process and its children, and what nasdet logs, to `log`; yields the user's real
+    stderr."""
     sys.stdout.flush()
     sys.stderr.flush()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -25,16 +25,29 @@ def quiet(log: Path) -> Iterator[TextIO]:
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(target, 1)
     os.dup2(target, 2)
+    os.close(target)
     try:
-        yield terminal
+        with log_to(log):
+            yield terminal
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        terminal.flush()
+        with contextlib.suppress(OSError):  # the reader of the terminal may be gone
+            terminal.flush()
         for descriptor, old in zip((1, 2), saved, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
-        os.close(target)
+
+
+@contextlib.contextmanager
+def study_output(log: Path, output: TextIO | None, *, redirect: bool) -> Iterator[TextIO]:
+    """`redirect_output`, or just nasdet's own log; yields the stream for progress: `output` where it is given."""
+    if redirect:
+        with redirect_output(log) as terminal:
+            yield output or terminal
+    else:
+        with log_to(log):
+            yield output or sys.stdout
 
 
 def last_lines(log: Path, count: int = 5) -> list[str]:

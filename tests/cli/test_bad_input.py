@@ -75,11 +75,11 @@ def damaged_training(folder: Path) -> None:
 def training_on_other_data(folder: Path) -> None:
     import torch
 
-    from nasdet.driver.training.request import Order
+    from nasdet.driver.training.request import TrainingRequest
     from nasdet.trainers.full_training import FullJob
 
     bundle(folder / "b")
-    Order(FullJob({}, {}, 0, str(folder / "t"), {}), 1, None, "another fingerprint").write()
+    TrainingRequest(FullJob({}, {}, 0, str(folder / "t"), {}), 1, None, "another fingerprint").write()
     torch.save({"history": {}}, folder / "t" / "training" / "last.pt")
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from nasdet.cli.eval import command as eval_command
 from nasdet.cli.predict import command as predict_command
 from nasdet.data import open_data
-from nasdet.driver.training.request import Options, Source
+from nasdet.driver.training.request import Source, TrainingOptions
 from nasdet.driver.training.train import train_detector
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
@@ -37,7 +37,7 @@ def test_a_detector_trained_on_tiles_finds_the_objects_of_a_scene() -> None:
     recipe = Recipe(batch_size=16, base_lr=2e-3, warmup=0.3, augment=AugmentSpec(strength=0.2, hflip=False))
     data = open_data("tiled.yaml")
     train_detector(
-        Source(spec, recipe, {}), data, Path("best"), Options(epochs=6), resume=False, report=lambda *_: None
+        Source(spec, recipe, {}), data, Path("best"), TrainingOptions(epochs=6), resume=False, report=lambda *_: None
     )
     ask = ["best", "--data", str(folder), "--json"]
     tiled = json.loads(CliRunner().invoke(eval_command, ask, catch_exceptions=False).stdout)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from nasdet.data import DatasetInfo, open_data
-from nasdet.driver.study.detector_search import Options, start_search
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.options import SearchOptions
 from nasdet.search import StudyStore
 from nasdet.space import SearchSpace, load_space
 
@@ -30,7 +31,7 @@ def tiny_space(*more: str) -> SearchSpace:
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyStore, dict[str, Any]]:
     """One real search, shared by every test that only looks at its outcome."""
     folder: Path = tmp_path_factory.mktemp("studies") / "tiny"
-    summary = start_search(tiny_space(), Options(study=folder))
+    summary = start_search(tiny_space(), SearchOptions(study=folder))
     return StudyStore.open(folder), summary
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from nasdet.cli.main import cli
 from nasdet.driver.calibrate import _without_stops, calibrate, fidelities, write_calibration
 from nasdet.driver.observers.progress import ranking_doubt
-from nasdet.driver.study.detector_search import Options
+from nasdet.driver.study.options import SearchOptions
 from nasdet.errors import InputError
 from nasdet.search import open_study
 from nasdet.space import load_space
@@ -120,7 +120,7 @@ def test_a_space_without_accuracy_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(load_text().replace("ap, direction: max", "params_m"))
     with pytest.raises(InputError, match="mine: has no objective ap or ap50 to order candidates by; add one"):
-        calibrate(load_space(path), Options(data="digits"), 4)
+        calibrate(load_space(path), SearchOptions(data="digits"), 4)
 
 
 def test_doubts_are_said(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import random
 import pytest
 import torch
 
-from nasdet.driver.study.detector_search import Options, start_search
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.options import SearchOptions
 from nasdet.models import build_detector, count_costs
 from nasdet.space import build_specs, bundled_spaces, load_space
 from nasdet.space.specs import DetectorSpec
@@ -56,7 +57,7 @@ def test_two_hundred_samples_run_forward(name, info):
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "quick"])
 def test_a_short_search_ends_in_a_front(name, tmp_path):
     overrides = ["budget.trials=3", "budget.rungs=[]", "budget.epochs=2", "scheduler.kind=full", "resources.workers=1"]
-    summary = start_search(load_space(name, overrides=overrides), Options(study=tmp_path / name))
+    summary = start_search(load_space(name, overrides=overrides), SearchOptions(study=tmp_path / name))
     assert summary["trials"]["complete"] == 3
     assert summary["front"]
     assert max(member["values"]["ap"] for member in summary["front"]) > 0

@@ -14,7 +14,8 @@ from PIL import Image
 
 from nasdet.cli import eval as eval_command
 from nasdet.cli import export, predict
-from nasdet.driver.study.detector_search import Options, start_search
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.options import SearchOptions
 from tests.driver.conftest import tiny_space
 
 pytestmark = pytest.mark.ray
@@ -68,7 +69,7 @@ def invoke(command: Any, *arguments: str) -> dict[str, Any]:
 def test_search_export_eval_predict(shared_data: Path, tmp_path: Path, kind: str, channels: int) -> None:
     folder = make_set(shared_data / "bccd", tmp_path / "set", kind)
     space = tiny_space("budget.trials=1", "fixed.input.shape=auto")
-    summary = start_search(space, Options(data=str(folder), study=tmp_path / "study"))
+    summary = start_search(space, SearchOptions(data=str(folder), study=tmp_path / "study"))
     image = summary["front"][0]["spec"]["input"]
     assert image["channels"] == channels and len(image["mean"]) == channels
     assert image["height"] < image["width"]  # follows the images' aspect

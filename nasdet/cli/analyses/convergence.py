@@ -22,7 +22,7 @@ def run(request: Request) -> dict[str, Any]:
     from nasdet.analysis.dataframes import write_csv
     from nasdet.analysis.plots.convergence import draw
     from nasdet.driver.convergence import Grid, converge
-    from nasdet.driver.study.detector_search import Interrupted, Options
+    from nasdet.driver.study.options import Interrupted, SearchOptions
     from nasdet.driver.training.request import read_source
 
     if request.init is None:
@@ -43,7 +43,7 @@ def run(request: Request) -> dict[str, Any]:
     out = request.folder("convergence", Path(request.target))
     grid = Grid(request.init, request.epochs or EPOCHS, schedules, shares, request.seeds or 1)
     try:
-        result = converge(source, Options(data), grid, out / STUDIES)
+        result = converge(source, SearchOptions(data), grid, out / STUDIES)
     except Interrupted as interrupted:
         raise Interrupted("interrupted; finished trainings are kept. Go on with the same command") from interrupted
     draw(result["rows"], result["sentence"], out / "convergence.png")

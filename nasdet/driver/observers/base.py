@@ -1,40 +1,39 @@
-"""What happens in a running study, for whoever shows or records it. One decision: observers are plain objects with
-these methods, called in the driver's process; an observer never decides anything, and one that fails ends nothing."""
+"""Events of a running study, for whatever shows or records it. One decision: observers are called in the driver's
+process and never decide anything, and one that fails ends nothing."""
 
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
+from nasdet.log import logger
 from nasdet.trial import TrialRecord
 
 
-class Observer(Protocol):
-    """Sees a study run."""
+class Observer:
+    """Sees a study run; override what is of interest."""
 
     def started(self, record: TrialRecord, stop: int) -> None:
-        """A trial trains on, up to `stop` epochs."""
+        """A trial starts or goes on training, up to `stop` epochs."""
 
     def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
-        """A trial finished an epoch; `means` are the training's."""
+        """A trial finished an epoch; `means` are those of the training: loss and its parts, learning rate, ..."""
 
     def changed(self, record: TrialRecord, time_left: float) -> None:
-        """A trial reached a rung, failed or was found infeasible; so many seconds are left, maybe infinite."""
+        """A trial reached a rung, failed or was found infeasible; `time_left` in seconds, infinite without a limit."""
 
 
-class Observers:
+class Observers(Observer):
     """Calls each observer in turn.
 
     Args:
         observers: called in this order.
-        warn: told once, in one line, of each observer that fails.
+        warn: given one line for each observer that fails, at its first failure.
     """
 
     def __init__(self, *observers: Observer, warn: Callable[[str], None]) -> None:
         self._all, self._warn = observers, warn
-        self._noted: set[str] = set()
+        self._failed: set[str] = set()
 
     def started(self, record: TrialRecord, stop: int) -> None:
         """See `Observer.started`."""
@@ -56,15 +55,15 @@ class Observers:
 
     @contextlib.contextmanager
     def guard(self, observer: object) -> Iterator[None]:
-        """Keep what an observer raises from the search; its first failure is told, and stands in log.txt."""
-        # Rich raises SystemExit when whoever reads the terminal is gone.
+        """Keep an observer's exception from the search; its first failure is shown, and stands in log.txt."""
+        # Rich raises SystemExit when the reader of the terminal is gone.
         try:
             yield
         except (Exception, SystemExit) as error:
             name = type(observer).__name__
-            if name in self._noted:
+            if name in self._failed:
                 return
-            self._noted.add(name)
-            traceback.print_exc()  # stderr is log.txt while a study runs
+            self._failed.add(name)
+            logger.exception("observer %s failed, the search goes on", name)
             with contextlib.suppress(Exception, SystemExit):
                 self._warn(f"{name} failed, the search goes on ({type(error).__name__}: {error})")

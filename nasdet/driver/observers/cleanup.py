@@ -4,6 +4,7 @@ else can be trained again from its record."""
 
 from __future__ import annotations
 
+from nasdet.driver.observers.base import Observer
 from nasdet.pareto import front
 from nasdet.search import Engine, StudyStore
 from nasdet.space import Objective
@@ -12,17 +13,11 @@ from nasdet.trial import TrialRecord
 COSTS = ("latency_ms", "params_m", "gflops")
 
 
-class Housekeeping:
+class Housekeeping(Observer):
     """Observer that prunes `trials/` after every change."""
 
     def __init__(self, store: StudyStore, engine: Engine) -> None:
         self._store, self._engine = store, engine
-
-    def started(self, record: TrialRecord, stop: int) -> None:
-        """Nothing to do."""
-
-    def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
-        """Nothing to do."""
 
     def changed(self, record: TrialRecord, time_left: float) -> None:
         """Keep the checkpoints within the disk limit, and delete files that nothing needs any more."""

@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 from nasdet.analysis.front_history import ENDED, FrontHistory, study_curves
 from nasdet.analysis.plots.front import draw_front
+from nasdet.driver.observers.base import Observer
 from nasdet.driver.observers.progress import Progress
-from nasdet.driver.redirect_output import LOG, quiet
+from nasdet.driver.redirect_output import redirect_output, study_output
+from nasdet.driver.study.options import TERMINAL, Display
+from nasdet.log import LOG
 from nasdet.search import StudyStore, summarise
 from nasdet.search.records.summary import TRAINED
 from nasdet.tracking import (
@@ -33,7 +36,7 @@ SECONDS_A_TRIAL = 0.1
 """A long study's last ranks may take this long to write."""
 
 
-class Tracking:
+class Tracking(Observer):
     """Observer that runs the `MlflowTracker`, from the first epoch on: importing MLflow earlier would slow the start of
     the workers down."""
 
@@ -50,9 +53,6 @@ class Tracking:
         study = StudyInfo(store.name, store.dir, store.space.name, store.space.to_yaml(), _settings(store))
         return MlflowTracker(self._uri, study, store.records, self._measure, warn=self._warn)
 
-    def started(self, record: TrialRecord, stop: int) -> None:
-        """Nothing to write before its first epoch."""
-
     def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
         """Its metrics grow."""
         self._tracker.epoch(record.trial, epoch, means)
@@ -65,16 +65,28 @@ class Tracking:
             self._finished.append(record.trial)
             self._tracker.front_changed()
 
-    def close(self, outcome: Outcome, *, timeout: float = 60.0) -> None:
-        """Bring everything up to date and wait until it is written, for `timeout` seconds, or longer in a long study;
-        what MLflow then lacks is reported and noted."""
+    def interrupt(self, *, timeout: float) -> None:
+        """`close` after Ctrl-C, in at most `timeout` seconds."""
+        if "_tracker" in self.__dict__:
+            self.close("KILLED", timeout=timeout)
+        elif any(r.state in TRAINED for r in self._store.records()):
+            note_mirror(self._store.dir, "lacking")  # importing MLflow only now would take seconds
+
+    def close(self, outcome: Outcome, *, timeout: float | None = None) -> None:
+        """Bring everything up to date and wait until it is written; what MLflow then lacks is reported and noted.
+
+        Args:
+            outcome: state of the study's run in MLflow.
+            timeout: seconds to wait; None: a minute, or longer for a long study.
+        """
         records, finished = self._store.records(), set(self._finished)
         if not any(r.state in TRAINED for r in records):
             return
         self._finished += [r.trial for r in records if r.state == "stopped" and r.trial not in finished]
+        seconds = max(60.0, SECONDS_A_TRIAL * len(records)) if timeout is None else timeout
         lacking = "interrupted"
         try:
-            lacking = self._tracker.close(outcome, timeout=max(timeout, SECONDS_A_TRIAL * len(records)))
+            lacking = self._tracker.close(outcome, timeout=seconds)
         finally:
             note_mirror(self._store.dir, "lacking" if lacking else "whole")
         if lacking:
@@ -102,14 +114,14 @@ def store_uri(store: StudyStore) -> str:
     return default_uri(store.dir) if path is not None and not path.exists() else uri
 
 
-def write_missing(store: StudyStore) -> None:
+def write_missing(store: StudyStore, display: Display = TERMINAL) -> None:
     """Write what MLflow lacks of a study; does nothing while a search writes there itself. A store that fails costs one
     line."""
     uri = store_uri(store)
     if not _lacks(store, uri):
         return
-    with quiet(store.dir / LOG) as terminal:
-        progress = Progress(terminal)
+    with study_output(store.dir / LOG, display.output, redirect=display.redirect) as stream:
+        progress = Progress(stream)
         progress.phase(f"writing the study into MLflow at {public_uri(uri)}")
         outcome: Outcome = "FINISHED" if store.config.get("finished") else "KILLED"
         Tracking(store, progress.warn, uri).close(outcome, timeout=600.0)
@@ -125,7 +137,7 @@ def attach_report(store: StudyStore, page: Path) -> str:
     path = sqlite_path(uri)
     if not run_id or (path is not None and not holds(path, study_key(store.dir))):
         return ""
-    with quiet(store.dir / LOG) as terminal:
+    with redirect_output(store.dir / LOG) as terminal:
         try:
             attach(uri, run_id, page, store.dir / "logs" / "mlflow.log")
         except Exception as error:  # whatever MLflow, its driver or the network raises

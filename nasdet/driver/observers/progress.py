@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from nasdet.data import Dataset
+from nasdet.driver.observers.base import Observer
 from nasdet.driver.resources import Plan
 from nasdet.pareto import front
 from nasdet.search import StudyStore
@@ -22,11 +23,12 @@ from nasdet.space.schema import ENOUGH_TAU
 from nasdet.trial import TrialRecord
 
 
-class Progress:
-    """Observer that shows the study on `terminal`."""
+class Progress(Observer):
+    """Observer that shows the study on a terminal, or as plain lines on any other stream."""
 
-    def __init__(self, terminal: TextIO) -> None:
-        self._console = Console(file=terminal, highlight=False, soft_wrap=not terminal.isatty())
+    def __init__(self, stream: TextIO) -> None:
+        # Rich would show its own widgets in a notebook, whatever the stream.
+        self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty(), force_jupyter=False)
         self._live: Live | None = None
         self._store: StudyStore | None = None
         self._current: dict[str, str] = {}

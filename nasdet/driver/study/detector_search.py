@@ -1,13 +1,12 @@
-"""A whole study: start it or go on with it. One decision: everything finished is in the study's storage at once, so
-ending a search, by Ctrl-C or by force, is never more than ending the process."""
+"""A search for detectors: start it, go on with it, run its phases on Ray. One decision: everything finished is in the
+study's storage at once, so ending a search, by Ctrl-C or by force, is never more than ending the process."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,15 @@ from nasdet.data import Dataset, default_cache_root, open_data
 from nasdet.driver.observers.base import Observers
 from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_missing
 from nasdet.driver.observers.progress import Progress
-from nasdet.driver.ray_cluster import check_address, connect, disconnect
-from nasdet.driver.redirect_output import LOG, last_lines, quiet
+from nasdet.driver.ray_cluster import check_address, ray_cluster
+from nasdet.driver.redirect_output import last_lines, study_output
 from nasdet.driver.resources import Plan, cpu_count, group_config, make_plan
-from nasdet.driver.study.phases import Stage
+from nasdet.driver.study.options import TERMINAL, Display, SearchOptions, interrupted
 from nasdet.driver.study.repeat_front import Repeats
-from nasdet.driver.study.study_run import StudyRun
+from nasdet.driver.study.study_run import Phase, StudyRun
 from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import tile_card
+from nasdet.log import LOG, logger
 from nasdet.search import StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.search.records.summary import NOT_TRAINED
@@ -33,36 +33,7 @@ from nasdet.trainers.messages import GroupConfig
 from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
 
-class Interrupted(NasdetError):
-    """The user pressed Ctrl-C; everything finished is kept. Exit code 130."""
-
-    exit_code = 130
-
-
-def interrupted(study: Path) -> Interrupted:
-    """What says how to go on with a study."""
-    again = shlex.join(["nasdet", "resume", str(study)])
-    return Interrupted(f"interrupted; finished trials are kept. Go on with: {again}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What a search needs besides its space."""
-
-    data: str | None = None
-    study: Path | None = None
-    address: str | None = None
-    """Ray cluster; None: this machine."""
-    tracking_uri: str | None = None
-    storage: str | None = None
-    """Optuna storage; None: SQLite in the study folder."""
-    repeat_front: int = 0
-    """Further seeds with which the front is trained again after the search."""
-    baseline: bool = False
-    """Whether random search spends the same budget after the search."""
-
-
-def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
+def start_search(space: SearchSpace, options: SearchOptions, display: Display = TERMINAL) -> dict[str, Any]:
     """Run a new study; returns the object that `nasdet search --json` prints.
 
     Raises:
@@ -87,39 +58,22 @@ def start_search(space: SearchSpace, options: Options) -> dict[str, Any]:
     }
     store = StudyStore.create(folder, config, space)
     try:
-        return _run(store, dataset)
+        return _run(store, dataset, display)
     except InputError:
         if all(record.state in NOT_TRAINED for record in store.records()):
             store.remove()
         raise
 
 
-def resume_search(store: StudyStore, repeat_front: int = 0, baseline: bool = False) -> dict[str, Any]:
-    """Go on with a study that was interrupted; a finished one only gets written what MLflow lacks of it, unless more is
-    asked for than before.
-
-    Args:
-        store: the study.
-        repeat_front: as in `Options`; fewer seeds than asked for before take nothing away.
-        baseline: as in `Options`; so does False.
-
-    Raises:
-        InputError: the data, the address or the resources do not work any more. A tracking server that does not answer
-            is no reason: the search goes on and says so.
-        Interrupted: by Ctrl-C.
-        NasdetError: every trial fails.
-    """
-    if store.config.get("objective"):
-        from nasdet.driver.study.function_search import resume_function
-
-        return resume_function(store, repeat_front, baseline)
+def resume_detector_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> dict[str, Any]:
+    """`nasdet.driver.study.resume.resume_search` for a study of detectors."""
     if repeat_front > store.config.get("repeat_front", 0):
         store.save_config(repeat_front=repeat_front)
     if baseline and not store.config.get("baseline"):
         store.save_config(baseline=True)
     if not _is_done(store):
-        return _run(store, open_study_data(store.config["data"], store.space))
-    write_missing(store)
+        return _run(store, open_study_data(store.config["data"], store.space), display)
+    write_missing(store, display)
     return summarise(store)
 
 
@@ -129,38 +83,41 @@ def open_study_data(source: str, space: SearchSpace) -> Dataset:
     return open_data(known, seed=space.data.seed, cache_root=default_cache_root(), max_bad=space.data.max_bad)
 
 
-def _run(store: StudyStore, dataset: Dataset) -> dict[str, Any]:
+def _run(store: StudyStore, dataset: Dataset, display: Display) -> dict[str, Any]:
     """Bring Ray up, search, and leave one line for whatever ended it."""
     log = store.dir / LOG
-    with quiet(log) as terminal:
-        progress = Progress(terminal)
+    with study_output(log, display.output, redirect=display.redirect) as stream:
+        progress = Progress(stream)
         try:
             progress.phase("starting Ray")
-            cpus, gpus = connect(store.config.get("address"))
-            _search(store, dataset, make_plan(store.space, cpus=cpus, gpus=gpus), progress)
+            with ray_cluster(store.config.get("address")) as (cpus, gpus):
+                plan = make_plan(store.space, cpus=cpus, gpus=gpus)
+                _search(store, dataset, plan, progress, display)
         except KeyboardInterrupt:
             raise interrupted(store.dir) from None
         except InputError:
             raise
         except NasdetError as error:
-            said = " | ".join(last_lines(log, 2))
-            raise NasdetError(f"{error} (the log {log} ends with: {said})") from error
-        finally:
-            disconnect()
+            end = " | ".join(last_lines(log, 2))
+            logger.exception("the search failed")
+            raise NasdetError(f"{error} (the log {log} ends with: {end})") from error
+        except Exception:
+            logger.exception("the search failed")
+            raise
     return summarise(store)
 
 
-def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress) -> None:
-    """Run every stage that is left; however they end, the terminal and MLflow are brought up to date."""
+def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress, display: Display) -> None:
+    """Run every phase that is left; however they end, the terminal and MLflow are brought up to date."""
     group = group_config(store.space, plan, source=dataset.info.source, cache_root=default_cache_root())
     latency = {"device": group.latency_device, "batch": group.latency_batch, "threads": group.latency_threads}
     if group.latency_backend != "torch":
         latency["backend"] = group.latency_command or group.latency_backend
     store.save_config(plan=dataclasses.asdict(plan), latency=latency)
-    runs = [StudyRun(store, dataset, plan, progress)]
+    runs = [StudyRun(store, dataset, plan, progress, display.observers)]
     outcome: Outcome = "FAILED"
     try:
-        _tune(store, _stages(runs, dataset, plan, progress), plan, group)
+        _tune(store, _phases(runs, dataset, plan, progress, display), plan, group)
     except KeyboardInterrupt:
         outcome = "KILLED"
         raise
@@ -171,23 +128,25 @@ def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress)
             run.close(outcome)
 
 
-def _stages(runs: list[StudyRun], dataset: Dataset, plan: Plan, progress: Progress) -> Iterator[Stage]:
+def _phases(
+    runs: list[StudyRun], dataset: Dataset, plan: Plan, progress: Progress, display: Display
+) -> Iterator[Phase]:
     """The search, the repeats of its front, the baseline, where they are asked for and not done; adds to `runs`."""
     search, store = runs[0], runs[0].store
     if not search.finished:
-        yield search.stage()
+        yield search.phase()
         search.end()
     repeats = Repeats(store, store.config.get("repeat_front", 0))
     if repeats.left:
         progress.phase(f"repeating the front: {repeats.left} trainings of {repeats.members} members with further seeds")
-        yield Stage(repeats, Observers(progress, warn=progress.warn), repeats.seeds)
+        yield Phase(repeats, Observers(progress, *display.observers, warn=progress.warn), repeats.seeds)
     if lacks_baseline(store):
         progress.close()
         progress.phase("random search with the same budget, to compare with")
         random = find_baseline(store.dir) or create_baseline(store, store_uri(store))
         random.save_config(plan=dataclasses.asdict(plan))
-        runs.append(StudyRun(random, dataset, plan, progress))
-        yield runs[-1].stage()
+        runs.append(StudyRun(random, dataset, plan, progress, display.observers))
+        yield runs[-1].phase()
         runs[-1].end()
 
 
@@ -198,16 +157,16 @@ def _is_done(store: StudyStore) -> bool:
     return not Repeats(store, store.config.get("repeat_front", 0)).left
 
 
-def _tune(store: StudyStore, stages: Iterator[Stage], plan: Plan, group: GroupConfig) -> None:
+def _tune(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupConfig) -> None:
     """Run Tune in a thread, so that Ctrl-C reaches this one at once."""
     from nasdet.driver.study.ray_tune import Bridge, run_tune
 
-    bridge = Bridge(stages, plan, group, store.dir)
+    bridge = Bridge(phases, plan, group, store.dir)
     problem: list[BaseException] = []
 
-    def work(run: Callable[[Bridge], None] = run_tune) -> None:
+    def work() -> None:
         try:
-            run(bridge)
+            run_tune(bridge)
         except BaseException as error:
             problem.append(error)
 
@@ -217,7 +176,7 @@ def _tune(store: StudyStore, stages: Iterator[Stage], plan: Plan, group: GroupCo
         while thread.is_alive():
             thread.join(timeout=0.2)
     except KeyboardInterrupt:
-        bridge.interrupted = True
+        bridge.interrupt()
         raise
     store.save_config(group_starts=bridge.group_starts)
     if problem:
@@ -226,7 +185,7 @@ def _tune(store: StudyStore, stages: Iterator[Stage], plan: Plan, group: GroupCo
         raise NasdetError(f"Ray Tune ended with {type(problem[0]).__name__}: {problem[0]}") from problem[0]
 
 
-def check_search(space: SearchSpace, options: Options) -> dict[str, Any]:
+def check_search(space: SearchSpace, options: SearchOptions) -> dict[str, Any]:
     """Check what a search needs before it starts; returns what `nasdet search --dry-run --json` prints. What a cluster
     has, and whether a shared storage knows the name, is not asked. Raises as `start_search`."""
     info = _prepare(space, options).info
@@ -240,7 +199,7 @@ def check_search(space: SearchSpace, options: Options) -> dict[str, Any]:
     }
 
 
-def _prepare(space: SearchSpace, options: Options) -> Dataset:
+def _prepare(space: SearchSpace, options: SearchOptions) -> Dataset:
     """The data set, after everything cheap was checked."""
     source = options.data or space.data.source
     if not source:

@@ -3,19 +3,22 @@ called in this process, one job after another, and Ray is never started; the stu
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nasdet.driver.observers.base import Observer, Observers
 from nasdet.driver.observers.mlflow_mirror import store_uri, write_missing
-from nasdet.driver.study.detector_search import Options, interrupted
+from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW, TERMINAL, Display, SearchOptions, interrupted
 from nasdet.errors import InputError, NasdetError
+from nasdet.log import LOG, in_short, log_to, logger, traceback_of
 from nasdet.search import Finished, Job, Study, StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.space import SearchSpace
@@ -23,17 +26,17 @@ from nasdet.tracking import note_mirror
 from nasdet.trial import TrialRecord
 from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
-MAX_FAILURES = 5
-"""So many failed calls in a row end the search."""
 Function = Callable[[dict[str, Any], int], Mapping[str, float]]
+"""Parameters and cumulative budget -> values of the objectives."""
 
 
 class FunctionBroken(NasdetError):
     """The function fails every time; going on is useless."""
 
 
-def load_function(name: str, folder: Path) -> Function:
-    """The function that `MODULE:FUNCTION` names; modules are looked up in `folder` first.
+@contextlib.contextmanager
+def loaded_function(name: str, folder: Path) -> Iterator[Function]:
+    """The function that `MODULE:FUNCTION` names; modules are looked up in `folder` first while the block runs.
 
     Raises:
         InputError: there is no such module or function.
@@ -41,21 +44,36 @@ def load_function(name: str, folder: Path) -> Function:
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
         raise InputError(f"{name!r} names no function", where="--objective", remedy="write MODULE:FUNCTION")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    with _on_path(str(folder)):
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:
+            what = f"cannot import {module_name!r} ({in_short(error)})"
+            raise InputError(what, where="--objective", remedy=f"run from the folder of {module_name}.py") from error
+        function = getattr(module, function_name, None)
+        if not callable(function):
+            known = sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))
+            what = f"{module_name} has no function {function_name!r}"
+            raise InputError(what, where="--objective", remedy=f"has {known}")
+        yield function
+
+
+@contextlib.contextmanager
+def _on_path(folder: str) -> Iterator[None]:
+    """`folder` first in `sys.path`, where it is not in it already."""
+    added = folder not in sys.path
+    if added:
+        sys.path.insert(0, folder)
     try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        what = f"cannot import {module_name!r} ({type(error).__name__}: {error})"
-        raise InputError(what, where="--objective", remedy=f"run from the folder of {module_name}.py") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        known = sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))
-        raise InputError(f"{module_name} has no function {function_name!r}", where="--objective", remedy=f"has {known}")
-    return function  # type: ignore[no-any-return]
+        yield
+    finally:
+        if added and folder in sys.path:
+            sys.path.remove(folder)
 
 
-def start_function_search(space: SearchSpace, name: str, options: Options) -> dict[str, Any]:
+def start_function_search(
+    space: SearchSpace, name: str, options: SearchOptions, display: Display = TERMINAL
+) -> dict[str, Any]:
     """Run a new study of a function; returns the object that `nasdet search --json` prints.
 
     Raises:
@@ -79,68 +97,77 @@ def start_function_search(space: SearchSpace, name: str, options: Options) -> di
     }
     store = StudyStore.create(study, config, space)
     try:
-        return run_function(store)
+        return _run(store, display)
     except InputError:
         if not any(r.rungs for r in store.records()):
             store.remove()
         raise
 
 
-def resume_function(store: StudyStore, repeat_front: int, baseline: bool) -> dict[str, Any]:
-    """Go on with the study of a function, as `nasdet.driver.study.detector_search.resume_search`."""
+def resume_function_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> dict[str, Any]:
+    """`nasdet.driver.study.resume.resume_search` for the study of a function."""
     if repeat_front:
         what = "has no meaning with --objective: a function is given no seed"
         raise InputError(what, where="--repeat-front", remedy="leave it out")
     if baseline and not store.config.get("baseline"):
         store.save_config(baseline=True)
     if store.config.get("finished") and not lacks_baseline(store):
-        write_missing(store)
+        write_missing(store, display)
         return summarise(store)
-    return run_function(store)
+    return _run(store, display)
 
 
-def run_function(store: StudyStore) -> dict[str, Any]:
+def _run(store: StudyStore, display: Display) -> dict[str, Any]:
     """Do what is left of the study of a function and of its baseline; raises as `start_function_search`."""
-    if not store.config.get("finished"):
-        _search(store, store.dir)
-    if lacks_baseline(store):
-        click.echo("random search with the same budget, to compare with", err=True)
-        _search(find_baseline(store.dir) or create_baseline(store, store_uri(store)), store.dir)
-        note_mirror(store.dir, "lacking")
+    try:
+        with log_to(store.dir / LOG):
+            if not store.config.get("finished"):
+                _search(store, display)
+            if lacks_baseline(store):
+                click.echo("random search with the same budget, to compare with", file=display.stream)
+                _search(find_baseline(store.dir) or create_baseline(store, store_uri(store)), display)
+                note_mirror(store.dir, "lacking")
+    except KeyboardInterrupt:
+        raise interrupted(store.dir) from None
     return summarise(store)
 
 
-def _search(store: StudyStore, resumed: Path) -> None:
-    """Search until the engine has no job left; `resumed` is the study to name to go on."""
+def _search(store: StudyStore, display: Display) -> None:
+    """Search until the engine has no job left."""
     name = str(store.config["objective"])
-    function = load_function(name, Path(store.config["objective_folder"]))
-    study = Study(store.space, costs=getattr(function, "costs", None), store=store)
-    note_mirror(store.dir, "lacking")
-    try:
-        _loop(study, function, name)
-    except KeyboardInterrupt:
-        store.save_config(wall_seconds=study.engine.elapsed)
-        raise interrupted(resumed) from None
+    with loaded_function(name, Path(store.config["objective_folder"])) as function:
+        study = Study(store.space, costs=getattr(function, "costs", None), store=store)
+        note_mirror(store.dir, "lacking")
+        try:
+            _loop(study, function, name, display)
+        except KeyboardInterrupt:
+            store.save_config(wall_seconds=study.engine.elapsed)
+            raise
     study.close()
     store.save_config(finished=True, wall_seconds=study.engine.elapsed)
 
 
-def check_function(space: SearchSpace, name: str, options: Options) -> dict[str, Any]:
+def check_function(space: SearchSpace, name: str, options: SearchOptions) -> dict[str, Any]:
     """What `nasdet search --objective --dry-run --json` prints; raises as `start_function_search`."""
     _check(name, options)
     return {"space": space.name, "objective": name, "parameters": len(space.parameters), "ready": True}
 
 
-def _check(name: str, options: Options) -> None:
+def _check(name: str, options: SearchOptions) -> None:
     """All that can be wrong before the first call."""
-    load_function(name, Path.cwd())
+    with loaded_function(name, Path.cwd()):
+        pass
     check_tracking_uri(options.tracking_uri)
     check_storage(options.storage)
     if options.study is not None:
         StudyStore.check_free(options.study)
 
 
-def _loop(study: Study, function: Function, name: str) -> None:
+def _loop(study: Study, function: Function, name: str, display: Display) -> None:
+    """Call the function for one job after another."""
+    observers = Observers(
+        _Lines(display), *display.observers, warn=lambda line: click.echo(f"note: {line}", file=display.stream)
+    )
     failures = 0
     while True:
         try:
@@ -148,30 +175,45 @@ def _loop(study: Study, function: Function, name: str) -> None:
         except Finished:
             return
         assert job is not None, "with one worker some job is always due"
-        record = _evaluate(study, function, name, job)
+        observers.started(job.record, job.stop)
+        record, error = _evaluate(study, function, name, job)
         failures = failures + 1 if record.state == "failed" else 0
-        _show(record)
-        if failures >= MAX_FAILURES:
-            raise FunctionBroken(f"{failures} calls of {name} in a row failed, the last one because: {record.reason}")
+        observers.changed(record, study.engine.time_left)
+        if failures >= MAX_FAILURES_IN_A_ROW:
+            broken = FunctionBroken(
+                f"{failures} calls of {name} in a row failed, the last one because: {record.reason}"
+            )
+            if error is not None:
+                broken.add_note(traceback_of(error))
+            raise broken from error
 
 
-def _evaluate(study: Study, function: Function, name: str, job: Job) -> TrialRecord:
+def _evaluate(study: Study, function: Function, name: str, job: Job) -> tuple[TrialRecord, Exception | None]:
+    """Do one job; returns the trial's record, and what the function raised."""
     start = time.monotonic()
     try:
         values = function(dict(job.params), job.stop)
     except Exception as error:
-        return study.fail(job, f"{type(error).__name__}: {error}")
+        logger.exception("trial %s failed", job.record.trial)
+        return study.fail(job, in_short(error)), error
     names = [o.name for o in study.space.objectives]
     if not isinstance(values, Mapping) or not set(names) <= {*values, *job.record.values}:
         given = sorted(values) if isinstance(values, Mapping) else type(values).__name__
         raise InputError(f"returned {given}, not a value for each of {names}", where=name)
-    return study.tell(job, values, seconds=time.monotonic() - start)
+    return study.tell(job, values, seconds=time.monotonic() - start), None
 
 
-def _show(record: TrialRecord) -> None:
-    """One line on stderr."""
-    if record.state == "failed":
-        click.echo(f"{record.trial}  failed: {record.reason}", err=True)
-        return
-    figures = "  ".join(f"{name} {value:.4g}" for name, value in record.values.items())
-    click.echo(f"{record.trial}  {record.epochs:>4}  {figures}", err=True)
+class _Lines(Observer):
+    """One line of progress for each result."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def changed(self, record: TrialRecord, time_left: float) -> None:
+        """Show values, or why it failed."""
+        if record.state == "failed":
+            line = f"{record.trial}  failed: {record.reason}"
+        else:
+            figures = "  ".join(f"{name} {value:.4g}" for name, value in record.values.items())
+            line = f"{record.trial}  {record.epochs:>4}  {figures}"
+        click.echo(line, file=self._display.stream)

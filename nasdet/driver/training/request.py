@@ -31,7 +31,7 @@ UNLIMITED = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class TrainingOptions:
     """What a person asks of a training; None: the default, or on resume what it was started with."""
 
     epochs: int | None = None
@@ -48,7 +48,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
+class TrainingRequest:
     """What a training was asked, everything settled; kept beside its checkpoint."""
 
     job: FullJob
@@ -69,7 +69,7 @@ class Order:
             part.replace(folder / JOB)
 
     @classmethod
-    def read(cls, out: Path) -> Order:
+    def read(cls, out: Path) -> TrainingRequest:
         """The one in `out`, which may have been moved. Raises InputError: it is missing or damaged."""
         path = out / TRAINING / JOB
         try:
@@ -123,7 +123,9 @@ def adapt(spec: DetectorSpec, dataset: Dataset) -> DetectorSpec:
     return DetectorSpec.model_validate(spec.model_copy(update={"input": image, "head": head}).to_json())
 
 
-def new_order(source: Source, dataset: Dataset, out: Path, options: Options) -> tuple[Order, InitReport | None]:
+def new_request(
+    source: Source, dataset: Dataset, out: Path, options: TrainingOptions
+) -> tuple[TrainingRequest, InitReport | None]:
     """A training that starts, and what was loaded for it."""
     if (out / TRAINING / LAST).exists():
         raise InputError("holds a training already", where=str(out), remedy="add --resume, or name another --out")
@@ -150,7 +152,7 @@ def new_order(source: Source, dataset: Dataset, out: Path, options: Options) -> 
         time_limit=options.time_limit,
     )
     name = named.name if named else ""
-    return Order(job, options.workers or 1, options.address, dataset.info.fingerprint, name), loaded
+    return TrainingRequest(job, options.workers or 1, options.address, dataset.info.fingerprint, name), loaded
 
 
 def _with_init(recipe: Recipe, init: str | None) -> Recipe:
@@ -165,17 +167,17 @@ def _check_batch(named: NamedRecipe, images: int) -> None:
         raise InputError(what, where=f"--recipe {named.name}", remedy=remedy)
 
 
-def resumed_order(source: Source, dataset: Dataset, out: Path, options: Options) -> Order:
+def resumed_request(source: Source, dataset: Dataset, out: Path, options: TrainingOptions) -> TrainingRequest:
     """A training that goes on, maybe to another length."""
     if not (out / TRAINING / LAST).exists():
         raise InputError("nothing to resume here", where=str(out), remedy="leave --resume out to start")
-    history, order = History.read(out / TRAINING), Order.read(out)
-    job = order.job
-    if dataset.info.fingerprint != order.data:
+    history, request = History.read(out / TRAINING), TrainingRequest.read(out)
+    job = request.job
+    if dataset.info.fingerprint != request.data:
         what = "other images, boxes, classes or splits than the training was started with"
         raise InputError(what, where=dataset.info.source, remedy="give --data as then")
     started = Recipe.model_validate(job.recipe)
-    recipe = started if order.recipe else source.recipe
+    recipe = started if request.recipe else source.recipe
     if options.recipe is not None:
         recipe = options.recipe.recipe
     if options.init is not None and _with_init(started, options.init).init != started.init:
@@ -189,14 +191,14 @@ def resumed_order(source: Source, dataset: Dataset, out: Path, options: Options)
         raise InputError(f"the training was started with seed {job.seed}", where="--seed", remedy="leave it out")
     length = _new_length(job, options, history)
     return dataclasses.replace(
-        order,
+        request,
         job=dataclasses.replace(job, **length),
-        workers=options.workers or order.workers,
-        address=options.address or order.address,
+        workers=options.workers or request.workers,
+        address=options.address or request.address,
     )
 
 
-def _new_length(job: FullJob, options: Options, history: History) -> dict[str, Any]:
+def _new_length(job: FullJob, options: TrainingOptions, history: History) -> dict[str, Any]:
     """What changes in the job when it is asked for another length; beyond what is done already."""
     epochs, limit, done = options.epochs, options.time_limit, len(history.epochs)
     if (epochs is None and limit is None) or (epochs or UNLIMITED, limit) == (job.recipe["epochs"], job.time_limit):

@@ -13,12 +13,13 @@ from typing import Any, TextIO
 import torch
 
 from nasdet.data import Dataset, default_cache_root, no_masks
-from nasdet.driver.redirect_output import quiet
+from nasdet.driver.redirect_output import study_output
 from nasdet.driver.resources import Plan, cpu_count, resolve
 from nasdet.driver.study.candidates import not_split
-from nasdet.driver.training.request import Options, Order, Source, new_order, resumed_order
+from nasdet.driver.training.request import Source, TrainingOptions, TrainingRequest, new_request, resumed_request
 from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import writing
+from nasdet.log import LOG, log_to, logger
 from nasdet.models import build_detector
 from nasdet.models.pretrained import InitReport
 from nasdet.space.rules import statistic_problem
@@ -42,11 +43,12 @@ def train_detector(
     source: Source,
     dataset: Dataset,
     out: Path,
-    options: Options,
+    options: TrainingOptions,
     *,
     resume: bool,
     report: Report,
     on_init: Callable[[InitReport], None] = lambda loaded: None,
+    redirect: bool = True,
 ) -> dict[str, Any]:
     """Train in full and leave a bundle of the best weights in `out`.
 
@@ -58,6 +60,7 @@ def train_detector(
         resume: go on with what is in `out`.
         report: takes the replies of the training.
         on_init: called before the training with what was loaded from a checkpoint, if anything.
+        redirect: whether file descriptors 1 and 2 lead to a log file while several workers train; see `Display`.
 
     Returns:
         Figures of the best weights on the validation split, `epoch`, `epochs`, `seconds`; `init`: the list of what was
@@ -69,26 +72,26 @@ def train_detector(
     """
     out = out.absolute()
     asked = source, dataset, out, options
-    order, loaded = (resumed_order(*asked), None) if resume else new_order(*asked)
-    recipe = Recipe.model_validate(order.job.recipe)
-    if reason := not_split(recipe, order.workers):
+    request, loaded = (resumed_request(*asked), None) if resume else new_request(*asked)
+    recipe = Recipe.model_validate(request.job.recipe)
+    if reason := not_split(recipe, request.workers):
         raise InputError(reason, where="--workers", remedy="use a divisor of the batch size")
-    if reason := statistic_problem(source.spec, recipe, order.workers):
+    if reason := statistic_problem(source.spec, recipe, request.workers):
         raise InputError(reason, where="recipe.images_per_statistic")
     if not dataset.info.masks and _wants_masks(source.spec):
         raise no_masks(dataset.info)
-    plan = None if order.address else _plan(order, cpu_count(), torch.cuda.device_count())
-    order.write()
+    plan = None if request.address else _plan(request, cpu_count(), torch.cuda.device_count())
+    request.write()
     if not resume:
-        _keep(loaded, order.job.folder / INIT)
+        _keep(loaded, request.job.folder / INIT)
     if loaded is not None:
         on_init(loaded)
-    if plan is not None and order.workers == 1:
-        _train_here(order.job, _group(dataset, order, plan), report)
+    if plan is not None and request.workers == 1:
+        _train_here(request.job, _group(dataset, request, plan), report)
     else:
-        _train_on_ray(order, dataset, report)
-    history = History.read(order.job.folder)
-    init = order.job.folder / INIT
+        _train_on_ray(request, dataset, report, redirect)
+    history = History.read(request.job.folder)
+    init = request.job.folder / INIT
     return {
         **history.best,
         "epochs": len(history.epochs),
@@ -105,14 +108,14 @@ def _keep(loaded: InitReport | None, path: Path) -> None:
             path.write_text(json.dumps(loaded.to_json(), indent=1))
 
 
-def _plan(order: Order, cpus: int, gpus: int) -> Plan:
-    return resolve(Resources(workers=order.workers, concurrent=1), cpus=cpus, gpus=gpus)
+def _plan(request: TrainingRequest, cpus: int, gpus: int) -> Plan:
+    return resolve(Resources(workers=request.workers, concurrent=1), cpus=cpus, gpus=gpus)
 
 
-def _group(dataset: Dataset, order: Order, plan: Plan) -> GroupConfig:
+def _group(dataset: Dataset, request: TrainingRequest, plan: Plan) -> GroupConfig:
     return GroupConfig(
         source=dataset.info.source,
-        data_seed=order.job.card["data_seed"],
+        data_seed=request.job.card["data_seed"],
         max_bad=1.0,  # the data set was checked when it was opened
         device=plan.device,
         threads=plan.threads,
@@ -127,38 +130,40 @@ def _group(dataset: Dataset, order: Order, plan: Plan) -> GroupConfig:
 def _train_here(job: FullJob, group: GroupConfig, report: Report) -> None:
     from nasdet.trainers.worker import Runner
 
-    failures: list[str] = []
+    failed: list[Reply] = []
 
     def emit(reply: Reply) -> None:
-        failures.append(reply.reason) if reply.kind == "failed" else report(reply, sys.stderr)
+        failed.append(reply) if reply.kind == "failed" else report(reply, sys.stderr)
 
-    Runner(group, torch.device(group.device), emit).run(job)
-    if failures:
-        raise NasdetError(f"the training failed: {failures[0]}")
+    with log_to(job.folder / LOG):
+        Runner(group, torch.device(group.device), emit).run(job)
+        if failed:
+            logger.error("the training failed: %s\n%s", failed[0].reason, failed[0].traceback)
+            raise NasdetError(f"the training failed: {failed[0].reason}")
 
 
-def _train_on_ray(order: Order, dataset: Dataset, report: Report) -> None:
-    from nasdet.driver.ray_cluster import connect, disconnect
+def _train_on_ray(request: TrainingRequest, dataset: Dataset, report: Report, redirect: bool) -> None:
+    from nasdet.driver.ray_cluster import ray_cluster
 
-    log, storage = order.job.folder / "log.txt", order.job.folder / "ray"
-    with quiet(log) as terminal:
-        plan = _plan(order, *connect(order.address))
+    log, storage = request.job.folder / LOG, request.job.folder / "ray"
+    with study_output(log, None, redirect=redirect) as stream, ray_cluster(request.address) as (cpus, gpus):
+        plan = _plan(request, cpus, gpus)
         try:
             from nasdet.trainers.worker_group import WorkerGroup
 
-            group = _group(dataset, order, plan)
-            handle = WorkerGroup(group, workers=order.workers, resources=plan.worker_resources, storage=str(storage))
-            handle.submit(order.job)
-            _follow(handle, order.job, lambda reply: report(reply, terminal))
+            group = _group(dataset, request, plan)
+            handle = WorkerGroup(group, workers=request.workers, resources=plan.worker_resources, storage=str(storage))
+            handle.submit(request.job)
+            follow(handle, request.job, lambda reply: report(reply, stream))
             handle.close()
         except RuntimeError as error:
+            logger.exception("the training failed")
             raise NasdetError(f"{error} (see {log})") from error
         finally:
-            disconnect()
             shutil.rmtree(storage, ignore_errors=True)
 
 
-def _follow(handle: Any, job: FullJob, report: Callable[[Reply], None]) -> None:
+def follow(handle: Any, job: FullJob, report: Callable[[Reply], None]) -> None:
     """Pass replies on until the training ends; after a crash of a worker it goes on from the last checkpoint."""
     restarts = 0
     while True:
@@ -169,6 +174,7 @@ def _follow(handle: Any, job: FullJob, report: Callable[[Reply], None]) -> None:
                 raise NasdetError("the training's workers died four times; see training/log.txt")
             handle.submit(job)
         elif reply.kind == "failed":
+            logger.error("the training failed: %s\n%s", reply.reason, reply.traceback)
             raise NasdetError(f"the training failed: {reply.reason}")
         else:
             report(reply)

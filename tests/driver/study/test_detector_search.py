@@ -10,9 +10,11 @@ from click.testing import CliRunner
 
 from nasdet.cli import eval as eval_command
 from nasdet.cli import export, pareto, status
-from nasdet.driver.observers.base import Observers
+from nasdet.driver.observers.base import Observer, Observers
 from nasdet.driver.observers.progress import Progress
-from nasdet.driver.study.detector_search import Interrupted, Options, check_search, resume_search, start_search
+from nasdet.driver.study.detector_search import check_search, start_search
+from nasdet.driver.study.options import Interrupted, SearchOptions
+from nasdet.driver.study.resume import resume_search
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
 from nasdet.trial import TrialRecord
@@ -124,21 +126,21 @@ def test_a_moved_study_opens(study: Study, tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no data set; add --data SRC"):
-        check_search(load_quick(), Options())
+        check_search(load_quick(), SearchOptions())
     with pytest.raises(InputError, match="workers per trial but only"):
-        start_search(tiny_space("resources.workers=999"), Options(study=tmp_path / "s"))
+        start_search(tiny_space("resources.workers=999"), SearchOptions(study=tmp_path / "s"))
 
 
 def fail_with(error: BaseException) -> Any:
-    def connect(address: str | None) -> None:
+    def ray_cluster(address: str | None) -> None:
         raise error
 
-    return connect
+    return ray_cluster
 
 
 def test_a_failed_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nasdet.driver.study.detector_search.connect", fail_with(InputError("cannot reach Ray")))
-    options = Options(study=tmp_path / "s", address="auto", storage="sqlite:///shared.db")
+    monkeypatch.setattr("nasdet.driver.study.detector_search.ray_cluster", fail_with(InputError("cannot reach Ray")))
+    options = SearchOptions(study=tmp_path / "s", address="auto", storage="sqlite:///shared.db")
     for _ in range(2):  # the corrected command may use the same folder and the same name
         with pytest.raises(InputError, match="cannot reach Ray"):
             start_search(tiny_space(), options)
@@ -147,16 +149,13 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_ctrl_c_while_ray_starts_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[str] = []
-    monkeypatch.setattr("nasdet.driver.study.detector_search.connect", fail_with(KeyboardInterrupt()))
-    monkeypatch.setattr("nasdet.driver.study.detector_search.disconnect", lambda: left.append("Ray"))
+    monkeypatch.setattr("nasdet.driver.study.detector_search.ray_cluster", fail_with(KeyboardInterrupt()))
     with pytest.raises(Interrupted, match=f"Go on with: nasdet resume {tmp_path}/s"):
-        start_search(tiny_space(), Options(study=tmp_path / "s", tracking_uri="sqlite:///x.db"))
-    assert left == ["Ray"]
+        start_search(tiny_space(), SearchOptions(study=tmp_path / "s", tracking_uri="sqlite:///x.db"))
     assert StudyStore.open(tmp_path / "s").config["tracking_uri"] == f"sqlite:///{tmp_path.resolve()}/x.db"
 
 
-class Failing:
+class Failing(Observer):
     """An observer that can do nothing."""
 
     def started(self, record: TrialRecord, stop: int) -> None:
@@ -169,7 +168,7 @@ class Failing:
         raise SystemExit(1)
 
 
-def test_an_observer_that_fails_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_observer_that_fails_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     record, lines = TrialRecord("t0", 0, "failed", {}, reason="cannot read [/data/a.png] [bold]"), []
     with (tmp_path / "terminal").open("w") as terminal:
         observers = Observers(Failing(), Progress(terminal), warn=lines.append)
@@ -177,7 +176,7 @@ def test_an_observer_that_fails_ends_nothing(tmp_path: Path, capsys: pytest.Capt
         observers.epoch(record, 1, {"loss": 1.0})
         observers.changed(record, 60.0)
     assert lines == ["Failing failed, the search goes on (OSError: no space left on device)"]
-    assert capsys.readouterr().err.count("Traceback") == 1
+    assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [OSError]
     assert "t0  failed: cannot read [/data/a.png] [bold]" in (tmp_path / "terminal").read_text()
 
 

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from nasdet.cli import resume, search, status
-from nasdet.driver.study.detector_search import Interrupted, Options
-from nasdet.driver.study.function_search import FunctionBroken, run_function, start_function_search
+from nasdet.driver.study.function_search import FunctionBroken, start_function_search
+from nasdet.driver.study.options import Interrupted, SearchOptions
+from nasdet.driver.study.resume import resume_search
 from nasdet.errors import InputError
 from nasdet.search import StudyStore, load_space
 
@@ -78,11 +79,11 @@ def test_the_public_json_without_ray(place: Path) -> None:
 
 def test_resume_in_the_middle_is_the_unbroken_study(place: Path) -> None:
     space = load_space("mine.yaml", function=True)
-    start_function_search(space, "mine_module:good", Options(study=place / "whole"))
+    start_function_search(space, "mine_module:good", SearchOptions(study=place / "whole"))
     module = sys.modules["mine_module"]
     module.calls, module.stop_at = 0, 14  # type: ignore[attr-defined]
     with pytest.raises(Interrupted, match="Go on with: nasdet resume"):
-        start_function_search(space, "mine_module:good", Options(study=place / "broken"))
+        start_function_search(space, "mine_module:good", SearchOptions(study=place / "broken"))
     invoke(resume.command, "broken")
     whole, broken = (StudyStore.open(place / name).records() for name in ("whole", "broken"))
     strip: Callable[[Any], Any] = lambda records: [r.replace(train_seconds=0.0) for r in records]  # noqa: E731
@@ -90,11 +91,11 @@ def test_resume_in_the_middle_is_the_unbroken_study(place: Path) -> None:
 
 
 def test_a_finished_study_is_not_run_again(place: Path) -> None:
-    start_function_search(load_space("mine.yaml", function=True), "mine_module:good", Options(study=place / "s"))
+    start_function_search(load_space("mine.yaml", function=True), "mine_module:good", SearchOptions(study=place / "s"))
     module = sys.modules["mine_module"]
     before = module.calls
     store = StudyStore.open(place / "s")
-    run_function(store)
+    resume_search(store)
     assert module.calls == before
 
 
@@ -109,13 +110,15 @@ def test_a_finished_study_is_not_run_again(place: Path) -> None:
 )
 def test_what_is_wrong_is_said_and_nothing_left(place: Path, name: str, what: str) -> None:
     with pytest.raises(InputError, match=what):
-        start_function_search(load_space("mine.yaml", function=True), name, Options(study=place / "s"))
+        start_function_search(load_space("mine.yaml", function=True), name, SearchOptions(study=place / "s"))
     assert not (place / "s").exists()
 
 
 def test_a_function_that_always_fails_ends_the_search(place: Path) -> None:
     with pytest.raises(FunctionBroken, match=r"5 calls of mine_module:broken in a row failed.*ValueError: no data"):
-        start_function_search(load_space("mine.yaml", function=True), "mine_module:broken", Options(study=place / "s"))
+        start_function_search(
+            load_space("mine.yaml", function=True), "mine_module:broken", SearchOptions(study=place / "s")
+        )
 
 
 def test_the_table_shows_values_and_parameters(place: Path) -> None:
@@ -131,7 +134,9 @@ def test_the_table_shows_values_and_parameters(place: Path) -> None:
 
 def test_why_everything_failed_is_said(place: Path) -> None:
     with pytest.raises(FunctionBroken):
-        start_function_search(load_space("mine.yaml", function=True), "mine_module:broken", Options(study=place / "s"))
+        start_function_search(
+            load_space("mine.yaml", function=True), "mine_module:broken", SearchOptions(study=place / "s")
+        )
     told = CliRunner().invoke(status.command, ["s"], catch_exceptions=False).stdout
     assert "failed: ValueError: no data" in told and "--time-limit" not in told
 
@@ -162,20 +167,20 @@ def test_random_search_with_the_same_budget(place: Path) -> None:
 
 def test_a_baseline_asked_for_later_and_interrupted(place: Path) -> None:
     space = load_space("mine.yaml", function=True)
-    start_function_search(space, "mine_module:good", Options(study=place / "s"))
+    start_function_search(space, "mine_module:good", SearchOptions(study=place / "s"))
     module = sys.modules["mine_module"]
     module.calls, module.stop_at = 0, 3  # type: ignore[attr-defined]
     with pytest.raises(Interrupted, match=f"Go on with: nasdet resume {place}/s$"):
         invoke(resume.command, str(place / "s"), "--baseline", "random")
     told = invoke(resume.command, "s")["baseline"]
     module.stop_at = None  # type: ignore[attr-defined]
-    start_function_search(space, "mine_module:good", Options(study=place / "whole", baseline=True))
+    start_function_search(space, "mine_module:good", SearchOptions(study=place / "whole", baseline=True))
     assert StudyStore.open(place / "whole").summary()["baseline"]["hypervolume"] == told["hypervolume"]
 
 
 def test_a_function_has_no_seed_to_repeat_with(place: Path) -> None:
     with pytest.raises(InputError, match="--repeat-front: has no meaning with --objective"):
         invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--repeat-front", "2", "--dry-run")
-    start_function_search(load_space("mine.yaml", function=True), "mine_module:good", Options(study=place / "s"))
+    start_function_search(load_space("mine.yaml", function=True), "mine_module:good", SearchOptions(study=place / "s"))
     with pytest.raises(InputError, match=r"--repeat-front: .* a function is given no seed; leave it out"):
         invoke(resume.command, "s", "--repeat-front", "2")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nasdet.driver.study.detector_search import Options, resume_search, start_search
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.options import SearchOptions
+from nasdet.driver.study.resume import resume_search
 from nasdet.search import StudyStore
 from nasdet.search.records.repeats import RepeatStore
 from tests.driver.conftest import tiny_space
@@ -15,7 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_one_group_searches_repeats_and_compares(tmp_path: Path) -> None:
-    options = Options(study=tmp_path / "s", repeat_front=1, baseline=True)
+    options = SearchOptions(study=tmp_path / "s", repeat_front=1, baseline=True)
     summary = start_search(tiny_space("budget.trials=1", "budget.epochs=1", "budget.rungs=[1]"), options)
     store = StudyStore.open(tmp_path / "s")
     assert summary["trials"]["total"] == 1 and store.config["finished"]

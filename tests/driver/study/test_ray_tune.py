@@ -1,4 +1,4 @@
-"""The stages of a study on a worker in this process: what Ray Tune would carry is carried by hand."""
+"""The phases of a study on a worker in this process: what Ray Tune would carry is carried by hand."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import torch
 from nasdet.data import default_cache_root, open_data
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.resources import Plan, group_config
-from nasdet.driver.study.detector_search import _stages, resume_search
+from nasdet.driver.study.detector_search import _phases
+from nasdet.driver.study.options import TERMINAL
 from nasdet.driver.study.ray_tune import Bridge
+from nasdet.driver.study.resume import resume_search
 from nasdet.driver.study.study_run import StudyRun
 from nasdet.search import Finished, StudyStore
 from nasdet.search.records.repeats import RepeatStore
@@ -26,13 +28,13 @@ ONE_EPOCH = ["budget.trials=2", "budget.epochs=1", "budget.rungs=[1]"]
 
 
 def train(store: StudyStore, terminal: Path) -> list[str]:
-    """Run all stages; returns the jobs' trials in order."""
+    """Run all phases; returns the jobs' trials in order."""
     data = open_data("digits")
     with terminal.open("a") as screen:
         progress = Progress(screen)
         runs = [StudyRun(store, data, PLAN, progress)]
         group = group_config(store.space, PLAN, source="digits", cache_root=default_cache_root())
-        bridge = Bridge(_stages(runs, data, PLAN, progress), PLAN, group, store.dir)
+        bridge = Bridge(_phases(runs, data, PLAN, progress, TERMINAL), PLAN, group, store.dir)
         replies: list[Reply] = []
         runner, trials = Runner(group, torch.device("cpu"), replies.append), list[str]()
         while True:
@@ -88,6 +90,8 @@ def test_search_then_repeats_then_baseline(tmp_path: Path) -> None:
 def test_a_finished_study_with_nothing_left_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"study": "s", "data": "digits", "wall_seconds": 0.0, "finished": True}
     store = StudyStore.create(tmp_path / "s", config, tiny_space())
-    monkeypatch.setattr("nasdet.driver.study.detector_search.connect", lambda address: pytest.fail("Ray was started"))
+    monkeypatch.setattr(
+        "nasdet.driver.study.detector_search.ray_cluster", lambda address: pytest.fail("Ray was started")
+    )
     assert resume_search(store, repeat_front=3, baseline=False)["front"] == []  # no member to repeat
     assert StudyStore.open(store.dir).config["repeat_front"] == 3

@@ -14,7 +14,7 @@ from nasdet.cli.train import command
 from nasdet.data import open_data
 from nasdet.data.writers import write_folder
 from nasdet.driver.training import train as driver
-from nasdet.driver.training.request import Options, Source
+from nasdet.driver.training.request import Source, TrainingOptions
 from nasdet.driver.training.train import train_detector
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
@@ -46,7 +46,7 @@ def train(
 ) -> dict[str, Any]:
     dataset = open_bundle_data(data, source.card)
     show = report or (lambda reply, terminal: None)
-    return train_detector(source, dataset, OUT, Options(**asked), resume=resume, report=show)
+    return train_detector(source, dataset, OUT, TrainingOptions(**asked), resume=resume, report=show)
 
 
 def interrupt(*_: Any, **__: Any) -> None:
@@ -208,7 +208,7 @@ def test_from_a_checkpoint_with_the_list_of_what_was_loaded(checkpoint: Path, mo
     monkeypatch.setattr(full, "train_epoch", skip_epoch)
     said: list[InitReport] = []
     dataset = open_bundle_data("digits", {})
-    options = Options(epochs=2, init="mae.pth")
+    options = TrainingOptions(epochs=2, init="mae.pth")
     with pytest.raises(KeyboardInterrupt):
         train_detector(SOURCE, dataset, OUT, options, resume=False, report=interrupt, on_init=said.append)
     kept = json.loads((OUT / "training" / "init.json").read_text())
