@@ -20,6 +20,7 @@ TINY = [
     "budget.time_limit=10m",
     "scheduler.eta=2",
     "resources.workers=1",
+    "resources.threads=1",  # two threads of one operation wait for each other where cores are busy
 ]
 
 

@@ -244,7 +244,7 @@ class Deadline(Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether this job has to end now."""
-        jobs = self._bridge.stage.jobs
+        jobs = self._bridge.phase.jobs
         limit = jobs.space.budget.time_limit or 0.0
         return limit > 0 and jobs.time_left < -GRACE * limit
 
