@@ -61,10 +61,13 @@ def register_bundle(bundle: Bundle, dataset: Dataset, name: str, tracking_uri: s
     """
     check_tracking_uri(tracking_uri)
     uri = absolute_uri(tracking_uri) if tracking_uri else _origin(bundle)
-    with tempfile.TemporaryDirectory(prefix="nasdet-register-") as folder:
-        with redirect_output(Path(folder, LOG)), quiet_mlflow():
-            run_id = record_bundle(uri, str(bundle.metrics.get("space") or "bundles"), bundle.path.name, bundle.metrics)
-            made = register(bundle, name, _example(bundle, dataset), uri=uri, run_id=run_id, rule="")
+    with (
+        tempfile.TemporaryDirectory(prefix="nasdet-register-") as folder,
+        redirect_output(Path(folder, LOG)),
+        quiet_mlflow(),
+    ):
+        run_id = record_bundle(uri, str(bundle.metrics.get("space") or "bundles"), bundle.path.name, bundle.metrics)
+        made = register(bundle, name, _example(bundle, dataset), uri=uri, run_id=run_id, rule="")
     return {**made, "tracking_uri": public_uri(uri)}
 
 
