@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nasdet.pareto import ObjectiveLike, front
-from nasdet.search import open_study
+from nasdet.search import open_study, summarise
 from nasdet.tracking import run_ids
 from nasdet.trial import TrialRecord
 
@@ -42,10 +42,10 @@ def read_frames(study: str | Path | None) -> StudyFrames:
     rows, runs = trial_rows(store.records(), store.objectives), run_ids(store.dir)
     rows = [{**row, "mlflow_run_id": runs.get(row["trial"], "")} for row in rows]
     trials = pd.DataFrame(rows, columns=None if rows else [*COLUMNS, "mlflow_run_id"])
-    summary = store.summary()
-    members = [member["trial"] for member in summary["front"]]
+    summary = summarise(store)
+    members = [member.trial for member in summary.front]
     front = trials.set_index("trial", drop=False).loc[members].reset_index(drop=True)
-    return StudyFrames(trials, front, summary)
+    return StudyFrames(trials, front, summary.to_json())
 
 
 def trial_rows(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> list[dict[str, Any]]:

@@ -99,7 +99,8 @@ class Curve:
 def study_curves(store: StudyStore) -> tuple[Curve, ...]:
     """The curves of a study and of its baseline; none without a baseline."""
     baseline = find_baseline(store.dir)
-    if baseline is None or not store.config.get("reference_point"):
+    reference = store.config.reference_point
+    if baseline is None or not reference:
         return ()
     pairs = (("this search", store), ("random search", baseline))
     return tuple(
@@ -107,8 +108,8 @@ def study_curves(store: StudyStore) -> tuple[Curve, ...]:
             name,
             one.records(),
             store.objectives,
-            store.config["reference_point"],
-            one.config.get("plan", {}).get("concurrent", 1),
+            reference,
+            one.config.plan.concurrent if one.config.plan else 1,
         )
         for name, one in pairs
     )

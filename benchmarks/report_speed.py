@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nasdet.study_config import StudyConfig
+
 OPEN = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 REASONS = ("out of memory", "loss is nan")
 
@@ -31,8 +33,9 @@ def make_study(folder: Path, trials: int) -> None:
     from nasdet.trial import Rung, TrialRecord
 
     space, info, rng = load_space("detnet"), open_data("digits").info, random.Random(0)
-    config = {"study": folder.name, "data": "digits", "classes": list(info.classes), "wall_seconds": 40.0 * trials}
-    store = StudyStore.create(folder, {**config, "reference_point": [0.0, 10.0, 5.0], "finished": True}, space)
+    reference = (0.0, 10.0, 5.0)
+    config = StudyConfig(study=folder.name, data="digits", classes=info.classes, reference_point=reference)
+    store = StudyStore.create(folder, config.replace(wall_seconds=40.0 * trials, finished=True), space)
     while len(store.records()) < trials:
         params, number = space.sample(rng), len(store.records())
         built = build_specs(space, params, info)

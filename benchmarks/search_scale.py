@@ -39,6 +39,7 @@ from nasdet.search.samplers.optuna_samplers import MAX_HISTORY
 from nasdet.search.schedulers import SCHEDULERS
 from nasdet.search.schedulers.halving import order_by_hypervolume
 from nasdet.space import Constraint
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 
 TOLD = (100, 1000, 10_000)
@@ -168,7 +169,7 @@ def ask_tell(scheduler: str, sampler: str, told: int, repeats: int, *, known: bo
 
 
 def _on_disk(folder: Path, of: MemoryStore) -> StudyStore:
-    store = StudyStore.create(folder, dict(of.config), of.space)
+    store = StudyStore.create(folder, of.config, of.space)
     for record in of.records():
         store.put(record)
     return store
@@ -181,7 +182,7 @@ def tracking(told: int) -> dict[str, float]:
 
     where = space("full", "random")
     with tempfile.TemporaryDirectory() as folder:
-        store = StudyStore.create(Path(folder, "studies", "scale"), {"study": "scale", "data": ""}, where)
+        store = StudyStore.create(Path(folder, "studies", "scale"), StudyConfig(study="scale", data=""), where)
         store.save_config(reference_point=REFERENCE)
         observer, waited = Tracking(store, lambda line: print(line, file=sys.stderr)), 0.0
         begin, began = time.perf_counter(), time.process_time()
@@ -208,7 +209,7 @@ def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
     where = space("full", "tpe", trials=trials)
     begin = time.perf_counter()
     found = simulate(evaluate, where, workers=1, costs=costs, seed=seed, reference=REFERENCE).study.summary()
-    return {"share": found["hypervolume"] / _best_hypervolume(), "seconds": round(time.perf_counter() - begin, 1)}
+    return {"share": found.hypervolume / _best_hypervolume(), "seconds": round(time.perf_counter() - begin, 1)}
 
 
 def _best_hypervolume(steps: int = 60) -> float:

@@ -37,14 +37,14 @@ def nasdet_seconds(folder: Path, trials: int) -> dict[str, Any]:
     space = load_space("detnet", overrides=[*OVERRIDES, f"budget.trials={trials}"])
     start_search(space, SearchOptions(study=folder / "study"))
     store = StudyStore.open(folder / "study")
-    start = store.config["group_starts"][0]
+    start = store.config.group_starts[0]
     return {
         "overheads": [r.overhead_seconds for r in store.records() if r.rungs][1:],
         "group_start": {
-            "total": start["ready"] - start["created"],
-            "processes": start["entered"] - start["created"],
-            "imports": start["imported"] - start["entered"],
-            "process_group_and_data": start["ready"] - start["imported"],
+            "total": start.ready - start.created,
+            "processes": start.entered - start.created,
+            "imports": start.imported - start.entered,
+            "process_group_and_data": start.ready - start.imported,
         },
         "specs": [(r.spec, r.recipe) for r in store.records() if r.rungs],
     }

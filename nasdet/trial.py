@@ -7,6 +7,10 @@ import dataclasses
 from typing import Any, Literal, Self
 
 State = Literal["running", "paused", "complete", "stopped", "failed", "infeasible", "duplicate"]
+TRAINED: tuple[State, ...] = ("complete", "stopped", "failed", "paused", "running")
+"""States of trials that trained, or are about to."""
+NOT_TRAINED: tuple[State, ...] = ("infeasible", "duplicate")
+"""States of proposals that never trained."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from nasdet.analysis.plots.hypervolume import draw_curves, draw_history
 from nasdet.analysis.plots.interactive_front import pareto_html
 from nasdet.analysis.plots.style import FRONT, GREY, GRID, INK, OTHER, QUIET, frame, new_figure, save
 from nasdet.pareto import FrontStep
+from nasdet.study_summary import Summary
 from nasdet.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ OFFSETS = [(10, -14), (10, 10), (-10, 12), (-10, -16), (14, -30), (14, 26), (-14
 
 
 def draw_front(
-    summary: dict[str, Any],
+    summary: Summary,
     records: Sequence[TrialRecord],
     history: Sequence[FrontStep],
     folder: Path,

@@ -12,6 +12,7 @@ import numpy as np
 
 from nasdet.evaluation.bootstrap import HIGH, LOW
 from nasdet.pareto import Direction, FrontStep, as_costs, front, knee, non_dominated
+from nasdet.study_summary import Summary
 from nasdet.trial import TrialRecord
 
 LABELS = {
@@ -45,7 +46,7 @@ class Axis:
 class FrontView:
     """A study ready to be drawn."""
 
-    summary: dict[str, Any]
+    summary: Summary
     axes: tuple[Axis, ...]
     front: tuple[TrialRecord, ...]
     dominated: tuple[TrialRecord, ...]
@@ -55,9 +56,9 @@ class FrontView:
     history: tuple[FrontStep, ...]
 
     @classmethod
-    def of(cls, summary: dict[str, Any], records: Sequence[TrialRecord], history: Sequence[FrontStep]) -> FrontView:
+    def of(cls, summary: Summary, records: Sequence[TrialRecord], history: Sequence[FrontStep]) -> FrontView:
         """Sort a study's records by what they are on the picture."""
-        axes = tuple(Axis(o["name"], o["direction"]) for o in summary["objectives"])
+        axes = tuple(Axis(o.name, o.direction) for o in summary.objectives)
         measured = [r for r in records if all(np.isfinite(r.values.get(a.name, np.nan)) for a in axes)]
         members = front(measured, axes)
         on = {r.trial for r in members}
@@ -68,15 +69,15 @@ class FrontView:
     @property
     def title(self) -> str:
         """One line: what was searched."""
-        return f"{self.summary['study']}: {self.summary['space']} on {self.summary['data']}"
+        return f"{self.summary.study}: {self.summary.space} on {self.summary.data}"
 
     @property
     def subtitle(self) -> str:
         """One line: budget, counts, hypervolume."""
         s, full = self.summary, max((r.epochs for r in (*self.front, *self.dominated)), default=0)
-        counts = [f"{s['trials']['total']} trials", f"{s['trials']['complete']} at the full budget of {full} epochs"]
-        counts += [f"{s['trials'][k]} {k}" for k in ("stopped", "paused", "failed") if s["trials"][k]]
-        counts += [f"{len(self.front)} on the front", f"hypervolume {s['hypervolume']:.4g}", f"seed {s['seed']}"]
+        counts = [f"{s.trials.total} trials", f"{s.trials.complete} at the full budget of {full} epochs"]
+        counts += [f"{n} {k}" for k in ("stopped", "paused", "failed") if (n := s.trials.by_state()[k])]
+        counts += [f"{len(self.front)} on the front", f"hypervolume {s.hypervolume:.4g}", f"seed {s.seed}"]
         return " · ".join(counts)
 
     def pairs(self) -> list[tuple[Axis, Axis]]:
@@ -92,7 +93,7 @@ class FrontView:
 
     def unclear(self) -> set[str]:
         """Members of the front whose order beside a neighbour's is not known (`nasdet.search.records.trust`)."""
-        return {trial for pair in self.summary.get("indistinct", []) for trial in pair["trials"]}
+        return {trial for pair in self.summary.indistinct for trial in pair.trials}
 
     def marked(self, x: Axis, y: Axis) -> dict[str, str]:
         """What to write at the front's members that stand out in a pair of axes: label by trial."""

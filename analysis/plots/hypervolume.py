@@ -21,7 +21,7 @@ COLOURS = (FRONT, OTHER)
 
 def hypervolume_png(view: FrontView, path: Path) -> None:
     """Draw the hypervolume over the finished trials."""
-    figure = new_figure(8, 3.6, f"{view.summary['study']}: hypervolume")
+    figure = new_figure(8, 3.6, f"{view.summary.study}: hypervolume")
     axes = figure.subplots()
     draw_history(axes, view)
     frame([axes])

@@ -91,7 +91,7 @@ def _parameter(name: str, trials: Sequence[TrialRecord], space: SearchSpace, gro
 
 def parallel_png(columns: Sequence[Column], view: FrontView, path: Path) -> None:
     """Draw the columns as a still picture."""
-    figure = new_figure(max(7.0, 1.5 * len(columns)), 4.2, f"{view.summary['study']}: all candidates")
+    figure = new_figure(max(7.0, 1.5 * len(columns)), 4.2, f"{view.summary.study}: all candidates")
     axes = figure.subplots()
     lines = np.array([column.heights() for column in columns]).T
     for line, group in zip(lines, columns[0].groups, strict=True):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nasdet.analysis.front_history import Curve, hypervolume_history, study_curves
 from nasdet.analysis.importance import Importance, importance, method, too_few
 from nasdet.analysis.plots.front_view import FrontView
 from nasdet.analysis.plots.parallel_coordinates import Column, columns
-from nasdet.search import StudyStore
+from nasdet.search import StudyStore, summarise
 from nasdet.space import SearchSpace
+from nasdet.study_config import StudyConfig
 from nasdet.trial import TrialRecord
 
 
@@ -34,7 +34,7 @@ class Report:
 
     folder: Path
     """The study's."""
-    config: Mapping[str, Any]
+    config: StudyConfig
     space: SearchSpace
     records: Sequence[TrialRecord]
     view: FrontView
@@ -49,8 +49,8 @@ class Report:
     @classmethod
     def of(cls, store: StudyStore, pictures: Pictures) -> Report:
         """All that is known of a study that has a reference point."""
-        summary, records, space = store.summary(), store.records(), store.space
-        history = hypervolume_history(records, store.objectives, summary["reference_point"])
+        summary, records, space = summarise(store), store.records(), store.space
+        history = hypervolume_history(records, store.objectives, summary.reference_point)
         view, lacking = FrontView.of(summary, records, history), too_few(records)
         rows = [] if lacking else importance(records, space)
         shown = columns(view, space, rows)

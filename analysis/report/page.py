@@ -68,7 +68,7 @@ def page(report: Report) -> str:
         cards=[_card(report, record) for record in view.front],
         objective=objective,
         reference=", ".join(
-            f"{axis.name} {v:.4g}" for axis, v in zip(view.axes, view.summary["reference_point"], strict=True)
+            f"{axis.name} {v:.4g}" for axis, v in zip(view.axes, view.summary.reference_point, strict=True)
         ),
         compared=compare_curves(report.curves) if report.curves else "",
         method=report.method,
@@ -122,7 +122,8 @@ def _question(report: Report) -> list[tuple[str, str]]:
     spent += [f"{budget.total_epochs} epochs in all"] if budget.total_epochs else []
     free = f"{len(space.parameters)} parameters"
     free += f", {len(space.conditions)} of them under conditions" if space.conditions else ""
-    plan, classes = report.config.get("plan") or {}, report.config.get("classes") or ()
+    classes = report.config.classes
+    plan = dataclasses.asdict(report.config.plan) if report.config.plan else {}
     more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
     engine = f"{space.sampler.kind} proposals, {space.scheduler.kind} scheduling"
     engine = "freeze-thaw" if space.scheduler.kind == "freeze_thaw" else engine
@@ -131,12 +132,12 @@ def _question(report: Report) -> list[tuple[str, str]]:
     rows = [
         ("search space", f"{space.name}: {free}"),
         ("", space.description),
-        ("function" if space.function else "data", summary["data"]),
+        ("function" if space.function else "data", summary.data),
         ("classes", ", ".join(classes[:MOST_CLASSES]) + more),
         ("objectives", ", ".join(aims)),
         ("constraints", ", ".join(str(c) for c in space.constraints)),
         ("budget", ", ".join(spent)),
-        ("search", f"{engine}, seed {summary['seed']}"),
+        ("search", f"{engine}, seed {summary.seed}"),
         ("device", ", ".join(f"{v} {k}" if k != "device" else str(v) for k, v in plan.items())),
     ]
     return [(name, text) for name, text in rows if text]

@@ -28,13 +28,13 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     hypervolume_png(report.view, folder / "hypervolume.png")
     parallel_png(report.columns, report.view, folder / "parallel.png")
     if report.importance:
-        importance_png(report.importance, report.view.summary["study"], folder / "importance.png")
+        importance_png(report.importance, report.view.summary.study, folder / "importance.png")
     return [folder / PAGE, *sorted(p for p in folder.iterdir() if p.suffix in (".png", ".csv", ".json"))]
 
 
 def _write_tables(report: Report, folder: Path) -> None:
     view = report.view
-    (folder / "summary.json").write_text(json.dumps(view.summary, indent=1), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(view.summary.to_json(), indent=1), encoding="utf-8")
     write_trials(report.records, view.axes, folder / "trials.csv")
     write_trials(view.front, view.axes, folder / "front.csv")
     write_csv(effort(report.records), folder / "effort.csv", Effort._fields)

@@ -110,6 +110,6 @@ def _lines(report: dict[str, Any], store: StudyStore) -> list[str]:
     if rivals := report.get("rivals"):
         lines.append(_rival_line(report, rivals[0], store))
     lines += [*_onnx_lines(report), *_version_lines(report)]
-    bundle, data = report["bundle"], store.config.get("data", "DATA")
-    full = shlex.join(["nasdet", "train", bundle, "--data", data, "--out", f"{bundle}-full"])
+    bundle = report["bundle"]
+    full = shlex.join(["nasdet", "train", bundle, "--data", store.config.data, "--out", f"{bundle}-full"])
     return [*lines, f"train it in full: {full}"]

@@ -28,24 +28,24 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
     from nasdet.analysis.rank_correlation import score_correlation
     from nasdet.cli.output import print_study
     from nasdet.errors import InputError
-    from nasdet.search import open_study
+    from nasdet.search import open_study, summarise
 
     if plot is not None and plot.suffix.lower() not in (".png", ".html"):
         raise InputError(f"cannot draw {plot.name!r}", where="--plot", remedy="name a file that ends in .png or .html")
     store = open_study(study)
-    records, summary = store.records(), store.summary()
-    if plot is not None and not summary["reference_point"]:
+    records, summary = store.records(), summarise(store)
+    if plot is not None and not summary.reference_point:
         raise InputError("no trial was measured yet, so there is nothing to draw", where=store.name)
     try:
         if plot is not None:
-            history = hypervolume_history(records, store.objectives, summary["reference_point"])
+            history = hypervolume_history(records, store.objectives, summary.reference_point)
             _draw(plot, summary, records, history, study_curves(store))
         if table is not None:
             write_trials(records, store.objectives, table)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(error.filename)) from error
     correlation = score_correlation(records, store.objectives)
-    print_study({**summary, "scores": correlation} if correlation else summary, as_json)
+    print_study(summary, as_json, **({"scores": correlation} if correlation else {}))
     if correlation and not as_json:
         click.echo(f"\norder of {correlation['trials']} candidates by {correlation['objective']}, Kendall's tau:")
         for p in correlation["predictors"]:
@@ -54,7 +54,7 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
         click.echo(f"written: {path}", err=True)
 
 
-def _draw(path: Path, summary: dict[str, Any], records: Any, history: Any, curves: Any) -> None:
+def _draw(path: Path, summary: Any, records: Any, history: Any, curves: Any) -> None:
     from nasdet.analysis.plots.front import pareto_png
     from nasdet.analysis.plots.front_view import FrontView
     from nasdet.analysis.plots.interactive_front import pareto_html

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,36 +23,31 @@ def command(study: str | None, profile: bool, as_json: bool) -> None:
     Example:
       nasdet status --profile
     """
-    from nasdet.cli.output import print_json, print_study
-    from nasdet.search import open_study
+    from nasdet.cli.output import print_study
+    from nasdet.search import open_study, summarise
 
     store = open_study(study)
-    summary = store.summary()
-    if profile:
-        summary["profile"] = _profile(store)
-    if as_json:
-        print_json(summary)
-        return
-    print_study(summary, as_json=False)
-    if profile:
-        for name, value in summary["profile"].items():
+    seconds = _profile(store) if profile else {}
+    print_study(summarise(store), as_json, **({"profile": seconds} if profile else {}))
+    if not as_json:
+        for name, value in seconds.items():
             click.echo(f"{name.replace('_', ' '):<32} {value:.2f}")
 
 
-def _profile(store: StudyStore) -> dict[str, Any]:
+def _profile(store: StudyStore) -> dict[str, float]:
     """Seconds of the whole study by what they were spent on; group start by its phases."""
     records = store.records()
-    wall = float(store.config.get("wall_seconds", 0.0))
+    wall = store.config.wall_seconds
     train = sum(r.train_seconds for r in records)
     overhead = sum(r.overhead_seconds for r in records)
-    starts = store.config.get("group_starts", [])
+    starts = store.config.group_starts
     phases: dict[str, float] = {}
     if starts:
         first = starts[0]
         phases = {
-            "group_start_seconds": first["ready"] - first["created"],
-            "group_start_processes": first["entered"] - first["created"],
-            "group_start_imports": first["imported"] - first["entered"],
-            "group_start_data": first["ready"] - first["imported"],
+            "group_start_seconds": first.ready - first.created,
+            "group_start_processes": first.entered - first.created,
+            "group_start_imports": first.imported - first.entered,
+            "group_start_data": first.ready - first.imported,
         }
     return {"wall_seconds": wall, "train_seconds": train, "overhead_seconds": overhead, **phases}

@@ -58,7 +58,7 @@ def calibrate(space: SearchSpace, options: SearchOptions, models: int) -> dict[s
         raise InputError("has no objective ap or ap50 to order candidates by", where=space.name, remedy="add one")
     info = open_study_data(source, space).info
     summary = start_search(_without_stops(space, _spread(space, info, models), models), options)
-    store = open_study(summary["folder"])
+    store = open_study(summary.folder)
     complete = [r for r in store.records() if r.state == "complete"]
     if len(complete) < 4:
         what = f"{len(complete)} candidates were trained in full, an order needs at least 4"
@@ -66,9 +66,9 @@ def calibrate(space: SearchSpace, options: SearchOptions, models: int) -> dict[s
     found = fidelities(complete, name, space)
     cheapest = next((f["epochs"] for f in found if f["tau"] >= ENOUGH_TAU), None)
     return {
-        "study": summary["study"],
+        "study": summary.study,
         "space": space.name,
-        "data": summary["data"],
+        "data": summary.data,
         "objective": name,
         "models": len(complete),
         "epochs": space.budget.epochs,

@@ -165,7 +165,7 @@ def _trained(
         elif is_new:
             return values
         store = StudyStore.open(place)
-        if not store.config.get("finished"):
+        if not store.config.finished:
             resume_search(store)
         values |= {
             (str(r.params[INIT]), float(r.params[SHARE])): r.values["ap"]

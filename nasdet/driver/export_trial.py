@@ -44,7 +44,7 @@ def export_trial(
         InputError: no trial fits the rule, its weights were not kept, or `out` or the name cannot be used.
         NasdetError: the ONNX files differ from PyTorch, or MLflow does not take the model.
     """
-    if store.config.get("objective"):
+    if store.config.objective:
         remedy = f"{shlex.join(['nasdet', 'pareto', str(store.dir)])} lists the parameters"
         raise InputError("is the study of a function, which has no detector to export", where=store.name, remedy=remedy)
     record = pick(store.records(), store.objectives, rule)
@@ -134,22 +134,22 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
         "space": store.space.name,
         "trial": record.trial,
         "state": record.state,
-        "data": config.get("data", ""),
+        "data": config.data,
         "data_seed": store.space.data.seed,
         "max_bad": store.space.data.max_bad,
-        TILE: config.get(TILE, {}),
+        TILE: config.tile or {},
         "split": "val",
         "epochs": record.epochs,
-        "latency": config.get("latency", {}),
+        "latency": config.latency or {},
         "seed": store.space.budget.seed,
         "values": record.values,
         "mlflow_run_id": run_ids(store.dir).get(record.trial, ""),
     }
     spec, recipe = DetectorSpec.model_validate(record.spec), Recipe.model_validate(record.recipe)
-    classes = config.get("classes") or _data(store).info.classes
+    classes = config.classes or _data(store).info.classes
     return write_bundle(out, spec=spec, recipe=recipe, state_dict=state, classes=classes, card=card)
 
 
 def _data(store: StudyStore) -> Dataset:
     data = store.space.data
-    return open_data(store.config["data"], seed=data.seed, max_bad=data.max_bad)
+    return open_data(store.config.data, seed=data.seed, max_bad=data.max_bad)

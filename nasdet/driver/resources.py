@@ -12,6 +12,7 @@ from pathlib import Path
 from nasdet.errors import InputError
 from nasdet.space import SearchSpace
 from nasdet.space.schema import LatencyConfig, Resources
+from nasdet.study_config import ResourcePlan
 from nasdet.trainers.messages import GroupConfig
 
 TRIAL_CPUS = 0.01
@@ -19,13 +20,8 @@ TRIAL_CPUS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """Workers, threads and devices of a study."""
-
-    device: str
-    workers: int
-    concurrent: int
-    threads: int
+class Plan(ResourcePlan):
+    """What a study asks of Ray, and says of it."""
 
     @property
     def worker_resources(self) -> dict[str, float]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nasdet.pareto import FrontStep, non_dominated_rank
+from nasdet.study_summary import Summary
 from nasdet.tracking.logged_models import TRIAL_TAG, all_pages, sync_models
 from nasdet.tracking.mlflow_client import creator_tags, ensure_experiment, open_client
 from nasdet.tracking.note import study_note
@@ -65,8 +66,7 @@ class StudyInfo:
 class Front(NamedTuple):
     """The front as it is now."""
 
-    summary: dict[str, Any]
-    """The object that `nasdet search --json` prints."""
+    summary: Summary
     history: Sequence[FrontStep]
     """The front after each finished trial."""
     draw: Callable[[Path], None]
@@ -177,7 +177,7 @@ class StudyRuns:
         """Whether a trial is on the front, and its rank."""
         self._written: dict[str, tuple[TrialRecord, tuple[str, str] | None, bool]] = {}
         """From what each trial's run was last written."""
-        self._shown: dict[str, Any] = {}
+        self._shown: Summary | None = None
         """The summary that the parent's files show."""
         self.refused: dict[str, str] = {}
         """Run name to why MLflow does not take what it should hold; nothing more is sent there."""
@@ -278,13 +278,13 @@ class StudyRuns:
         except Exception as error:  # a picture is worth no more than a line
             self._warn(f"the front could not be drawn ({type(error).__name__}: {error})")
         pictures = {path.name: path for path in folder.iterdir()}
-        return {"front.json": json.dumps(front.summary, indent=1), **pictures}
+        return {"front.json": json.dumps(front.summary.to_json(), indent=1), **pictures}
 
     def _write_models(self, front: Front) -> None:
         """The front's members as logged models; a server may know none."""
         from mlflow.exceptions import MlflowException
 
-        trials = [member["trial"] for member in front.summary["front"]]
+        trials = [member.trial for member in front.summary.front]
         members = {trial: self._runs[trial].run_id for trial in trials if trial in self._runs}
         try:
             sync_models(self._client, self._experiment_id, self._key, self._study.folder, members)
@@ -315,13 +315,13 @@ def _content(record: TrialRecord, epochs: list[Point], place: tuple[str, str] | 
     return content
 
 
-def _places(records: Sequence[TrialRecord], summary: dict[str, Any]) -> dict[str, tuple[str, str]]:
+def _places(records: Sequence[TrialRecord], summary: Summary) -> dict[str, tuple[str, str]]:
     """For each complete trial whether it is on the front ("true" or "false"), and its non-dominated rank."""
     complete = [record for record in records if record.state == "complete"]
-    objectives = summary["objectives"]
-    table = [[record.values.get(o["name"], np.nan) for o in objectives] for record in complete]
-    ranks = non_dominated_rank(table, [o["direction"] for o in objectives])
-    members = {member["trial"] for member in summary["front"]}
+    objectives = summary.objectives
+    table = [[record.values.get(o.name, np.nan) for o in objectives] for record in complete]
+    ranks = non_dominated_rank(table, [o.direction for o in objectives])
+    members = {member.trial for member in summary.front}
     return {
         record.trial: (str(record.trial in members).lower(), str(rank))
         for record, rank in zip(complete, ranks.tolist(), strict=True)

@@ -15,6 +15,7 @@ from nasdet.export import Bundle, write_bundle
 from nasdet.models import Targets, build_detector
 from nasdet.pareto import front
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.study_summary import Summary
 from nasdet.trial import TrialRecord
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
@@ -54,24 +55,26 @@ def records() -> list[TrialRecord]:
 
 
 @pytest.fixture
-def summary(records: list[TrialRecord]) -> dict[str, Any]:
+def summary(records: list[TrialRecord]) -> Summary:
     states = ("complete", "stopped", "failed", "paused", "running", "infeasible", "duplicate")
     counts = {s: sum(r.state == s for r in records) for s in states}
-    return {
+    values = {
         "study": "digits-1",
         "space": "<detnet>",
         "data": "digits",
         "seed": 3,
+        "wall_seconds": 0.0,
         "objectives": [{"name": a.name, "direction": a.direction} for a in AXES],
         "trials": {"total": len(records), **counts},
         "reference_point": REFERENCE,
         "hypervolume": 12.5,
         "front": [{"trial": r.trial, "values": r.values} for r in front(records, AXES)],
     }
+    return Summary.from_json(values)
 
 
 @pytest.fixture
-def view(records: list[TrialRecord], summary: dict[str, Any]) -> FrontView:
+def view(records: list[TrialRecord], summary: Summary) -> FrontView:
     return FrontView.of(summary, records, hypervolume_history(records, AXES, REFERENCE))
 
 

@@ -15,8 +15,9 @@ import nasdet
 from nasdet.analysis.dataframes import trial_rows, write_csv, write_trials
 from nasdet.analysis.plots.front_view import Axis
 from nasdet.errors import InputError
-from nasdet.search import StudyStore
+from nasdet.search import StudyStore, summarise
 from nasdet.space import parse_space
+from nasdet.study_config import StudyConfig
 from nasdet.tracking import run_ids
 from nasdet.tracking.runs_file import add_run
 from nasdet.trial import TrialRecord
@@ -31,7 +32,7 @@ def test_trials_and_front_are_dataframes(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(study.trials, pd.DataFrame) and isinstance(study.front, pd.DataFrame)
     assert list(study.trials.trial) == [r.trial for r in store.records()]
     assert list(study.front.trial) == [m["trial"] for m in study.summary["front"]] and study.front.pareto.all()
-    assert study.summary == store.summary() and study.front.ap.is_monotonic_decreasing
+    assert study.summary == summarise(store).to_json() and study.front.ap.is_monotonic_decreasing
     rows = study.trials.set_index("trial")
     assert rows.loc["t0003", "state"] == "failed" and pd.isna(rows.loc["t0003", "ap"])
     assert rows.loc["t0001", "mlflow_run_id"] == "abc" and rows.loc["t0002", "mlflow_run_id"] == ""
@@ -47,7 +48,7 @@ def test_a_study_without_trials(tmp_path: Path) -> None:
     space = parse_space({"name": "m", "space": {"x": {"kind": "float", "low": 0, "high": 1}},
                          "objectives": [{"name": "a", "direction": "max"}], "budget": {"trials": 2, "epochs": 1}},
                         function=True)  # fmt: skip
-    StudyStore.create(tmp_path / "none", {"study": "none", "data": "f"}, space)
+    StudyStore.create(tmp_path / "none", StudyConfig(study="none", data="f"), space)
     study = nasdet.load_study(tmp_path / "none")
     assert len(study.trials) == len(study.front) == 0 and list(study.front.state) == []
 

@@ -15,6 +15,7 @@ from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import DetectorSpec, InputSpec, Recipe
+from nasdet.study_config import StudyConfig
 from nasdet.trial import TrialRecord
 
 SPEC = DetectorSpec(
@@ -32,7 +33,7 @@ def stored(tmp_path: Path) -> StudyStore:
     space = load_space("detnet")
     names = [o.name for o in space.objectives]
     reference = [{"ap": 0.0, "ap50": 0.0, "latency_ms": 20.0, "params_m": 10.0, "gflops": 10.0}[n] for n in names]
-    config = {"study": "made-1", "data": "digits", "reference_point": reference, "wall_seconds": 60.0}
+    config = StudyConfig(study="made-1", data="digits", reference_point=reference, wall_seconds=60.0)
     store = StudyStore.create(tmp_path / "studies" / "made-1", config, space)
     for number, (ap, latency, params, gflops) in enumerate(VALUES):
         values = {"ap": ap, "ap50": 2 * ap, "latency_ms": latency, "params_m": params, "gflops": gflops}

@@ -79,7 +79,7 @@ def test_a_store_that_moved_with_the_study_is_found(stored: StudyStore, tmp_path
 def test_what_mlflow_lacks_is_written_by_the_next_resume_or_ui(
     stored: StudyStore, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    point = stored.config["reference_point"]
+    point = stored.config.reference_point
     stored.save_config(finished=True, tracking_uri="http://me:secret@127.0.0.1:9", reference_point=[])
     result = CliRunner().invoke(resume.command, [str(stored.dir), "--json"], catch_exceptions=False)
     assert json.loads(result.stdout)["trials"]["complete"] == 3  # an outage does not change what resume answers

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.browser import Browser, find_chromium
-from nasdet.search import StudyStore, open_study
+from nasdet.search import StudyStore, open_study, summarise
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,7 +91,7 @@ def keep(browser: Browser, name: str) -> None:
 
 
 def test_from_the_experiment_to_a_point_of_the_front(study: StudyStore) -> None:
-    best = study.summary()["front"][0]
+    best = summarise(study).front[0]
     with served(study) as page, Browser(1400, 960) as browser:
         browser.open(page)
         browser.wait(f"document.body.innerText.includes({study.name!r})")
@@ -100,14 +100,14 @@ def test_from_the_experiment_to_a_point_of_the_front(study: StudyStore) -> None:
 
         browser.click(*browser.place("document.querySelector('button[aria-label^=Sort]')"))
         browser.click(*browser.place(labelled("[role=menuitemcheckbox]", "ap")))
-        assert browser.wait(f"{TOP_TRIAL} === {best['trial']!r}")
+        assert browser.wait(f"{TOP_TRIAL} === {best.trial!r}")
         keep(browser, "runs")
 
         browser.click(*browser.place(labelled("a", study.name)))
         browser.wait("document.body.innerText.includes('Search of formula')")
         text = browser.text()
-        assert f"{len(study.summary()['front'])} on the front" in text and "nasdet resume" in text
-        assert f"{best['trial']}\t{best['values']['ap']:.4g}" in text
+        assert f"{len(summarise(study).front)} on the front" in text and "nasdet resume" in text
+        assert f"{best.trial}\t{best.values['ap']:.4g}" in text
         keep(browser, "study")
 
         browser.click(*browser.place(labelled("[role=tab]", "Artifacts")))
@@ -119,15 +119,15 @@ def test_from_the_experiment_to_a_point_of_the_front(study: StudyStore) -> None:
         )
         browser.move(left + x, top + y)
         card = browser.wait(HOVERED, "blob:")
-        assert card.startswith(f"{best['trial']}  Pareto front, 9 epochs") and f"ap {best['values']['ap']:.4g}" in card
+        assert card.startswith(f"{best.trial}  Pareto front, 9 epochs") and f"ap {best.values['ap']:.4g}" in card
         keep(browser, "pareto")
 
 
 def test_the_report_answers_the_pointer(study: StudyStore) -> None:
-    front = study.summary()["front"]
+    front = summarise(study).front
     with Browser(1280, 900) as browser:
         browser.open((study.dir / "report" / "report.html").as_uri())
-        assert f"The best ap is {front[0]['values']['ap']:.3g} ({front[0]['trial']})." in browser.text()
+        assert f"The best ap is {front[0].values['ap']:.3g} ({front[0].trial})." in browser.text()
         x, y = browser.place(f"{FRONT_POINTS}[1]")
         browser.move(x, y)
         card = browser.wait("!pop.hidden && pop.innerText")

@@ -58,6 +58,6 @@ def test_two_hundred_samples_run_forward(name, info):
 def test_a_short_search_ends_in_a_front(name, tmp_path):
     overrides = ["budget.trials=3", "budget.rungs=[]", "budget.epochs=2", "scheduler.kind=full", "resources.workers=1"]
     summary = start_search(load_space(name, overrides=overrides), SearchOptions(study=tmp_path / name))
-    assert summary["trials"]["complete"] == 3
-    assert summary["front"]
-    assert max(member["values"]["ap"] for member in summary["front"]) > 0
+    assert summary.trials.complete == 3
+    assert summary.front
+    assert max(member.values["ap"] for member in summary.front) > 0

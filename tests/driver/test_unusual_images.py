@@ -70,7 +70,7 @@ def test_search_export_eval_predict(shared_data: Path, tmp_path: Path, kind: str
     folder = make_set(shared_data / "bccd", tmp_path / "set", kind)
     space = tiny_space("budget.trials=1", "fixed.input.shape=auto")
     summary = start_search(space, SearchOptions(data=str(folder), study=tmp_path / "study"))
-    image = summary["front"][0]["spec"]["input"]
+    image = summary.front[0].spec["input"]
     assert image["channels"] == channels and len(image["mean"]) == channels
     assert image["height"] < image["width"]  # follows the images' aspect
     assert (max(image["mean"]) > 255) == (kind == "tif")

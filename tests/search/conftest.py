@@ -12,6 +12,7 @@ import pytest
 
 from nasdet.search import Candidate, Engine, StudyStore
 from nasdet.space import Constraint, SearchSpace, parse_space
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 
 TOY: dict[str, Any] = {
@@ -41,7 +42,7 @@ def space() -> SearchSpace:
 
 @pytest.fixture
 def store(space: SearchSpace, tmp_path: Path) -> StudyStore:
-    return StudyStore.create(tmp_path / "toy-1", {"study": "toy-1", "data": "none"}, space)
+    return StudyStore.create(tmp_path / "toy-1", StudyConfig(study="toy-1", data="none"), space)
 
 
 def build(params: dict[str, Any]) -> Candidate:

@@ -42,8 +42,8 @@ def test_one_failure_among_the_first_results(kind: str, one: bool) -> None:
 
     study = simulate(sometimes, space(kind, one=one, trials=8), workers=1).study
     summary = study.summary()
-    assert summary["trials"]["complete"] >= 1 and len(summary["reference_point"]) == (1 if one else 2)
-    assert summary["hypervolume"] > 0
+    assert summary.trials.complete >= 1 and len(summary.reference_point) == (1 if one else 2)
+    assert summary.hypervolume > 0
 
 
 @pytest.mark.parametrize("kind", ["freeze_thaw", "halving"])
@@ -57,17 +57,17 @@ def test_a_budget_of_less_than_eight_first_rungs(kind: str, workers: int) -> Non
 def test_fewer_candidates_than_results_that_are_waited_for(kind: str) -> None:
     document = space(kind).raw | {"space": {"s": {"kind": "int", "low": 1, "high": 3}}}
     study = simulate(lambda p, e: evaluate({"x": 0.3, **p}, e), parse_space(document, function=True), workers=1).study
-    assert study.summary()["trials"]["complete"] >= 1 and study.summary()["hypervolume"] > 0
+    assert study.summary().trials.complete >= 1 and study.summary().hypervolume > 0
 
 
 def test_with_one_objective_not_every_candidate_is_trained_in_full() -> None:
-    counts = simulate(evaluate, space("freeze_thaw", one=True, trials=30), workers=1).study.summary()["trials"]
+    counts = simulate(evaluate, space("freeze_thaw", one=True, trials=30), workers=1).study.summary().trials
     assert 4 <= counts["complete"] < 20
 
 
 def test_an_objective_that_never_changes_leaves_hypervolume_to_the_other() -> None:
     study = simulate(lambda p, e: evaluate(p, e) | {"size": 3.0}, space("freeze_thaw", trials=20), workers=1).study
-    assert study.summary()["hypervolume"] > 0
+    assert study.summary().hypervolume > 0
 
 
 @pytest.mark.parametrize("kind", ["halving", "freeze_thaw"])
@@ -81,14 +81,14 @@ def test_candidates_too_slow_for_the_time_do_not_decide(kind: str) -> None:
     told = simulate(evaluate, limited, workers=1, seconds=seconds)
     first = [t.values["size"] for t in told.history if t.stop == 1][:8]
     assert len(first) == 8 and told.study.engine.reference[1] >= max(first)
-    assert told.study.summary()["trials"]["complete"] >= 1
+    assert told.study.summary().trials.complete >= 1
 
 
 def test_near_the_end_the_best_one_is_finished_also_beside_running_ones() -> None:
     limited = space("halving", epochs=9, rungs=[1, 3, 9], time_limit=100)
     for workers in (1, 2, 4):
         study = simulate(evaluate, limited, workers=workers, seconds=lambda job: 10.0 * (job.stop - job.record.epochs))
-        assert study.study.summary()["trials"]["complete"] >= 1, workers
+        assert study.study.summary().trials.complete >= 1, workers
 
 
 def test_every_candidate_of_a_small_space_is_tried_before_one_is_proposed_again() -> None:

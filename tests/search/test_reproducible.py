@@ -18,6 +18,7 @@ import pytest
 from nasdet.search import Candidate, Engine, Finished, MemoryStore, StudyStore, simulate
 from nasdet.search.records.store import Store
 from nasdet.space import SearchSpace
+from nasdet.study_config import StudyConfig
 from nasdet.trial import TrialRecord
 from tests.search.conftest import TOY, accuracy, toy
 
@@ -100,7 +101,7 @@ def reopened(folder: Path, space: SearchSpace, left: int) -> Mortal:
 def test_a_study_killed_at_any_moment_goes_on_as_an_unbroken_one(name: str, tmp_path: Path) -> None:
     space, rng = toy(**CASES[name]), random.Random(name)
     for folder in ("whole", "broken"):
-        StudyStore.create(tmp_path / folder, {"study": folder, "data": ""}, space)
+        StudyStore.create(tmp_path / folder, StudyConfig(study=folder, data=""), space)
     whole = reopened(tmp_path / "whole", space, MANY)
     expected, writes = text(searched(space, store=whole)), MANY - whole.left
     for left in (*(rng.randrange(1, writes // 2) for _ in range(5)), MANY):
@@ -138,7 +139,7 @@ def test_scores_told_before_training_change_nothing_else(tmp_path: Path) -> None
     space = toy(scheduler={"kind": "freeze_thaw"})
     plain = scored(MemoryStore(space), {})
     folder = tmp_path / "s"
-    StudyStore.create(folder, {"study": "s", "data": ""}, space)
+    StudyStore.create(folder, StudyConfig(study="s", data=""), space)
     for left in (20, 37, MANY):
         with contextlib.suppress(Ends):
             found = scored(reopened(folder, space, left), {"score_entropy": 1.0})

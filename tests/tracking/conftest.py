@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -13,6 +13,7 @@ from nasdet.analysis.front_history import hypervolume_history
 from nasdet.analysis.plots.front_view import Axis
 from nasdet.pareto import FrontStep, front
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.study_summary import Summary
 from nasdet.trial import Rung, TrialRecord
 
 AXES = (Axis("ap", "max"), Axis("latency_ms", "min"))
@@ -21,7 +22,7 @@ REFERENCE = [0.0, 20.0]
 
 class Study(NamedTuple):
     records: list[TrialRecord]
-    summary: dict[str, Any]
+    summary: Summary
     history: list[FrontStep]
 
 
@@ -76,7 +77,7 @@ def _study(count: int = len(ROWS)) -> Study:
         "overhead_seconds_per_trial": 0.5,
         "tracking_uri": "",
     }
-    return Study(records, summary, history)
+    return Study(records, Summary.from_json(summary), history)
 
 
 @pytest.fixture

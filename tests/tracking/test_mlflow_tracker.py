@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import socket
@@ -163,7 +164,7 @@ def test_members_of_the_front_are_models(study: Any, made: Path) -> None:
 
 def test_models_follow_the_front(study: Any, made: Path) -> None:
     given = study()
-    alone = given._replace(summary={**given.summary, "front": given.summary["front"][1:]})
+    alone = given._replace(summary=dataclasses.replace(given.summary, front=given.summary.front[1:]))
     track(alone, made, status="KILLED")
     client = client_of(default_uri(made))
     (first,) = models_of(client).values()
@@ -221,7 +222,8 @@ def test_ranks_follow_the_front(study: Any, made: Path) -> None:
     given = study(3)
     worst = given.records[2]
     live = Live(made, records=[worst], front_seconds=0.01)
-    alone = {**given.summary, "front": [{**given.summary["front"][0], "trial": worst.trial, "values": worst.values}]}
+    member = dataclasses.replace(given.summary.front[0], trial=worst.trial, values=worst.values)
+    alone = dataclasses.replace(given.summary, front=(member,))
     live.show(alone, given.history[:1], undrawn)
     client = client_of(default_uri(made))
 

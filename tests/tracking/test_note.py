@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from nasdet.tracking.study_runs import MAX_TAG
 def test_a_long_table_is_shortened_before_the_commands(study: Any, tmp_path: Path) -> None:
     summary = study().summary
     names = [f"objective_{i:02d}_of_many" for i in range(20)]
-    member = {**summary["front"][0], "values": dict.fromkeys(names, 0.1234567)}
-    summary = {**summary, "front": [{**member, "trial": f"t{i:04d}"} for i in range(40)]}
+    values = dict.fromkeys(names, 0.1234567)
+    members = [dataclasses.replace(summary.front[0], values=values, trial=f"t{i:04d}") for i in range(40)]
+    summary = dataclasses.replace(summary, front=tuple(members))
     note = study_note(summary, tmp_path, MAX_TAG)
     rows = note.count("| t0")
     assert 10 < rows < 30 and f"{40 - rows} more in front.json" in note

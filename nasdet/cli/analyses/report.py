@@ -20,7 +20,7 @@ def run(request: Request) -> dict[str, Any]:
 
     start = time.monotonic()
     store = open_study(request.target)
-    if not store.config.get("reference_point"):
+    if not store.config.reference_point:
         raise InputError("no trial was measured yet, so there is nothing to report", where=store.name)
     folder = request.out or store.dir / "report"
     report = Report.of(store, front_pictures(store))

@@ -48,7 +48,7 @@ def front_pictures(store: StudyStore) -> Pictures:
     if not kept:
         return Pictures(note="No pictures: no weights of the front were kept.")
     try:
-        dataset = open_study_data(store.config["data"], store.space)
+        dataset = open_study_data(store.config.data, store.space)
         records = _spread(dataset.images("val"), IMAGES)
         images = [with_channels(read_image(r.path), dataset.info.channels, str(r.path)) for r in records]
     except (InputError, OSError) as error:

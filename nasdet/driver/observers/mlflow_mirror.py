@@ -16,7 +16,6 @@ from nasdet.driver.redirect_output import redirect_output, study_output
 from nasdet.driver.study.options import TERMINAL, Display
 from nasdet.log import LOG
 from nasdet.search import StudyStore, summarise
-from nasdet.search.records.summary import TRAINED
 from nasdet.tracking import (
     Front,
     MlflowTracker,
@@ -28,7 +27,7 @@ from nasdet.tracking import (
     parent_run_id,
     study_key,
 )
-from nasdet.trial import TrialRecord
+from nasdet.trial import TRAINED, TrialRecord
 from nasdet.uris import default_uri, public_uri, sqlite_path
 
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
@@ -42,7 +41,7 @@ class Tracking(Observer):
 
     def __init__(self, store: StudyStore, warn: Callable[[str], None], uri: str | None = None) -> None:
         self._store, self._warn = store, warn
-        self._uri = uri or store.config.get("tracking_uri")
+        self._uri = uri or store.config.tracking_uri
         self._finished: list[str] = [r.trial for r in store.records() if r.state in ENDED]
         """Trials in the order in which they ended."""
 
@@ -94,11 +93,11 @@ class Tracking(Observer):
 
     @functools.cached_property
     def _history(self) -> FrontHistory:
-        return FrontHistory(self._store.objectives, self._store.config["reference_point"])
+        return FrontHistory(self._store.objectives, self._store.config.reference_point or ())
 
     def _measure(self) -> Front | None:
         """The front as of now; on the tracker's thread, while the study goes on."""
-        if not self._store.config.get("reference_point"):
+        if not self._store.config.reference_point:
             return None
         for trial in self._finished[len(self._history.steps) :]:
             self._history.add(self._store.get(trial))
@@ -109,7 +108,7 @@ class Tracking(Observer):
 
 def store_uri(store: StudyStore) -> str:
     """Where the study is tracked; a store that has moved with the study is found beside it."""
-    uri = store.config.get("tracking_uri") or default_uri(store.dir)
+    uri = store.config.tracking_uri or default_uri(store.dir)
     path = sqlite_path(uri)
     return default_uri(store.dir) if path is not None and not path.exists() else uri
 
@@ -123,7 +122,7 @@ def write_missing(store: StudyStore, display: Display = TERMINAL) -> None:
     with study_output(store.dir / LOG, display.output, redirect=display.redirect) as stream:
         progress = Progress(stream)
         progress.phase(f"writing the study into MLflow at {public_uri(uri)}")
-        outcome: Outcome = "FINISHED" if store.config.get("finished") else "KILLED"
+        outcome: Outcome = "FINISHED" if store.config.finished else "KILLED"
         Tracking(store, progress.warn, uri).close(outcome, timeout=600.0)
 
 
@@ -148,7 +147,7 @@ def attach_report(store: StudyStore, page: Path) -> str:
 
 
 def _lacks(store: StudyStore, uri: str) -> bool:
-    state, finished = mirror_state(store.dir), bool(store.config.get("finished"))
+    state, finished = mirror_state(store.dir), store.config.finished
     if state == "running" and not finished:
         return False
     path = sqlite_path(uri)
@@ -158,5 +157,6 @@ def _lacks(store: StudyStore, uri: str) -> bool:
 
 def _settings(store: StudyStore) -> dict[str, Any]:
     """What was asked, as parameters of the study's run."""
-    config = {k: public_uri(v) for k, v in store.config.items() if k in ("data", "address", "storage") and v}
-    return {**config, "budget": store.space.budget.model_dump(mode="json", exclude_none=True)}
+    given = store.config.model_dump(include={"data", "address", "storage"})
+    shown = {name: public_uri(value) for name, value in given.items() if value}
+    return {**shown, "budget": store.space.budget.model_dump(mode="json", exclude_none=True)}

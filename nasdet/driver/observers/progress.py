@@ -17,9 +17,9 @@ from nasdet.driver.observers.base import Observer
 from nasdet.driver.resources import Plan
 from nasdet.pareto import front
 from nasdet.search import StudyStore
-from nasdet.search.records.summary import front_hypervolume
 from nasdet.space import SearchSpace
 from nasdet.space.schema import ENOUGH_TAU
+from nasdet.study_summary import front_hypervolume
 from nasdet.trial import TrialRecord
 
 
@@ -117,7 +117,8 @@ class Progress(Observer):
         counts = ", ".join(f"{n} {s}" for s, n in states.items() if n)
         best = max((r.values.get("ap", 0.0) for r in records), default=0.0)
         parts = [f"trials: {counts or 'none yet'}", f"best AP {best:.3f}", f"front {len(members)}"]
-        parts.append(f"hypervolume {front_hypervolume(self._store, members):.4g}")
+        reference = self._store.config.reference_point or ()
+        parts.append(f"hypervolume {front_hypervolume(members, objectives, reference):.4g}")
         if self._time_left < float("inf"):
             parts.append(f"time left {_span(max(self._time_left, 0))}")
         return Text("  |  ".join(parts), style="bold")

@@ -3,7 +3,6 @@ study's storage at once, so ending a search, by Ctrl-C or by force, is never mor
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import threading
 from collections.abc import Iterator
@@ -27,14 +26,16 @@ from nasdet.export.bundle import tile_card
 from nasdet.log import LOG, logger
 from nasdet.search import StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
-from nasdet.search.records.summary import NOT_TRAINED
 from nasdet.space import SearchSpace
+from nasdet.study_config import GroupStart, LatencySettings, StudyConfig
+from nasdet.study_summary import Summary
 from nasdet.trainers.messages import GroupConfig
+from nasdet.trial import NOT_TRAINED
 from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
 
-def start_search(space: SearchSpace, options: SearchOptions, display: Display = TERMINAL) -> dict[str, Any]:
-    """Run a new study; returns the object that `nasdet search --json` prints.
+def start_search(space: SearchSpace, options: SearchOptions, display: Display = TERMINAL) -> Summary:
+    """Run a new study.
 
     Raises:
         InputError: the data, the folder, a URI, the address or the resources do not work. Unless a trial was trained,
@@ -44,18 +45,17 @@ def start_search(space: SearchSpace, options: SearchOptions, display: Display = 
     """
     dataset = _prepare(space, options)
     folder = options.study or study_root() / f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    config = {
-        "study": folder.absolute().name,
-        "data": dataset.info.source,
-        "classes": list(dataset.info.classes),
+    config = StudyConfig(
+        study=folder.absolute().name,
+        data=dataset.info.source,
+        classes=dataset.info.classes,
         **tile_card(dataset),
-        "address": options.address,
-        "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
-        "storage": options.storage and absolute_uri(options.storage),
-        "wall_seconds": 0.0,
-        "repeat_front": options.repeat_front,
-        "baseline": options.baseline,
-    }
+        address=options.address,
+        tracking_uri=options.tracking_uri and absolute_uri(options.tracking_uri),
+        storage=options.storage and absolute_uri(options.storage),
+        repeat_front=options.repeat_front,
+        baseline=options.baseline,
+    )
     store = StudyStore.create(folder, config, space)
     try:
         return _run(store, dataset, display)
@@ -65,14 +65,14 @@ def start_search(space: SearchSpace, options: SearchOptions, display: Display = 
         raise
 
 
-def resume_detector_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> dict[str, Any]:
+def resume_detector_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> Summary:
     """`nasdet.driver.study.resume.resume_search` for a study of detectors."""
-    if repeat_front > store.config.get("repeat_front", 0):
+    if repeat_front > store.config.repeat_front:
         store.save_config(repeat_front=repeat_front)
-    if baseline and not store.config.get("baseline"):
+    if baseline and not store.config.baseline:
         store.save_config(baseline=True)
     if not _is_done(store):
-        return _run(store, open_study_data(store.config["data"], store.space), display)
+        return _run(store, open_study_data(store.config.data, store.space), display)
     write_missing(store, display)
     return summarise(store)
 
@@ -83,14 +83,14 @@ def open_study_data(source: str, space: SearchSpace) -> Dataset:
     return open_data(known, seed=space.data.seed, cache_root=default_cache_root(), max_bad=space.data.max_bad)
 
 
-def _run(store: StudyStore, dataset: Dataset, display: Display) -> dict[str, Any]:
+def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:
     """Bring Ray up, search, and leave one line for whatever ended it."""
     log = store.dir / LOG
     with study_output(log, display.output, redirect=display.redirect) as stream:
         progress = Progress(stream)
         try:
             progress.phase("starting Ray")
-            with ray_cluster(store.config.get("address")) as (cpus, gpus):
+            with ray_cluster(store.config.address) as (cpus, gpus):
                 plan = make_plan(store.space, cpus=cpus, gpus=gpus)
                 _search(store, dataset, plan, progress, display)
         except KeyboardInterrupt:
@@ -110,10 +110,10 @@ def _run(store: StudyStore, dataset: Dataset, display: Display) -> dict[str, Any
 def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress, display: Display) -> None:
     """Run every phase that is left; however they end, the terminal and MLflow are brought up to date."""
     group = group_config(store.space, plan, source=dataset.info.source, cache_root=default_cache_root())
-    latency = {"device": group.latency_device, "batch": group.latency_batch, "threads": group.latency_threads}
+    latency = LatencySettings(device=group.latency_device, batch=group.latency_batch, threads=group.latency_threads)
     if group.latency_backend != "torch":
         latency["backend"] = group.latency_command or group.latency_backend
-    store.save_config(plan=dataclasses.asdict(plan), latency=latency)
+    store.save_config(plan=plan, latency=latency)
     runs = [StudyRun(store, dataset, plan, progress, display.observers)]
     outcome: Outcome = "FAILED"
     try:
@@ -136,7 +136,7 @@ def _phases(
     if not search.finished:
         yield search.phase()
         search.end()
-    repeats = Repeats(store, store.config.get("repeat_front", 0))
+    repeats = Repeats(store, store.config.repeat_front)
     if repeats.left:
         progress.phase(f"repeating the front: {repeats.left} trainings of {repeats.members} members with further seeds")
         yield Phase(repeats, Observers(progress, *display.observers, warn=progress.warn), repeats.seeds)
@@ -144,7 +144,7 @@ def _phases(
         progress.close()
         progress.phase("random search with the same budget, to compare with")
         random = find_baseline(store.dir) or create_baseline(store, store_uri(store))
-        random.save_config(plan=dataclasses.asdict(plan))
+        random.save_config(plan=plan)
         runs.append(StudyRun(random, dataset, plan, progress, display.observers))
         yield runs[-1].phase()
         runs[-1].end()
@@ -152,9 +152,9 @@ def _phases(
 
 def _is_done(store: StudyStore) -> bool:
     """Whether nothing that was asked for is left to train."""
-    if not store.config.get("finished") or lacks_baseline(store):
+    if not store.config.finished or lacks_baseline(store):
         return False
-    return not Repeats(store, store.config.get("repeat_front", 0)).left
+    return not Repeats(store, store.config.repeat_front).left
 
 
 def _tune(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupConfig) -> None:
@@ -178,7 +178,7 @@ def _tune(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupCo
     except KeyboardInterrupt:
         bridge.interrupt()
         raise
-    store.save_config(group_starts=bridge.group_starts)
+    store.save_config(group_starts=tuple(map(GroupStart.model_validate, bridge.group_starts)))
     if problem:
         if isinstance(problem[0], NasdetError):
             raise problem[0]

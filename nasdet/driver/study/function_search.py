@@ -22,6 +22,8 @@ from nasdet.log import LOG, in_short, log_to, logger, traceback_of
 from nasdet.search import Finished, Job, Study, StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.space import SearchSpace
+from nasdet.study_config import StudyConfig
+from nasdet.study_summary import Summary
 from nasdet.tracking import note_mirror
 from nasdet.trial import TrialRecord
 from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
@@ -73,8 +75,8 @@ def _on_path(folder: str) -> Iterator[None]:
 
 def start_function_search(
     space: SearchSpace, name: str, options: SearchOptions, display: Display = TERMINAL
-) -> dict[str, Any]:
-    """Run a new study of a function; returns the object that `nasdet search --json` prints.
+) -> Summary:
+    """Run a new study of a function.
 
     Raises:
         InputError: the function, the folder or the storage does not work, or the function does not return the
@@ -85,16 +87,15 @@ def start_function_search(
     folder = Path.cwd()
     _check(name, options)
     study = options.study or study_root() / f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    config = {
-        "study": study.absolute().name,
-        "data": name,
-        "objective": name,
-        "objective_folder": str(folder),
-        "storage": options.storage and absolute_uri(options.storage),
-        "tracking_uri": options.tracking_uri and absolute_uri(options.tracking_uri),
-        "wall_seconds": 0.0,
-        "baseline": options.baseline,
-    }
+    config = StudyConfig(
+        study=study.absolute().name,
+        data=name,
+        objective=name,
+        objective_folder=str(folder),
+        storage=options.storage and absolute_uri(options.storage),
+        tracking_uri=options.tracking_uri and absolute_uri(options.tracking_uri),
+        baseline=options.baseline,
+    )
     store = StudyStore.create(study, config, space)
     try:
         return _run(store, display)
@@ -104,24 +105,24 @@ def start_function_search(
         raise
 
 
-def resume_function_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> dict[str, Any]:
+def resume_function_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> Summary:
     """`nasdet.driver.study.resume.resume_search` for the study of a function."""
     if repeat_front:
         what = "has no meaning with --objective: a function is given no seed"
         raise InputError(what, where="--repeat-front", remedy="leave it out")
-    if baseline and not store.config.get("baseline"):
+    if baseline and not store.config.baseline:
         store.save_config(baseline=True)
-    if store.config.get("finished") and not lacks_baseline(store):
+    if store.config.finished and not lacks_baseline(store):
         write_missing(store, display)
         return summarise(store)
     return _run(store, display)
 
 
-def _run(store: StudyStore, display: Display) -> dict[str, Any]:
+def _run(store: StudyStore, display: Display) -> Summary:
     """Do what is left of the study of a function and of its baseline; raises as `start_function_search`."""
     try:
         with log_to(store.dir / LOG):
-            if not store.config.get("finished"):
+            if not store.config.finished:
                 _search(store, display)
             if lacks_baseline(store):
                 click.echo("random search with the same budget, to compare with", file=display.stream)
@@ -134,8 +135,8 @@ def _run(store: StudyStore, display: Display) -> dict[str, Any]:
 
 def _search(store: StudyStore, display: Display) -> None:
     """Search until the engine has no job left."""
-    name = str(store.config["objective"])
-    with loaded_function(name, Path(store.config["objective_folder"])) as function:
+    name = store.config.objective or ""
+    with loaded_function(name, Path(store.config.objective_folder or "")) as function:
         study = Study(store.space, costs=getattr(function, "costs", None), store=store)
         note_mirror(store.dir, "lacking")
         try:

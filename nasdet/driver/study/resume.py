@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nasdet.driver.study.detector_search import resume_detector_search
 from nasdet.driver.study.function_search import resume_function_search
 from nasdet.driver.study.options import TERMINAL, Display
 from nasdet.search import StudyStore
+from nasdet.study_summary import Summary
 
 
 def resume_search(
     store: StudyStore, repeat_front: int = 0, baseline: bool = False, display: Display = TERMINAL
-) -> dict[str, Any]:
+) -> Summary:
     """Go on with a study that was interrupted. A finished one only gets written what MLflow lacks of it, unless more is
     asked for than before.
 
@@ -22,14 +21,11 @@ def resume_search(
         baseline: as in `SearchOptions`; False takes nothing away.
         display: how it is shown.
 
-    Returns:
-        The object that `nasdet search --json` prints.
-
     Raises:
         InputError: the data, the function, the address or the resources do not work any more. A tracking server that
             does not answer is no reason: the search goes on and says so.
         Interrupted: by Ctrl-C.
         NasdetError: every trial fails.
     """
-    resume = resume_function_search if store.config.get("objective") else resume_detector_search
+    resume = resume_function_search if store.config.objective else resume_detector_search
     return resume(store, repeat_front, baseline, display)

@@ -114,7 +114,7 @@ class StudyRun:
     @property
     def finished(self) -> bool:
         """Whether the search came to its end."""
-        return bool(self.store.config.get("finished"))
+        return self.store.config.finished
 
     def phase(self) -> Phase:
         """The study's own jobs."""

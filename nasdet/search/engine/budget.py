@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from nasdet.search.engine.jobs import Job
 from nasdet.search.records.store import Store
-from nasdet.search.records.summary import NOT_TRAINED
-from nasdet.trial import TrialRecord
+from nasdet.trial import NOT_TRAINED, TrialRecord
 
 
 class RemainingBudget:
@@ -30,7 +29,7 @@ class RemainingBudget:
         self._ledger, self._limits, self._clock = store.ledger, store.space.budget, clock
         self._rungs = store.space.rungs()
         self._work = functools.cache(lambda epochs: float(store.space.work(epochs)))
-        self._start = clock() - float(store.config.get("wall_seconds", 0.0))
+        self._start = clock() - store.config.wall_seconds
         self.running: set[str] = set()
 
     @property

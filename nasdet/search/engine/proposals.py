@@ -16,9 +16,8 @@ from nasdet.errors import InputError
 from nasdet.search.engine.constraints import violations
 from nasdet.search.engine.jobs import Build
 from nasdet.search.records.store import Store
-from nasdet.search.records.summary import NOT_TRAINED
 from nasdet.search.samplers import propose
-from nasdet.trial import TrialRecord
+from nasdet.trial import NOT_TRAINED, TrialRecord
 
 MAX_REJECTED = 100
 """Infeasible or duplicate proposals in a row after which the space counts as exhausted, or as empty."""

@@ -47,13 +47,13 @@ class ReferencePoint:
     @property
     def point(self) -> list[float]:
         """Values in the order of the objectives, in their own direction; empty before the point is fixed."""
-        return [float(v) for v in self._store.config.get("reference_point") or []]
+        return list(self._store.config.reference_point or ())
 
     @property
     def is_known(self) -> bool:
         """True if the user gave the point or it follows from known bounds, False if it was estimated from the first
         results."""
-        return not self._space.function or bool(self._store.config.get("reference_given"))
+        return not self._space.function or self._store.config.reference_given
 
     def settle(self) -> None:
         """Fix the point by the results so far, however few: no more trials will start."""
@@ -73,7 +73,7 @@ class ReferencePoint:
             if value is None:
                 return None
             point.append(value)
-        self._store.save_config(reference_point=point)
+        self._store.save_config(reference_point=tuple(point))
         return None
 
     def _without_training(self, objective: Objective, measured: dict[str, float]) -> float | None:

@@ -12,8 +12,8 @@ from nasdet.pareto import front
 from nasdet.search.engine.engine import Engine
 from nasdet.search.engine.jobs import Candidate, Job
 from nasdet.search.records.store import MemoryStore, Store
-from nasdet.search.records.summary import figures
 from nasdet.space import Params, SearchSpace
+from nasdet.study_summary import Summary
 from nasdet.trial import TrialRecord
 
 Costs = Callable[[Params], Mapping[str, float]]
@@ -49,7 +49,7 @@ class Study:
             raise ValueError(f"seed {seed}, but the study in the store has {store.space.budget.seed}")
         self.store = MemoryStore(space.with_budget(seed=seed)) if store is None else store
         if reference is not None:
-            self.store.save_config(reference_point=[float(v) for v in reference], reference_given=True)
+            self.store.save_config(reference_point=tuple(map(float, reference)), reference_given=True)
         self.engine = Engine(self.store, candidates(costs), cheap_build=costs is not None, clock=clock)
 
     @property
@@ -101,9 +101,9 @@ class Study:
         """The fully trained trials that no other one dominates (the Pareto front)."""
         return front(self.records, self.space.objectives)
 
-    def summary(self) -> dict[str, Any]:
-        """Counts, reference point, hypervolume and front, as `nasdet search --json` prints them."""
-        return figures(self.records, self.space, self.store.config)
+    def summary(self) -> Summary:
+        """Counts, reference point, hypervolume and front."""
+        return Summary.of(self.records, self.space, self.store.config)
 
 
 def candidates(costs: Costs | None) -> Callable[[Params], Candidate]:

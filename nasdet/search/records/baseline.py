@@ -6,15 +6,15 @@ from __future__ import annotations
 import copy
 import shutil
 from pathlib import Path
-from typing import Any
 
 from nasdet.search.records.study_folder import CONFIG, StudyStore
 from nasdet.space import SearchSpace, parse_space
+from nasdet.study_config import StudyConfig
 
 FOLDER = "random"
 """Of the baseline, in the study's folder; also what its name ends with."""
-SHARED = ("data", "classes", "address", "storage", "objective", "objective_folder", "reference_point")
-"""What of the study's settings the baseline takes over."""
+SHARED = {"data", "classes", "address", "storage", "objective", "objective_folder", "reference_point"}
+"""The study's settings that the baseline takes over."""
 
 
 def find_baseline(study: Path) -> StudyStore | None:
@@ -24,10 +24,10 @@ def find_baseline(study: Path) -> StudyStore | None:
 
 def lacks_baseline(study: StudyStore) -> bool:
     """Whether a baseline was asked for and did not come to its end."""
-    if not study.config.get("baseline"):
+    if not study.config.baseline:
         return False
     baseline = find_baseline(study.dir)
-    return baseline is None or not baseline.config.get("finished")
+    return baseline is None or not baseline.config.finished
 
 
 def create_baseline(study: StudyStore, tracking_uri: str) -> StudyStore:
@@ -42,25 +42,15 @@ def create_baseline(study: StudyStore, tracking_uri: str) -> StudyStore:
     """
     folder = study.dir / FOLDER
     shutil.rmtree(folder, ignore_errors=True)  # one that was not made to its end
-    shared = {key: study.config[key] for key in SHARED if key in study.config}
+    shared = study.config.model_dump(include=SHARED, exclude_unset=True)
     own = {"study": f"{study.name}-{FOLDER}", "tracking_uri": tracking_uri, "wall_seconds": 0.0}
-    return StudyStore.create(folder, {**shared, **own, "reference_given": True}, _random(study))
+    config = StudyConfig.from_json({**shared, **own, "reference_given": True})
+    return StudyStore.create(folder, config, _random(study))
 
 
 def spent_epochs(study: StudyStore) -> int:
     """Epochs trained, over all candidates."""
     return sum(record.epochs for record in study.records())
-
-
-def baseline_figures(study: StudyStore) -> dict[str, Any] | None:
-    """What `nasdet search --json` tells of the baseline; None if there is none."""
-    baseline = find_baseline(study.dir)
-    if baseline is None:
-        return None
-    summary = baseline.summary()
-    shown = ("study", "folder", "hypervolume", "wall_seconds", "trials")
-    told = {"sampler": "random", **{key: summary[key] for key in shown}}
-    return told | {"epochs": spent_epochs(baseline), "search_epochs": spent_epochs(study)}
 
 
 def _random(study: StudyStore) -> SearchSpace:
@@ -69,7 +59,7 @@ def _random(study: StudyStore) -> SearchSpace:
     raw, budget = copy.deepcopy(study.space.raw), study.space.budget
     raw["budget"] = {"epochs": budget.epochs, "seed": budget.seed}
     if budget.time_limit:
-        raw["budget"]["time_limit"] = max(1.0, study.config["wall_seconds"])
+        raw["budget"]["time_limit"] = max(1.0, study.config.wall_seconds)
     else:
         trainings = max(1, -(-spent_epochs(study) // budget.epochs))
         raw["budget"]["total_epochs"] = trainings * budget.epochs

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
-from typing import Any
+
+from typing_extensions import Unpack
 
 from nasdet.search.records.ledger import Ledger
 from nasdet.space import Objective, SearchSpace
+from nasdet.study_config import ConfigChanges, StudyConfig
 from nasdet.trial import TrialRecord
 
 
@@ -16,12 +18,12 @@ class Store(abc.ABC):
     """What the engine needs of a study's store.
 
     Args:
-        config: what else is known of the study; plain JSON values.
+        config: the study's settings.
         space: what is searched.
         records: known already.
     """
 
-    def __init__(self, config: dict[str, Any], space: SearchSpace, records: Iterable[TrialRecord]) -> None:
+    def __init__(self, config: StudyConfig, space: SearchSpace, records: Iterable[TrialRecord]) -> None:
         self.config, self.space = config, space
         self.ledger = Ledger(records)
 
@@ -43,7 +45,7 @@ class Store(abc.ABC):
         """Add a record, or replace the one of the same trial; as durable as the store is when this returns."""
 
     @abc.abstractmethod
-    def save_config(self, **changes: Any) -> None:
+    def save_config(self, **changes: Unpack[ConfigChanges]) -> None:
         """Change values of `config`, as durably."""
 
 
@@ -56,12 +58,12 @@ class MemoryStore(Store):
     """
 
     def __init__(self, space: SearchSpace, records: list[TrialRecord] | None = None) -> None:
-        super().__init__({"study": space.name, "data": "", "wall_seconds": 0.0}, space, records or ())
+        super().__init__(StudyConfig(study=space.name, data=""), space, records or ())
 
     def put(self, record: TrialRecord) -> None:
         """Add a record, or replace the one of the same trial."""
         self.ledger.put(record)
 
-    def save_config(self, **changes: Any) -> None:
+    def save_config(self, **changes: Unpack[ConfigChanges]) -> None:
         """Change values of `config`."""
-        self.config.update(changes)
+        self.config = self.config.replace(**changes)

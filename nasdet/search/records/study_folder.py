@@ -14,19 +14,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
+from typing_extensions import Unpack
 
 from nasdet.errors import InputError
 from nasdet.search.records.read_sqlite import read_records
 from nasdet.search.records.store import Store
 from nasdet.search.samplers.distributions import direction, distribution, encode
 from nasdet.space import SearchSpace, load_space
+from nasdet.study_config import ConfigChanges, StudyConfig
 from nasdet.trial import TrialRecord
 from nasdet.uris import public_uri, sqlite_path
 
@@ -46,9 +49,8 @@ _STATES = {
 class StudyStore(Store):
     """All that is kept of one study: `study.json`, `space.yaml`, the Optuna storage, `trials/<id>/`."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], space: SearchSpace) -> None:
-        self.dir, self.config = folder, config
-        self.name: str = config["study"]
+    def __init__(self, folder: Path, config: StudyConfig, space: SearchSpace) -> None:
+        self.dir, self.config, self.name = folder, config, config.study
         path = sqlite_path(_url(folder, config))
         known = read_records(path, self.name, RECORD) if path else None
         self._study_id, records = known or self._read()
@@ -71,7 +73,7 @@ class StudyStore(Store):
         return study_id, {number: TrialRecord.from_json(json.loads(text)) for number, text in texts.items()}
 
     @classmethod
-    def create(cls, folder: Path, config: dict[str, Any], space: SearchSpace) -> Self:
+    def create(cls, folder: Path, config: StudyConfig, space: SearchSpace) -> Self:
         """Make the study folder.
 
         Raises:
@@ -86,11 +88,11 @@ class StudyStore(Store):
         except OSError as error:
             raise InputError(f"cannot write here ({error.strerror})", where=str(folder)) from error
         try:
-            _add_study(_storage(url), config["study"], space, url)
+            _add_study(_storage(url), config.study, space, url)
         except InputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        store = cls(folder, {**config, "function": space.function}, space)
+        store = cls(folder, config.model_copy(update={"function": space.function}), space)
         store.save_config()
         return store
 
@@ -111,7 +113,7 @@ class StudyStore(Store):
             InputError: there is no study, or it is damaged.
         """
         config = _read_config(folder)
-        space = load_space(folder / SPACE, function=bool(config.get("function")))
+        space = load_space(folder / SPACE, function=config.function)
         url = _url(folder, config)
         path = sqlite_path(url)
         if path is not None and not path.is_file():
@@ -137,11 +139,11 @@ class StudyStore(Store):
                 self._storage.set_trial_state_values(known, state, self._values(record))
         self.ledger.put(record)
 
-    def save_config(self, **changes: Any) -> None:
+    def save_config(self, **changes: Unpack[ConfigChanges]) -> None:
         """Write `study.json` with these values changed, atomically."""
-        self.config.update(changes)
+        self.config = self.config.replace(**changes)
         part = self.dir / f"{CONFIG}.{os.getpid()}.part"
-        part.write_text(json.dumps(self.config, indent=1))
+        part.write_text(json.dumps(self.config.to_json(), indent=1))
         part.replace(self.dir / CONFIG)
 
     def trial_dir(self, trial: str) -> Path:
@@ -151,12 +153,6 @@ class StudyStore(Store):
     def checkpoint(self, trial: str) -> Path:
         """The evaluated weights of a trial as safetensors; kept for whatever can be picked."""
         return self.trial_dir(trial) / "weights.safetensors"
-
-    def summary(self) -> dict[str, Any]:
-        """The object that `nasdet search --json` prints."""
-        from nasdet.search.records.summary import summarise
-
-        return summarise(self)
 
     def _frozen(self, record: TrialRecord) -> FrozenTrial:
         now = datetime.datetime.now()
@@ -185,21 +181,25 @@ class StudyStore(Store):
         return [record.values[o.name] for o in self.objectives]
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> StudyConfig:
     try:
         config = json.loads((folder / CONFIG).read_text())
+        for key in ("study", "data"):
+            if not isinstance(config, dict) or not isinstance(config.get(key), str):
+                raise ValueError(f"it does not say {key!r}")
+        return StudyConfig.from_json(config)
     except FileNotFoundError:
         raise InputError("no study in this folder", where=str(folder), remedy="see nasdet status") from None
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        what = f"damaged {CONFIG}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+        raise InputError(what, where=str(folder)) from error
     except (OSError, ValueError) as error:
         raise InputError(f"damaged {CONFIG}: {error}", where=str(folder)) from error
-    lacking = [k for k in ("study", "data") if not isinstance(config, dict) or not isinstance(config.get(k), str)]
-    if lacking:
-        raise InputError(f"damaged {CONFIG}: it does not say {lacking[0]!r}", where=str(folder))
-    return dict(config)
 
 
-def _url(folder: Path, config: dict[str, Any]) -> str:
-    return config.get("storage") or f"sqlite:///{folder.absolute() / DATABASE}"
+def _url(folder: Path, config: StudyConfig) -> str:
+    return config.storage or f"sqlite:///{folder.absolute() / DATABASE}"
 
 
 def _storage(url: str) -> BaseStorage:

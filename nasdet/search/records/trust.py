@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from nasdet.evaluation.compare import SURE, Measured, chance_better, is_known, s
 from nasdet.pareto import Direction, front
 from nasdet.search.records.repeats import Repeat, RepeatStore
 from nasdet.space import Objective
+from nasdet.study_summary import IndistinctPair, Moments, RepeatedTrainings
 from nasdet.trial import TrialRecord
 
 FIGURES = ("ap", "ar", MASK)
@@ -46,16 +46,15 @@ class Trust:
             return None
         return chance_better(self._known[a], self._known[b], self._spread)
 
-    def indistinct(self) -> list[dict[str, Any]]:
-        """Neighbours on the front, in the order of their accuracy, whose order is not known: `trials` (the better one
-        first), `objective`, and the `chance` that it is the better one."""
+    def indistinct(self) -> tuple[IndistinctPair, ...]:
+        """Neighbours on the front, in the order of their accuracy, whose order is not known."""
         order = sorted(self._known, key=lambda trial: -self._known[trial].mean)
         pairs = [(a, b, self.chance(a, b)) for a, b in itertools.pairwise(order)]
-        return [
-            {"trials": [a, b], "objective": self.name, "chance": chance}
+        return tuple(
+            IndistinctPair((a, b), self.name, chance)
             for a, b, chance in pairs
             if chance is not None and not is_known(chance)
-        ]
+        )
 
     def rivals(self, trial: str) -> list[TrialRecord]:
         """Front members that cost no more than a trial of the front in anything, less in something, and cannot be told
@@ -67,12 +66,12 @@ class Trust:
         found = [r for r in self.front if _is_cheaper(r, picked, costs) and self._is_rival(trial, r.trial)]
         return sorted(found, key=lambda r: _cost(r, costs[0].name, costs[0].direction))
 
-    def repeated(self, trial: str) -> dict[str, Any] | None:
-        """`seeds`, and `mean` and `std` of each figure over a trial's repeated trainings; None without any."""
+    def repeated(self, trial: str) -> RepeatedTrainings | None:
+        """Mean and deviation of each figure over a trial's repeated trainings; None without any."""
         done = [r for r in self._repeats.of(trial) if r.record.state == "complete"]
         if not done:
             return None
-        return {"seeds": [r.seed for r in done], **{n: _moments(done, n) for n in _figures(done)}}
+        return RepeatedTrainings(tuple(r.seed for r in done), {n: _moments(done, n) for n in _figures(done)})
 
     def _is_rival(self, trial: str, other: str) -> bool:
         chance = self.chance(trial, other)
@@ -95,10 +94,10 @@ def _figures(done: Sequence[Repeat]) -> list[str]:
     return [n for n in done[0].record.values if n.startswith(FIGURES) and not n.endswith(ends)]
 
 
-def _moments(done: Sequence[Repeat], name: str) -> dict[str, float | None]:
+def _moments(done: Sequence[Repeat], name: str) -> Moments:
     """The standard deviation of one training is not known."""
     values = [r.record.values[name] for r in done if name in r.record.values]
-    return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else None}
+    return Moments(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
 def _is_cheaper(record: TrialRecord, other: TrialRecord, costs: Sequence[Objective]) -> bool:

@@ -63,7 +63,7 @@ class FreezeThawScheduler(Scheduler):
             allowed=self.budget.fits(),
         )
         if decision.skipped:
-            self.store.save_config(skipped=int(self.store.config.get("skipped", 0)) + decision.skipped)
+            self.store.save_config(skipped=self.store.config.skipped + decision.skipped)
         return decision
 
     def _time_for_new(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 from nasdet.analysis.plots.front import _scatter, draw_front, pareto_png
 from nasdet.analysis.plots.front_view import FrontView
 from nasdet.analysis.plots.style import FRONT
+from nasdet.study_summary import TrialCounts
 
 
 def test_both_files_are_left_in_the_folder(summary: Any, records: Any, view: FrontView, tmp_path: Path) -> None:
@@ -29,8 +31,8 @@ def test_both_files_are_left_in_the_folder(summary: Any, records: Any, view: Fro
 
 
 def test_a_study_without_results_can_be_drawn(summary: Any, tmp_path: Path) -> None:
-    counts = dict.fromkeys(summary["trials"], 0)
-    draw_front({**summary, "trials": counts, "front": [], "hypervolume": 0.0}, [], [], tmp_path)
+    empty = dataclasses.replace(summary, trials=TrialCounts(0), front=(), hypervolume=0.0)
+    draw_front(empty, [], [], tmp_path)
     assert (tmp_path / "pareto.png").stat().st_size > 5000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ def test_pairs_put_what_is_maximised_upright(view: FrontView) -> None:
 
 
 def test_one_objective_is_shown_over_the_trials(summary: Any, records: Any) -> None:
-    summary["objectives"] = summary["objectives"][:1]
-    view = FrontView.of(summary, records, [])
+    one = dataclasses.replace(summary, objectives=summary.objectives[:1])
+    view = FrontView.of(one, records, [])
     assert [(x.name, y.name) for x, y in view.pairs()] == [("number", "ap")]
     assert [r.trial for r in view.front] == ["t0"]
 

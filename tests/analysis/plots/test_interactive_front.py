@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_title_and_units(page: Any) -> None:
 
 def test_names_are_text_and_no_markup(summary: Any, records: Any, tmp_path: Path) -> None:
     nasty = "</title><script>alert(1)</script>"
-    view = FrontView.of({**summary, "study": nasty}, [r.replace(trial=nasty) for r in records[:1]], [])
+    view = FrontView.of(dataclasses.replace(summary, study=nasty), [r.replace(trial=nasty) for r in records[:1]], [])
     pareto_html(view, tmp_path / "pareto.html")
     text = (tmp_path / "pareto.html").read_text(encoding="utf-8")
     assert nasty not in text and "<script>alert" not in text

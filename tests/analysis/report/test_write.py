@@ -15,10 +15,11 @@ from nasdet.analysis.front_history import compare_curves
 from nasdet.analysis.report.content import Pictures, Report
 from nasdet.analysis.report.write import PAGE, write_report
 from nasdet.evaluation import write_resamples
-from nasdet.search import StudyStore
+from nasdet.search import StudyStore, summarise
 from nasdet.search.records.baseline import create_baseline
 from nasdet.space import parse_space
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 
 NASTY = "</script><script>alert(1)</script>"
@@ -35,7 +36,7 @@ DATA = {
 
 
 def made(folder: Path, trials: int = 24, *, detectors: bool = True, intervals: bool = False) -> StudyStore:
-    config = {"study": folder.name, "data": "digits", "reference_point": [0.0, 12.0], "wall_seconds": 3700.0}
+    config = StudyConfig(study=folder.name, data="digits", reference_point=[0.0, 12.0], wall_seconds=3700.0)
     config["classes"] = ["cat", f"dog {NASTY}"]
     store = StudyStore.create(folder, config, parse_space(DATA, function=True))
     rng = random.Random(0)
@@ -60,7 +61,7 @@ def made(folder: Path, trials: int = 24, *, detectors: bool = True, intervals: b
 
 def test_everything_is_on_the_page_and_beside_it(tmp_path: Path) -> None:
     store = made(tmp_path / NASTY.replace("/", "_"))
-    best, values = store.summary()["front"][0]["trial"], store.summary()["front"][0]["values"]
+    best, values = summarise(store).front[0].trial, summarise(store).front[0].values
     pictures = Pictures([b"true"], {best: [b"found"]})
     files = write_report(Report.of(store, pictures), tmp_path / "out")
     text = files[0].read_text(encoding="utf-8")

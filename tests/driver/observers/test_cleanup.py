@@ -7,6 +7,7 @@ import pytest
 from nasdet.driver.observers.cleanup import Housekeeping
 from nasdet.search import Candidate, Engine, StudyStore
 from nasdet.space import load_space
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 
 MEGABYTE = 10**6
@@ -21,7 +22,7 @@ VALUES = [  # ap, latency_ms, params_m, gflops
 @pytest.fixture
 def store(tmp_path: Path) -> StudyStore:
     space = load_space("detnet", overrides=["objectives=[{name: ap}, {name: latency_ms}]", "resources.disk_gb=0.0025"])
-    return StudyStore.create(tmp_path / "study", {"study": "study", "data": ""}, space)
+    return StudyStore.create(tmp_path / "study", StudyConfig(study="study", data=""), space)
 
 
 def put(store: StudyStore, number: int, state: str, values: tuple[float, ...], epochs: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from nasdet.driver.observers.mlflow_mirror import Tracking, write_missing
 from nasdet.search import StudyStore, parse_space
+from nasdet.study_config import StudyConfig
 from nasdet.tracking import mirror_state, note_mirror, run_ids
 from nasdet.trial import Rung, TrialRecord
 from nasdet.uris import default_uri
@@ -31,7 +32,7 @@ def record(number: int, ap: float, cost: float, state: Any = "complete") -> Tria
 @pytest.fixture
 def store(tmp_path: Path, mlflow_tables: Path) -> StudyStore:
     shutil.copy(mlflow_tables, tmp_path)
-    made = StudyStore.create(tmp_path / "s", {"study": "s", "data": ""}, parse_space(SPACE, function=True))
+    made = StudyStore.create(tmp_path / "s", StudyConfig(study="s", data=""), parse_space(SPACE, function=True))
     made.save_config(reference_point=[0.0, 10.0])
     return made
 

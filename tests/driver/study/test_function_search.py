@@ -14,7 +14,7 @@ from nasdet.driver.study.function_search import FunctionBroken, start_function_s
 from nasdet.driver.study.options import Interrupted, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.errors import InputError
-from nasdet.search import StudyStore, load_space
+from nasdet.search import StudyStore, load_space, summarise
 
 SPACE = """
 name: mine
@@ -126,9 +126,9 @@ def test_the_table_shows_values_and_parameters(place: Path) -> None:
     lines = CliRunner().invoke(search.command, arguments, catch_exceptions=False).stdout.splitlines()
     head = next(line for line in lines if "trial" in line and "accuracy" in line).split()
     assert head == ["trial", "accuracy", "size", "parameters"]
-    member = StudyStore.open(place / "s 1").summary()["front"][0]
-    row = next(line for line in lines if line.split()[:1] == [member["trial"]])
-    assert f"{member['values']['accuracy']:.3g}" in row and f"layers={member['params']['layers']}" in row
+    member = summarise(StudyStore.open(place / "s 1")).front[0]
+    row = next(line for line in lines if line.split()[:1] == [member.trial])
+    assert f"{member.values['accuracy']:.3g}" in row and f"layers={member.params['layers']}" in row
     assert lines[-2].startswith("next: nasdet ui '") and "nasdet pareto '" in lines[-1]
 
 
@@ -175,7 +175,7 @@ def test_a_baseline_asked_for_later_and_interrupted(place: Path) -> None:
     told = invoke(resume.command, "s")["baseline"]
     module.stop_at = None  # type: ignore[attr-defined]
     start_function_search(space, "mine_module:good", SearchOptions(study=place / "whole", baseline=True))
-    assert StudyStore.open(place / "whole").summary()["baseline"]["hypervolume"] == told["hypervolume"]
+    assert summarise(StudyStore.open(place / "whole")).to_json()["baseline"]["hypervolume"] == told["hypervolume"]
 
 
 def test_a_function_has_no_seed_to_repeat_with(place: Path) -> None:

@@ -17,8 +17,9 @@ from nasdet.driver.study.options import TERMINAL
 from nasdet.driver.study.ray_tune import Bridge
 from nasdet.driver.study.resume import resume_search
 from nasdet.driver.study.study_run import StudyRun
-from nasdet.search import Finished, StudyStore
+from nasdet.search import Finished, StudyStore, summarise
 from nasdet.search.records.repeats import RepeatStore
+from nasdet.study_config import StudyConfig
 from nasdet.trainers.messages import Reply
 from nasdet.trainers.worker import Runner
 from tests.driver.conftest import tiny_space
@@ -61,18 +62,18 @@ def train(store: StudyStore, terminal: Path) -> list[str]:
 @pytest.mark.timeout(600)
 def test_search_then_repeats_then_baseline(tmp_path: Path) -> None:
     space = tiny_space(*ONE_EPOCH)
-    config = {"study": "s", "data": "digits", "wall_seconds": 0.0, "repeat_front": 1, "baseline": True}
+    config = StudyConfig(study="s", data="digits", wall_seconds=0.0, repeat_front=1, baseline=True)
     store = StudyStore.create(tmp_path / "s", config, space)
     trials = train(store, tmp_path / "terminal")
-    summary = StudyStore.open(tmp_path / "s").summary()
-    front = [m["trial"] for m in summary["front"]]
+    summary = summarise(StudyStore.open(tmp_path / "s"))
+    front = [m.trial for m in summary.front]
     assert trials[:2] == ["t0000", "t0001"]
     assert trials[2 : 2 + len(front)] == [f"{trial}-seed1" for trial in front]
-    assert summary["trials"]["total"] == 2 and store.config["finished"]
-    for member in summary["front"]:
-        assert member["values"]["ap_low"] <= member["values"]["ap"] <= member["values"]["ap_high"]
-        assert member["repeats"]["seeds"] == [1] and member["repeats"]["ap"]["std"] is None
-    assert summary["baseline"]["trials"]["total"] == len(trials) - 2 - len(front) >= 1
+    assert summary.trials.total == 2 and store.config.finished
+    for member in summary.front:
+        assert member.values["ap_low"] <= member.values["ap"] <= member.values["ap_high"]
+        assert member.repeats.seeds == (1,) and member.repeats.figures["ap"].std is None
+    assert summary.baseline.trials.total == len(trials) - 2 - len(front) >= 1
     shown = (tmp_path / "terminal").read_text()
     assert "repeating the front" in shown and "random search with the same budget" in shown
 
@@ -82,16 +83,16 @@ def test_search_then_repeats_then_baseline(tmp_path: Path) -> None:
     assert train(store, tmp_path / "terminal") == [f"{trial}-seed2" for trial in front]
     after = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
     assert before.items() <= after.items() and len(after) == 2 * len(before)
-    again = store.summary()
+    again = summarise(store)
     for key in ("trials", "hypervolume", "wall_seconds", "reference_point", "baseline"):
-        assert again[key] == summary[key]
+        assert getattr(again, key) == getattr(summary, key)
 
 
 def test_a_finished_study_with_nothing_left_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {"study": "s", "data": "digits", "wall_seconds": 0.0, "finished": True}
+    config = StudyConfig(study="s", data="digits", wall_seconds=0.0, finished=True)
     store = StudyStore.create(tmp_path / "s", config, tiny_space())
     monkeypatch.setattr(
         "nasdet.driver.study.detector_search.ray_cluster", lambda address: pytest.fail("Ray was started")
     )
-    assert resume_search(store, repeat_front=3, baseline=False)["front"] == []  # no member to repeat
-    assert StudyStore.open(store.dir).config["repeat_front"] == 3
+    assert resume_search(store, repeat_front=3, baseline=False).front == ()  # no member to repeat
+    assert StudyStore.open(store.dir).config.repeat_front == 3

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from nasdet.data import default_cache_root
 from nasdet.driver.resources import Plan, group_config
 from nasdet.driver.study.repeat_front import Repeats
-from nasdet.search import Finished, StudyStore
+from nasdet.search import Finished, StudyStore, summarise
 from nasdet.search.records.repeats import RepeatStore
 from nasdet.space import load_space
+from nasdet.study_config import StudyConfig
+from nasdet.study_summary import Moments, RepeatedTrainings
 from nasdet.trainers.messages import Reply, TrainJob
 from nasdet.trainers.worker import Runner
 from nasdet.trial import TrialRecord
@@ -24,7 +27,7 @@ SPEC, RECIPE = tiny_spec().to_json(), tiny_recipe(epochs=1).to_json()
 def study(tmp_path: Path) -> StudyStore:
     """Two members of a front and one beaten trial, of one epoch each; seed 5."""
     changes = ["objectives=[{name: ap}, {name: latency_ms}]", "budget.epochs=1", "budget.rungs=[1]", "budget.seed=5"]
-    store = StudyStore.create(tmp_path / "s", {"study": "s", "data": ""}, load_space("detnet", overrides=changes))
+    store = StudyStore.create(tmp_path / "s", StudyConfig(study="s", data=""), load_space("detnet", overrides=changes))
     for number, (ap, latency) in enumerate([(0.6, 9.0), (0.5, 5.0), (0.4, 7.0)]):
         values = {"ap": ap, "ap_low": ap, "ap50": ap, "latency_ms": latency, "params_m": 0.1}
         store.put(TrialRecord(f"t{number}", number, "complete", {}, SPEC, RECIPE, values, 1))
@@ -55,12 +58,13 @@ def test_seed_after_seed_over_the_front_and_none_twice(study: StudyStore) -> Non
 
 
 def test_the_study_is_as_before(study: StudyStore) -> None:
-    before = study.summary()
+    before = summarise(study)
     list(names(Repeats(study, 2)))
-    after = StudyStore.open(study.dir).summary()
-    for member in after["front"]:
-        assert member.pop("repeats") == {"seeds": [6, 7], "ap": {"mean": 0.5, "std": 0.0}}
-    assert after.pop("indistinct") != before.pop("indistinct") and after == before
+    after = summarise(StudyStore.open(study.dir))
+    assert all(m.repeats == RepeatedTrainings((6, 7), {"ap": Moments(0.5, 0.0)}) for m in after.front)
+    assert after.indistinct != before.indistinct
+    front = tuple(dataclasses.replace(member, repeats=None) for member in after.front)
+    assert dataclasses.replace(after, front=front, indistinct=before.indistinct) == before
 
 
 def test_an_interrupted_training_goes_on_and_a_failed_one_does_not(study: StudyStore) -> None:
@@ -89,6 +93,6 @@ def test_further_seeds_train_other_networks(study: StudyStore) -> None:
         assert (folder / "resamples.npz").exists() and not (folder / "weights.safetensors").exists()
     losses = [r.values["loss"] for r in found if r.kind == "epoch"]
     assert losses[0] == losses[1] != losses[2] == losses[3]
-    member = study.summary()["front"][0]
-    assert member["repeats"]["seeds"] == [6, 7] and {"mean", "std"} == member["repeats"]["ap50"].keys()
-    assert "ap_low" not in member["repeats"]
+    member = summarise(study).front[0]
+    assert member.repeats is not None and member.repeats.seeds == (6, 7) and "ap50" in member.repeats.figures
+    assert "ap_low" not in member.repeats.figures

@@ -8,6 +8,7 @@ from nasdet.driver.study.warm_start import with_start
 from nasdet.errors import InputError
 from nasdet.search import StudyStore, simulate
 from nasdet.space import build_specs, load_space, parse_space
+from nasdet.study_config import StudyConfig
 
 
 def modular(store, **start):
@@ -27,7 +28,7 @@ def modular(store, **start):
 def test_the_front_is_tried_first(study):
     store, summary = study
     space = with_start(modular(store))
-    front = [store.get(member["trial"]).params for member in summary["front"]]
+    front = [store.get(member.trial).params for member in summary.front]
     assert list(space.points) == _distinct([{p: m[p] for p in space.parameters} for m in front])
     assert space.fixed == {"input": {"size": 64}, "neck": {"kind": "none"}}
 
@@ -38,7 +39,7 @@ def _distinct(points):
 
 def test_a_picked_trial_is_kept_where_nothing_is_searched(study, info):
     store, summary = study
-    trial = summary["front"][0]["trial"]
+    trial = summary.front[0].trial
     space = with_start(modular(store, pick=trial))
     assert space.points[0] == {p: store.get(trial).params[p] for p in space.parameters}
     built = build_specs(space, dict(space.points[0]), info).candidate[0]
@@ -114,7 +115,7 @@ def found(params, epochs):
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own") / "own-1"
-    store = StudyStore.create(folder, {"study": "own-1", "data": ""}, parse_space(OWN, function=True))
+    store = StudyStore.create(folder, StudyConfig(study="own-1", data=""), parse_space(OWN, function=True))
     return simulate(found, store.space, workers=2, store=store).study
 
 

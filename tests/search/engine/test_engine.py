@@ -11,6 +11,7 @@ import pytest
 from nasdet.errors import InputError
 from nasdet.search import Candidate, Engine, Finished, StudyStore, summarise
 from nasdet.space import SearchSpace
+from nasdet.study_config import StudyConfig
 from tests.search.conftest import TOY, toy
 
 Runs = Callable[..., list[tuple[str, int]]]
@@ -28,10 +29,10 @@ def test_trains_every_trial_and_promotes_some(engine: Engine, runs: Runs) -> Non
 def test_only_full_budget_stands_on_the_front(engine: Engine, runs: Runs) -> None:
     runs(engine)
     summary = summarise(engine.store)
-    assert summary["front"]
-    assert all(engine.store.get(m["trial"]).epochs == 9 for m in summary["front"])
-    assert summary["hypervolume"] > 0
-    assert summary["trials"]["total"] == 20
+    assert summary.front
+    assert all(engine.store.get(m.trial).epochs == 9 for m in summary.front)
+    assert summary.hypervolume > 0
+    assert summary.trials.total == 20
 
 
 def test_a_value_at_low_budget_is_kept_apart(engine: Engine, runs: Runs) -> None:
@@ -63,7 +64,7 @@ def test_duplicates_are_found_by_content(store: StudyStore, runs: Runs) -> None:
 def test_same_seed_same_study(space: SearchSpace, tmp_path: Path, builds: Any, runs: Runs) -> None:
     stories = []
     for name in ("a", "b"):
-        store = StudyStore.create(tmp_path / name, {"study": name, "data": ""}, space)
+        store = StudyStore.create(tmp_path / name, StudyConfig(study=name, data=""), space)
         runs(Engine(store, builds))
         stories.append([(r.params, r.state, r.values) for r in store.records()])
     assert stories[0] == stories[1]
@@ -72,9 +73,9 @@ def test_same_seed_same_study(space: SearchSpace, tmp_path: Path, builds: Any, r
 def test_resume_in_the_middle_is_the_unbroken_study(
     space: SearchSpace, tmp_path: Path, builds: Any, runs: Runs
 ) -> None:
-    whole = StudyStore.create(tmp_path / "whole", {"study": "whole", "data": ""}, space)
+    whole = StudyStore.create(tmp_path / "whole", StudyConfig(study="whole", data=""), space)
     expected = runs(Engine(whole, builds))
-    broken = StudyStore.create(tmp_path / "broken", {"study": "broken", "data": ""}, space)
+    broken = StudyStore.create(tmp_path / "broken", StudyConfig(study="broken", data=""), space)
     before = runs(Engine(broken, builds), jobs=13)
     again = StudyStore.open(tmp_path / "broken")
     again.space = space  # the bound of the toy space is not in its YAML
@@ -101,7 +102,7 @@ def test_failed_trials_are_told_and_counted(engine: Engine, runs: Runs) -> None:
     engine.fail(job.record.trial, "out of memory")
     runs(engine)
     assert engine.store.get(job.record.trial).state == "failed"
-    assert summarise(engine.store)["trials"]["failed"] == 1
+    assert summarise(engine.store).trials.failed == 1
 
 
 def test_waits_while_others_run(engine: Engine) -> None:
@@ -117,7 +118,7 @@ def test_a_slow_trial_is_finished_rather_than_a_new_one_started(tmp_path: Path, 
     small = {"recipe": {"progressive": {"scale": scale}}}
     limited = toy(budget={"epochs": 9, "rungs": [1, 3, 9], "time_limit": "100s"})
     limited = dataclasses.replace(limited, fixed=small, function=False)
-    store = StudyStore.create(tmp_path / "slow", {"study": "slow", "data": ""}, limited)
+    store = StudyStore.create(tmp_path / "slow", StudyConfig(study="slow", data=""), limited)
     now = [0.0]
     engine = Engine(store, builds, clock=lambda: now[0])
     with pytest.raises(Finished):
@@ -154,7 +155,7 @@ def test_a_stopped_trial_keeps_its_reason(engine: Engine) -> None:
 
 def test_time_limit_reserves_time_for_promotions(space: SearchSpace, tmp_path: Path, builds: Any) -> None:
     limited = toy(budget={"epochs": 9, "rungs": [1, 3, 9], "time_limit": "100s"})
-    store = StudyStore.create(tmp_path / "limited", {"study": "limited", "data": ""}, limited)
+    store = StudyStore.create(tmp_path / "limited", StudyConfig(study="limited", data=""), limited)
     now = [0.0]
     engine = Engine(store, builds, clock=lambda: now[0])
     new: list[float] = []
@@ -180,7 +181,7 @@ def test_reference_point_follows_the_stated_rule(engine: Engine) -> None:
 
 def test_latency_reference_is_asked_for_once(tmp_path: Path, builds: Any) -> None:
     objectives = [TOY["objectives"][0], {"name": "latency_ms", "direction": "min"}]
-    store = StudyStore.create(tmp_path / "slow", {"study": "slow", "data": ""}, toy(objectives=objectives))
+    store = StudyStore.create(tmp_path / "slow", StudyConfig(study="slow", data=""), toy(objectives=objectives))
     engine = Engine(store, builds)
     asked = engine.fix_reference()
     assert asked is not None and not engine.reference
@@ -197,7 +198,7 @@ def test_an_empty_space_is_a_plain_error(store: StudyStore) -> None:
 @pytest.mark.parametrize("kind", ["halving", "full", "freeze_thaw"])
 def test_costs_that_are_always_too_high_end_the_study(tmp_path: Path, builds: Any, kind: str) -> None:
     space = toy(scheduler={"kind": kind}, budget={"epochs": 9, "rungs": [1, 3, 9], "total_epochs": 1000, "seed": 1})
-    engine = Engine(StudyStore.create(tmp_path / kind, {"study": kind, "data": ""}, space), builds)
+    engine = Engine(StudyStore.create(tmp_path / kind, StudyConfig(study=kind, data=""), space), builds)
     engine.fix_reference()
     with pytest.raises(InputError, match="100 proposals in a row were infeasible"):
         while (job := engine.next_job()) is not None:

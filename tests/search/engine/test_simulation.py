@@ -64,8 +64,8 @@ def test_conformance(sampler: str, scheduler: str, name: str) -> None:
     trained = [str(r.params) for r in study.records if r.state not in ("infeasible", "duplicate")]
     assert len(set(trained)) == len(trained) <= trials
     assert 0 < simulation.history[-1].epochs <= total
-    assert summary["trials"]["running"] == summary["trials"]["paused"] == 0
-    assert summary["front"] and summary["hypervolume"] > 0
+    assert summary.trials.running == summary.trials.paused == 0
+    assert summary.front and summary.hypervolume > 0
     for record in study.front:
         assert record.epochs == 9 and record.values.items() >= evaluate(record.params, 9).items()
         assert record.trial in {t.trial for t in simulation.history if t.stop == 9}

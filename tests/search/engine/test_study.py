@@ -32,9 +32,9 @@ def test_ask_and_tell_until_the_budget_is_spent() -> None:
         while (job := study.ask()) is not None:
             study.tell(job, {"ap": accuracy(job.params, job.stop), "params_m": float(job.params["size"])})
     summary = study.summary()
-    assert summary["seed"] == 7 and summary["trials"]["total"] == 20
-    assert summary["front"] and summary["hypervolume"] > 0
-    assert {m["trial"] for m in summary["front"]} == {r.trial for r in study.front}
+    assert summary.seed == 7 and summary.trials.total == 20
+    assert summary.front and summary.hypervolume > 0
+    assert {m.trial for m in summary.front} == {r.trial for r in study.front}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "good", True])
@@ -49,4 +49,4 @@ def test_what_is_no_number_fails_the_trial(value: Any) -> None:
 def test_a_reference_that_is_given_is_kept() -> None:
     study = Study(toy(), reference=[0.2, 30.0])
     study.ask()
-    assert study.summary()["reference_point"] == [0.2, 30.0]
+    assert study.summary().reference_point == (0.2, 30.0)

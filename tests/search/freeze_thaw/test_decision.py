@@ -115,7 +115,7 @@ def test_resume_in_the_middle_is_the_unbroken_study(known: bool) -> None:
     first.ask()  # cut off
     stored = [TrialRecord.from_json(r.to_json()) for r in first.records]
     store = MemoryStore(space, stored)
-    store.save_config(**first.store.config)
+    store.save_config(**first.store.config.to_json())
     again = simulate(evaluate, space, workers=1, costs=given, store=store).study.records
     assert [(r.params, r.values, [g.values for g in r.rungs]) for r in again] == [
         (r.params, r.values, [g.values for g in r.rungs]) for r in whole

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nasdet.search import Engine, StudyStore, find_study, study_root
+from nasdet.search import Engine, StudyStore, find_study, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline, spent_epochs
+from nasdet.study_config import StudyConfig
 from tests.search.conftest import build, toy, work
 
 
 def searched(folder: Path, **changes: Any) -> StudyStore:
     """A finished study, with a limit in time or epochs instead of trials if `budget` says so."""
     space = toy(**changes)
-    store = StudyStore.create(folder, {"study": folder.name, "data": "none", "baseline": True}, space)
+    store = StudyStore.create(folder, StudyConfig(study=folder.name, data="none", baseline=True), space)
     engine = Engine(store, build)
     work(engine, 12)
     engine.close()
@@ -28,8 +28,8 @@ def test_the_same_seed_point_and_epochs(tmp_path: Path) -> None:
     create_baseline(store, "sqlite:///x.db")
     baseline = find_baseline(store.dir)
     assert baseline is not None and lacks_baseline(store)
-    assert baseline.name == "s-random" and baseline.config["tracking_uri"] == "sqlite:///x.db"
-    assert baseline.config["reference_point"] == store.config["reference_point"]
+    assert baseline.name == "s-random" and baseline.config.tracking_uri == "sqlite:///x.db"
+    assert baseline.config.reference_point == store.config.reference_point
     space = baseline.space
     assert (space.sampler.kind, space.scheduler.kind, space.points, space.rungs()) == ("random", "full", (), (9,))
     assert (space.budget.seed, space.budget.trials, space.budget.time_limit) == (1, None, None)
@@ -39,9 +39,9 @@ def test_the_same_seed_point_and_epochs(tmp_path: Path) -> None:
     assert len(work(engine)) == trainings
     baseline.save_config(finished=True)
     assert not lacks_baseline(store)
-    told = store.summary()["baseline"]
-    assert (told["epochs"], told["search_epochs"]) == (9 * trainings, spent_epochs(store))
-    assert told["study"] == "s-random" and told["hypervolume"] > 0 and json.dumps(told)
+    told = summarise(store).baseline
+    assert (told.epochs, told.search_epochs) == (9 * trainings, spent_epochs(store))
+    assert told.study == "s-random" and told.hypervolume > 0
 
 
 def test_with_a_time_limit_the_seconds_that_were_taken(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from nasdet.search.records.read_sqlite import read_records
 from nasdet.search.records.study_folder import DATABASE, RECORD, StudyStore
 from nasdet.space import parse_space
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 
 SPACE = {"space": {"x": {"kind": "float", "low": 0, "high": 1}}, "objectives": [{"name": "y", "direction": "max"}]}
@@ -14,7 +15,7 @@ SPACE = {"space": {"x": {"kind": "float", "low": 0, "high": 1}}, "objectives": [
 
 def test_the_same_as_optuna_reads(tmp_path: Path) -> None:
     space = parse_space({**SPACE, "budget": {"trials": 3, "epochs": 2}}, function=True)
-    store = StudyStore.create(tmp_path / "toy", {"study": "toy", "data": ""}, space)
+    store = StudyStore.create(tmp_path / "toy", StudyConfig(study="toy", data=""), space)
     for number, state in enumerate(("complete", "infeasible", "running")):
         values = {"y": 0.25} if state == "complete" else {}
         record = TrialRecord(f"t{number}", number, state, {"x": 0.5}, values=values)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import pytest
 from nasdet.errors import InputError
 from nasdet.search import Engine, StudyStore, find_study
 from nasdet.space import SearchSpace
+from nasdet.study_config import StudyConfig
 from nasdet.trial import TrialRecord
 
 
@@ -66,11 +67,11 @@ def test_a_moved_study_opens(engine: Engine, runs, tmp_path: Path) -> None:
 
 def test_refuses_a_folder_in_use(store: StudyStore, space: SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already holds a study; nasdet resume"):
-        StudyStore.create(store.dir, {"study": "toy-1"}, space)
+        StudyStore.create(store.dir, StudyConfig(study="toy-1", data=""), space)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(InputError, match="not an empty folder"):
-        StudyStore.create(tmp_path / "full", {"study": "x"}, space)
+        StudyStore.create(tmp_path / "full", StudyConfig(study="x", data=""), space)
 
 
 def test_damaged_config_is_a_plain_error(store: StudyStore) -> None:
@@ -87,7 +88,7 @@ def test_config_without_a_name_is_a_plain_error(store: StudyStore, text: str) ->
 
 
 def test_a_storage_that_fails_leaves_nothing_and_shows_no_password(space: SearchSpace, tmp_path: Path) -> None:
-    config = {"study": "s", "data": "", "storage": "nonsense://me:secret@x"}
+    config = StudyConfig(study="s", data="", storage="nonsense://me:secret@x")
     with pytest.raises(InputError, match="cannot open the Optuna storage") as error:
         StudyStore.create(tmp_path / "s", config, space)
     assert "me:***@x" in str(error.value) and "secret" not in str(error.value)
@@ -108,7 +109,7 @@ def test_a_storage_without_the_study_is_a_plain_error(store: StudyStore) -> None
 
 
 def test_a_shared_storage_never_gives_a_new_study_old_trials(space: SearchSpace, tmp_path: Path) -> None:
-    config = {"study": "s", "data": "", "storage": f"sqlite:///{tmp_path}/new/shared.db"}
+    config = StudyConfig(study="s", data="", storage=f"sqlite:///{tmp_path}/new/shared.db")
     first = StudyStore.create(tmp_path / "a" / "s", config, space)
     first.put(TrialRecord("t0000", 0, "running", {"x": 0.5, "size": 3, "kind": "a"}))
     with pytest.raises(InputError, match="the storage already holds a study 's'; name another folder"):

@@ -1,0 +1,142 @@
+"""`StudyConfig`: what `study.json` says of a study besides its search space and its trials.
+
+One decision: keys that this version does not know are kept, and only keys that were given are written, so that a study
+of another version opens and loses nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict, Unpack
+
+
+@dataclasses.dataclass(frozen=True)
+class ResourcePlan:
+    """Workers, threads and devices of a study."""
+
+    device: str
+    """cpu or cuda."""
+    workers: int
+    """Processes that train one trial together."""
+    concurrent: int
+    """Trials trained at the same time."""
+    threads: int
+    """CPU threads of each worker."""
+
+
+class GroupStart(BaseModel):
+    """When a group of workers reached each step of its start, in seconds since the epoch; beside them the process id
+    of each worker as `pid0`, `pid1`, ..."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    created: float
+    """Its processes were asked for."""
+    entered: float
+    """Its slowest process ran."""
+    imported: float
+    """It had imported what training needs."""
+    ready: float
+    """It had opened the data set."""
+
+
+class LatencySettings(TypedDict, total=False):
+    """How `latency_ms` is measured; also in the card of an exported bundle."""
+
+    device: str
+    """cpu or cuda."""
+    batch: int
+    """Images in one call."""
+    threads: int
+    """CPU threads."""
+    backend: str
+    """onnxruntime, or the user's command; left out for PyTorch."""
+
+
+class ConfigChanges(TypedDict, total=False):
+    """The values of a `StudyConfig` that change while its study runs or is resumed."""
+
+    baseline: bool
+    finished: bool
+    group_starts: tuple[GroupStart, ...]
+    latency: LatencySettings
+    plan: ResourcePlan
+    reference_given: bool
+    reference_point: tuple[float, ...]
+    repeat_front: int
+    skipped: int
+    wall_seconds: float
+
+
+class StudyConfig(BaseModel):
+    """A study's settings and what it has spent."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    study: str
+    """Name of the study, also in the Optuna storage."""
+    data: str
+    """The data set as given to `--data`; the name of the function of a study of a function."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of the data set, in the order of their numbers."""
+    tile: dict[str, int] | None = None
+    """`size` and `overlap`, in pixels, of the tiles that the images were cut into; None: whole images."""
+    function: bool = False
+    """Whether a function of the user is searched and no detector is trained."""
+    objective: str | None = None
+    """The user's function as MODULE:FUNCTION."""
+    objective_folder: str | None = None
+    """Folder from which its module is imported."""
+    address: str | None = None
+    """Ray cluster; None: this machine."""
+    storage: str | None = None
+    """URI of the Optuna storage; None: an SQLite file in the study's folder."""
+    tracking_uri: str | None = None
+    """URI of the MLflow store; None: an SQLite file beside the study's folder."""
+    baseline: bool = False
+    """Whether random search spends the same budget after the search."""
+    repeat_front: int = 0
+    """Further seeds with which the front is trained again after the search."""
+    plan: ResourcePlan | None = None
+    """How the study last used its machine."""
+    latency: LatencySettings | None = None
+    """How the study last measured latency."""
+    group_starts: tuple[GroupStart, ...] = ()
+    """The starts of the last run's worker groups."""
+    reference_point: tuple[float, ...] | None = None
+    """In the order of the objectives and in their own units; None or empty until it is fixed."""
+    reference_given: bool = False
+    """Whether the user gave the reference point."""
+    skipped: int = 0
+    """Proposals that freeze-thaw passed over because no trial could be started for them."""
+    wall_seconds: float = 0.0
+    """Seconds from start to end, over all runs of the study."""
+    finished: bool = False
+    """Whether the search spent its budget."""
+
+    def replace(self, **changes: Unpack[ConfigChanges]) -> Self:
+        """A copy with these values changed.
+
+        Raises:
+            TypeError: a name is no field.
+        """
+        if unknown := changes.keys() - type(self).model_fields:
+            raise TypeError(f"no value of a study is named {', '.join(sorted(unknown))}")
+        return type(self).model_validate({**self.to_json(), **changes})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values of all keys that were given, unknown ones included."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: a value is lacking or of the wrong type.
+        """
+        return cls.model_validate(data)
