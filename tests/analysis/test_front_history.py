@@ -9,8 +9,9 @@ import pytest
 
 from nasdet.analysis.front_history import compare_curves, hypervolume_curve, hypervolume_history, study_curves
 from nasdet.pareto import as_costs, front, hypervolume, values_of
-from nasdet.search import Engine, StudyStore
+from nasdet.search import Engine, StudyStore, summarise
 from nasdet.search.records.baseline import create_baseline, spent_epochs
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 from tests.analysis.conftest import CURVES
 from tests.search.conftest import build, toy, work
@@ -59,7 +60,7 @@ def test_what_was_spent_until_a_candidate_was_complete(axes: Any, reference: Any
 
 
 def test_curves_of_a_study_and_its_baseline_end_where_they_ended(tmp_path: Path) -> None:
-    store = StudyStore.create(tmp_path / "s", {"study": "s", "data": "none"}, toy())
+    store = StudyStore.create(tmp_path / "s", StudyConfig(study="s", data="none"), toy())
     engine = Engine(store, build)
     work(engine, 30)
     engine.close()
@@ -68,8 +69,8 @@ def test_curves_of_a_study_and_its_baseline_end_where_they_ended(tmp_path: Path)
     work(Engine(baseline, build))
     ours, random = study_curves(store)
     assert (ours.epochs[-1], random.epochs[-1]) == (spent_epochs(store), spent_epochs(baseline))
-    assert ours.hypervolume[-1] == pytest.approx(store.summary()["hypervolume"])
-    assert random.hypervolume[-1] == pytest.approx(baseline.summary()["hypervolume"])
+    assert ours.hypervolume[-1] == pytest.approx(summarise(store).hypervolume)
+    assert random.hypervolume[-1] == pytest.approx(summarise(baseline).hypervolume)
     assert list(ours.hypervolume) == sorted(ours.hypervolume)
 
 
