@@ -1,8 +1,9 @@
 """How good a detector is: COCO metrics of boxes and masks, and how sure that is."""
 
 from nasdet.evaluation.bootstrap import intervals, read_resamples, resample, write_resamples
-from nasdet.evaluation.coco_metrics import MASK, METRICS, MOST_BOXES, Predictions, coco_metrics, mask_truth
+from nasdet.evaluation.coco_metrics import MASK, METRICS, Predictions, coco_metrics, mask_truth
 from nasdet.evaluation.mask_encoding import Code, paste, unpack
+from nasdet.evaluation.matching import MOST_BOXES, match
 
 __all__ = [
     "MASK",
@@ -13,6 +14,7 @@ __all__ = [
     "coco_metrics",
     "intervals",
     "mask_truth",
+    "match",
     "paste",
     "read_resamples",
     "resample",

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasdet.evaluation.coco_metrics import MOST_BOXES, Predictions
+from nasdet.evaluation.coco_metrics import Predictions
+from nasdet.evaluation.matching import MOST_BOXES, match
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -90,18 +91,11 @@ def read_resamples(folder: Path) -> dict[str, Floats]:
 
 
 def _by_class(ground_truth: dict[str, Any], predictions: Predictions, most: int) -> dict[int, list[dict[str, Any]]]:
-    """hotcoco's matches of each image with boxes of any size, by category."""
+    """The matches of each image with boxes of any size, by category."""
     if not ground_truth["annotations"]:
         return {}
-    from hotcoco import COCO, COCOeval
-
-    truth = COCO(ground_truth)
-    run = COCOeval(truth, truth.load_res(np.ascontiguousarray(predictions.to_coco_array())), "bbox")
-    run.params.area_rng, run.params.area_rng_lbl = [run.params.area_rng[0]], ["all"]
-    run.params.max_dets = [1, 10, most]
-    run.evaluate()
     found: dict[int, list[dict[str, Any]]] = {}
-    for image in run.eval_imgs:
+    for image in match(ground_truth, predictions.to_coco_array(), most=most, by_size=False).eval_imgs:
         if image is not None:
             found.setdefault(image["category_id"], []).append(image)
     return found

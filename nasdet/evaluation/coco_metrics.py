@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.evaluation.mask_encoding import Code
+from nasdet.evaluation.matching import MOST_BOXES, match
 
 # nasdet's name -> hotcoco's name, in the order of pycocotools' `stats`.
 METRICS: dict[str, str] = {
@@ -27,8 +28,6 @@ METRICS: dict[str, str] = {
     "ar_m": "ARm",
     "ar_l": "ARl",
 }
-MOST_BOXES = 100
-"""Boxes of each image and class that COCO counts."""
 MASK = "mask_"
 """What the names of the same figures of masks begin with: `mask_ap`, `mask_ap50`, ..."""
 
@@ -70,7 +69,7 @@ class Predictions:
         """`(N, 7)`: image id, x, y, width, height, score, category id."""
         wh = self.boxes[:, 2:] - self.boxes[:, :2]
         columns = (self.image_ids, self.boxes[:, :2], wh, self.scores, self.labels + 1)
-        return np.column_stack([np.asarray(c, np.float64) for c in columns])
+        return np.ascontiguousarray(np.column_stack([np.asarray(c, np.float64) for c in columns]))
 
     def to_coco_masks(self) -> list[dict[str, Any]]:
         """COCO results with a `segmentation`; none without masks."""
@@ -96,7 +95,7 @@ def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most
     """
     if not ground_truth["annotations"]:
         return dict.fromkeys(METRICS, -1.0)
-    figures = _figures(ground_truth, np.ascontiguousarray(predictions.to_coco_array()), "bbox", most)
+    figures = _figures(ground_truth, predictions.to_coco_array(), "bbox", most)
     if predictions.masks is not None and any("segmentation" in a for a in ground_truth["annotations"]):
         own = _figures(mask_truth(ground_truth), predictions.to_coco_masks(), "segm", most)
         figures |= {MASK + name: value for name, value in own.items()}
@@ -116,12 +115,7 @@ def _ignored(annotation: dict[str, Any]) -> dict[str, Any]:
 
 def _figures(ground_truth: dict[str, Any], results: Any, kind: str, most: int) -> dict[str, float]:
     """The figures of `METRICS` of COCO results for `kind`, bbox or segm."""
-    from hotcoco import COCO, COCOeval
-
-    truth = COCO(ground_truth)
-    run = COCOeval(truth, truth.load_res(results), kind)
-    run.params.max_dets = [1, 10, most]
-    run.evaluate()
+    run = match(ground_truth, results, kind, most=most)
     run.accumulate()
     run.summary_lines()  # computes the figures, as summarize() does, without printing them
     figures = run.report()["metrics"]
