@@ -28,8 +28,8 @@ SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**
 """COCO's sizes by area in pixels of the original image."""
 CONFIDENCES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 HUNDREDTHS = [step / 100 for step in range(101)]
-"""Recalls at which TIDE reads the precision. COCO's differ from them by a rounding error, by which a recall such as 0.35
-(7 of 20 objects) is read a whole hundredth further on."""
+"""Recalls at which TIDE reads the precision. COCO's differ from them by a rounding error, by which a recall such as
+0.35 (7 of 20 objects) is read a whole hundredth further on."""
 Table = list[dict[str, Any]]
 Floats = npt.NDArray[np.float64]
 
