@@ -21,12 +21,12 @@ from nasdet.study_config import StudyConfig
 from nasdet.tracking import run_ids
 from nasdet.tracking.runs_file import add_run
 from nasdet.trial import TrialRecord
-from tests.analysis.report.test_write import made
+from tests.analysis.made_study import made_study
 
 
 def test_trials_and_front_are_dataframes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NASDET_HOME", str(tmp_path))
-    store = made(tmp_path / "studies" / "one")
+    store = made_study(tmp_path / "studies" / "one")
     add_run(store.dir, "t0001", "abc")
     study = nasdet.load_study("one")
     assert isinstance(study.trials, pd.DataFrame) and isinstance(study.front, pd.DataFrame)

@@ -1,0 +1,79 @@
+"""What stands on the page, from a stored study."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from markupsafe import escape
+
+from nasdet.analysis.front_history import compare_curves
+from nasdet.analysis.report.content import Pictures, Report
+from nasdet.analysis.report.page import page
+from nasdet.search import StudyStore, summarise
+from nasdet.search.records.baseline import create_baseline
+from tests.analysis.made_study import NASTY, made_study
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
+    return made_study(tmp_path_factory.mktemp("studies") / NASTY.replace("/", "_"))
+
+
+@pytest.fixture(scope="module")
+def text(store: StudyStore) -> str:
+    best = summarise(store).front[0].trial
+    return page(Report.of(store, Pictures([b"true"], {best: [b"found"]}, f"Pictures of one {NASTY}")))
+
+
+def test_everything_is_on_the_page(store: StudyStore, text: str) -> None:
+    best = summarise(store).front[0]
+    for words in ("The question", "The answer", "Progress", "What mattered", "All candidates", "What did not make it"):
+        assert f"<h2>{words}</h2>" in text
+    assert "1 h 01 min from start to end" in text and "nasdet export" in text
+    assert f"<h4>{best.trial}: best AP</h4>" in text
+    assert f'<p class="v">ap {best.values["ap"]:.3g}, latency_ms {best.values["latency_ms"]:.3g} ms</p>' in text
+    assert f"The best ap is <b>{best.values['ap']:.3g}</b> ({best.trial})." in text
+    assert text.count("data:image/jpeg;base64") == 2 and 'class="net"' in text and 'class="curve"' in text
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?:', text)
+
+
+def test_what_a_study_says_is_text_and_no_markup(text: str) -> None:
+    assert NASTY not in text and "<script>alert" not in text
+    for place in ("broken", "dog", "Pictures of one"):  # a trial's reason, a class, a note
+        assert f"{place} &lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    blocks = re.findall(r'<script type="application/json" id="(\w+)-data">(.*?)</script>', text)
+    figures = {name: json.loads(data) for name, data in blocks}
+    assert set(figures) == {"front", "hypervolume", "importance", "parallel"}
+    labels = [d["label"] for d in figures["parallel"]["data"][0]["dimensions"]]
+    assert labels[:2] == ["ap", "latency_ms"] and set(labels[2:]) == {"x", "kind", "depth"}
+
+
+def test_few_trials_of_a_function(tmp_path: Path) -> None:
+    few = page(Report.of(made_study(tmp_path / "few", 5, detectors=False), Pictures()))
+    assert "importance needs 10 trials trained in full, there are 3" in few and 'class="net"' not in few
+    assert "nasdet export" not in few and 'id="importance"' not in few
+
+
+def test_the_random_search_with_the_same_budget(tmp_path: Path) -> None:
+    store = made_study(tmp_path / "made", 12)
+    baseline = create_baseline(store, "")
+    for number, record in enumerate(store.records()[5:12]):
+        baseline.put(record.replace(number=number))
+    report = Report.of(store, Pictures())
+    assert escape(compare_curves(report.curves)) in page(report) and 'id="curves"' in page(report)
+
+
+def test_no_front_yet(tmp_path: Path) -> None:
+    assert "so there is no front" in page(Report.of(made_study(tmp_path / "none", 1), Pictures()))
+
+
+def test_members_that_cannot_be_told_apart_are_hollow(tmp_path: Path) -> None:
+    report = Report.of(made_study(tmp_path / "spread", 12, intervals=True), Pictures())
+    unclear = report.view.unclear()
+    assert unclear and unclear <= {r.trial for r in report.view.front}
+    assert "circle-open" in page(report) and f"Not told apart on these images: {', '.join(sorted(unclear))}" in page(
+        report
+    )
