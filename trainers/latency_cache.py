@@ -6,13 +6,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from nasdet.files import atomic_write
 from nasdet.models import Latency, measure_latency
 from nasdet.space.specs import DetectorSpec
 from nasdet.trainers.latency_outside_torch import command_latency, onnxruntime_latency
@@ -56,14 +55,15 @@ def cached_latency(
         pass
     if judge.backend == "command":
         ms = command_latency(spec, judge.command, folder=judge.folder, timeout=judge.timeout, batch=batch)
-        _write(known, {"ms": ms, "command": judge.command, "spec": spec.to_json()})
+        atomic_write(known, json.dumps({"ms": ms, "command": judge.command, "spec": spec.to_json()}))
         return ms
     reference = folder / "reference.json"
     stored = json.loads(reference.read_text())["ms"] if reference.exists() else None
     result = _measure(spec, judge, device, threads, batch, stored)
     if stored is None:
-        _write(reference, {"ms": result.reference_ms})
-    _write(known, {"ms": result.ms, "ratio": result.ratio, "cv": result.cv, "spec": spec.to_json()})
+        atomic_write(reference, json.dumps({"ms": result.reference_ms}))
+    found = {"ms": result.ms, "ratio": result.ratio, "cv": result.cv, "spec": spec.to_json()}
+    atomic_write(known, json.dumps(found))
     return result.ms
 
 
@@ -87,10 +87,3 @@ def _processor() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(value))
-    part.replace(path)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from nasdet.errors import InputError, TrialFailure
+from nasdet.files import atomic_path
 from nasdet.models import Detector, build_detector
 from nasdet.models.pretrained import RANDOM, load_weights, loaded_from
 from nasdet.models.weight_init import initialise
@@ -86,10 +86,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.module.state_dict() if self.average is not None else None,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        torch.save(state, part)
-        part.replace(path)
+        with atomic_path(path) as part:
+            torch.save(state, part)
 
     def load(self, path: Path) -> dict[str, Any]:
         """Continue from `path`; returns its whole content.

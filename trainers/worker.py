@@ -4,7 +4,6 @@ group and the decoded data set stay warm between jobs, and a job that fails on a
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 
 from nasdet.data import CachedSplit, Dataset, open_data
 from nasdet.errors import NasdetError, TrialFailure
+from nasdet.files import atomic_path
 from nasdet.models.training_free_scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
@@ -140,9 +140,8 @@ class Runner:
         if self.ranks.rank == 0:
             self._save(job, training)
             state = {name: t.contiguous().cpu() for name, t in training.evaluated.state_dict().items()}
-            part = job.weights.with_suffix(f".{os.getpid()}.part")
-            save_file(state, part)
-            part.replace(job.weights)
+            with atomic_path(job.weights) as part:
+                save_file(state, part)
         return figures
 
     def _save(self, job: TrainJob, training: Training) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 from nasdet.data.images import read_oriented
 from nasdet.data.records import Pixels
 from nasdet.errors import InputError
+from nasdet.files import atomic_write
 
 _VERSION = 1
 _STATS_PIXELS = 65536
@@ -70,18 +70,13 @@ def scan_images(paths: Sequence[Path], cache_root: Path, *, alpha: bool = False)
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             for path, scan in zip(stale, pool.map(lambda p: _scan(p, stamps[p], alpha), stale), strict=True):
                 known[str(path)] = scan
-        write_atomic(store, json.dumps({p: dataclasses.asdict(s) for p, s in known.items()}).encode())
+        _store(store, json.dumps({p: dataclasses.asdict(s) for p, s in known.items()}))
     return {path: known[str(path)] for path in unique}
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that other processes see whole or not at all."""
+def _store(path: Path, content: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        atomic_write(path, content)
     except OSError as error:
         raise InputError(
             f"the cache cannot be written ({error.strerror})", where=str(path.parent),

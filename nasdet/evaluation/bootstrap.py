@@ -4,7 +4,6 @@ much as one evaluation; they are the same for every detector of a split, so that
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from nasdet.evaluation.coco_metrics import Predictions
 from nasdet.evaluation.matching import MOST_BOXES, match
+from nasdet.files import atomic_path
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -74,11 +74,8 @@ def intervals(resamples: Mapping[str, Floats], figures: Mapping[str, float]) -> 
 
 def write_resamples(folder: Path, resamples: Mapping[str, Floats]) -> None:
     """Leave `FILE` in a trial's folder, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{FILE}.{os.getpid()}.part"
-    with part.open("wb") as file:
+    with atomic_path(folder / FILE) as part, part.open("wb") as file:
         np.savez(file, **{name: values.astype(np.float32) for name, values in resamples.items()})  # type: ignore[arg-type]
-    part.replace(folder / FILE)
 
 
 def read_resamples(folder: Path) -> dict[str, Floats]:

@@ -16,6 +16,7 @@ from nasdet.driver.study.candidates import with_located_init
 from nasdet.errors import InputError, nearest
 from nasdet.export import read_bundle
 from nasdet.export.bundle import JOB, LAST, TILE, TRAINING, check_free, tile_card, writing
+from nasdet.files import atomic_write
 from nasdet.models import build_detector
 from nasdet.models.pretrained import RANDOM, InitReport, load_weights
 from nasdet.space.parameter_paths import key_of, message_of
@@ -62,11 +63,8 @@ class TrainingRequest:
     def write(self) -> None:
         """Store atomically."""
         folder = self.job.folder
-        part = folder / f"{JOB}.part"
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(dataclasses.asdict(self), indent=1))
-            part.replace(folder / JOB)
+            atomic_write(folder / JOB, json.dumps(dataclasses.asdict(self), indent=1))
 
     @classmethod
     def read(cls, out: Path) -> TrainingRequest:
