@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 
 from nasdet.pareto import as_costs, values_of
-from nasdet.search.records.study_folder import quiet_optuna
+from nasdet.search.records.optuna_storage import quiet_optuna
 from nasdet.search.samplers.distributions import distribution, encode
 from nasdet.space import SearchSpace
 from nasdet.trial import TrialRecord

@@ -92,7 +92,7 @@ class FrontView:
         return (low, high) if np.isfinite(low) and np.isfinite(high) else None
 
     def unclear(self) -> set[str]:
-        """Members of the front whose order beside a neighbour's is not known (`nasdet.search.records.trust`)."""
+        """Members of the front whose order beside a neighbour's is not known (`nasdet.search.records.summary`)."""
         return {trial for pair in self.summary.indistinct for trial in pair.trials}
 
     def marked(self, x: Axis, y: Axis) -> dict[str, str]:

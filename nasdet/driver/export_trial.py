@@ -17,7 +17,7 @@ from nasdet.export.bundle import TILE, check_free, open_bundle_data
 from nasdet.export.export_onnx import add_onnx_files, check_exportable, check_onnx_extra
 from nasdet.export.model_registry import check_name
 from nasdet.search import StudyStore
-from nasdet.search.records.trust import Trust
+from nasdet.search.records.summary import Trust
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.tracking import run_ids
 from nasdet.trial import TrialRecord

@@ -7,9 +7,8 @@ from nasdet.search.engine.simulation import Simulation, Told, simulate
 from nasdet.search.engine.study import Study
 from nasdet.search.optuna_study.conversion import report
 from nasdet.search.optuna_study.sampler import FreezeThawSampler
-from nasdet.search.records.find_study import find_study, open_study, study_root
 from nasdet.search.records.store import MemoryStore
-from nasdet.search.records.study_folder import StudyStore
+from nasdet.search.records.study_folder import StudyStore, find_study, open_study, study_root
 from nasdet.search.records.summary import summarise
 from nasdet.space import SearchSpace, load_space, parse_space
 

@@ -9,7 +9,7 @@ from typing import Any
 from nasdet.pareto import front
 from nasdet.search import Finished, Job, StudyStore
 from nasdet.search.records.repeats import Repeat, RepeatStore
-from nasdet.search.records.trust import FIGURES
+from nasdet.search.records.summary import FIGURES
 from nasdet.trial import Rung, TrialRecord
 
 

@@ -1,5 +1,8 @@
-"""The random search that a study is compared with. One decision: it is a study of its own in a folder inside the
-study's, so that it is resumed, shown and moved like any other and never taken for the newest one."""
+"""The random search that a study is compared with.
+
+One decision: it is a study of its own in a folder inside the study's, so that it is resumed, shown and moved like any
+other and never taken for the newest one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from nasdet.space import SearchSpace, parse_space
 from nasdet.study_config import StudyConfig
 
 FOLDER = "random"
-"""Of the baseline, in the study's folder; also what its name ends with."""
+"""Name of the baseline's folder in the study's folder; the baseline's name ends with it."""
 SHARED = {"data", "classes", "address", "storage", "objective", "objective_folder", "reference_point"}
 """The study's settings that the baseline takes over."""
 
@@ -23,7 +26,7 @@ def find_baseline(study: Path) -> StudyStore | None:
 
 
 def lacks_baseline(study: StudyStore) -> bool:
-    """Whether a baseline was asked for and did not come to its end."""
+    """Whether a baseline was asked for and is not finished."""
     if not study.config.baseline:
         return False
     baseline = find_baseline(study.dir)
@@ -41,7 +44,7 @@ def create_baseline(study: StudyStore, tracking_uri: str) -> StudyStore:
         InputError: as `StudyStore.create`.
     """
     folder = study.dir / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)  # one that was not made to its end
+    shutil.rmtree(folder, ignore_errors=True)  # left by a crash while it was made
     shared = study.config.model_dump(include=SHARED, exclude_unset=True)
     own = {"study": f"{study.name}-{FOLDER}", "tracking_uri": tracking_uri, "wall_seconds": 0.0}
     config = StudyConfig.from_json({**shared, **own, "reference_given": True})
@@ -49,8 +52,8 @@ def create_baseline(study: StudyStore, tracking_uri: str) -> StudyStore:
 
 
 def spent_epochs(study: StudyStore) -> int:
-    """Epochs trained, over all candidates."""
-    return sum(record.epochs for record in study.records())
+    """Epochs trained over all trials."""
+    return study.ledger.epochs
 
 
 def _random(study: StudyStore) -> SearchSpace:

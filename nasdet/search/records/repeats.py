@@ -1,14 +1,17 @@
-"""Trainings of a study's front repeated with further seeds. One decision: they are kept apart from the study's trials,
-each in a folder of its own under `repeats/`, so that neither its counts nor its front depend on them."""
+"""Trainings of a study's front that are repeated with further seeds.
+
+They are kept apart from the study's trials, each in a folder of its own under `repeats/`, so that neither the study's
+counts nor its front depend on them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any, Self
 
+from nasdet.files import atomic_write
 from nasdet.trial import TrialRecord
 
 FOLDER = "repeats"
@@ -17,13 +20,14 @@ RECORD = "record.json"
 
 @dataclasses.dataclass(frozen=True)
 class Repeat:
-    """One more training of a trial."""
+    """A further training of a trial."""
 
     of: str
-    """The trial."""
+    """Id of the trial."""
     seed: int
+    """Seed of this training."""
     record: TrialRecord
-    """Named after both; running, complete or failed."""
+    """Its `trial` is the name of the repeat; its state is running, complete or failed."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -48,53 +52,49 @@ class RepeatStore:
         self._all = {repeat.record.trial: repeat for repeat in found if repeat is not None}
 
     def all(self) -> list[Repeat]:
-        """Every one, in the order of their names."""
+        """All repeats, in the order of their names."""
         return [self._all[name] for name in sorted(self._all)]
 
     def of(self, trial: str) -> list[Repeat]:
-        """Those of a trial, by seed."""
+        """The repeats of a trial, by seed."""
         return sorted((r for r in self._all.values() if r.of == trial), key=lambda r: r.seed)
 
     def get(self, name: str) -> TrialRecord:
-        """The record of one."""
+        """The record of a repeat."""
         return self._all[name].record
 
     def seed(self, name: str) -> int:
-        """The seed of one."""
+        """The seed of a repeat."""
         return self._all[name].seed
 
     def add(self, repeat: Repeat) -> None:
-        """Note one that is going to be trained."""
+        """Add a repeat that is going to be trained; durable when this returns."""
         self._all[repeat.record.trial] = repeat
         self._write(repeat)
 
     def put(self, record: TrialRecord) -> None:
-        """Replace the record of one; durable when this returns."""
+        """Replace the record of a repeat; durable when this returns."""
         repeat = dataclasses.replace(self._all[record.trial], record=record)
         self._all[record.trial] = repeat
         self._write(repeat)
 
     def trial_dir(self, name: str) -> Path:
-        """Folder of one."""
+        """Folder of a repeat."""
         return self.dir / name
 
     def prune(self) -> None:
-        """Delete what only a training under way needs: nobody picks a repeat."""
+        """Delete checkpoints and weights of repeats that have ended: no repeat is exported."""
         for repeat in self.all():
             if repeat.record.state != "running":
                 for file in ("checkpoint.pt", "weights.safetensors"):
                     (self.trial_dir(repeat.record.trial) / file).unlink(missing_ok=True)
 
     def _write(self, repeat: Repeat) -> None:
-        folder = self.trial_dir(repeat.record.trial)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{RECORD}.{os.getpid()}.part"
-        part.write_text(json.dumps(repeat.to_json(), indent=1))
-        part.replace(folder / RECORD)
+        atomic_write(self.trial_dir(repeat.record.trial) / RECORD, json.dumps(repeat.to_json(), indent=1))
 
 
 def _read(path: Path) -> Repeat | None:
-    """One that cannot be read is trained again."""
+    """None for a record that cannot be read: that training is repeated."""
     try:
         return Repeat.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError, KeyError):

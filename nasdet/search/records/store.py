@@ -1,17 +1,96 @@
-"""A study that lives in memory. One decision: it has what the engine needs of a store and nothing else; what it holds
-survives as JSON through `TrialRecord.to_json` where a caller wants that."""
+"""What the engine needs of a study's store, and a store in memory."""
 
 from __future__ import annotations
 
 import abc
+import bisect
+from collections import Counter
 from collections.abc import Iterable
 
 from typing_extensions import Unpack
 
-from nasdet.search.records.ledger import Ledger
 from nasdet.space import Objective, SearchSpace
 from nasdet.study_config import ConfigChanges, StudyConfig
 from nasdet.trial import TrialRecord
+
+
+class Ledger:
+    """The records of a study, and what is counted over all of them. Counts follow each record as it is put, so that a
+    decision late in a study does not walk ten thousand records to learn how many of them trained.
+
+    Args:
+        records: of an earlier study, to go on with, in any order.
+
+    Attributes:
+        told: number of results, of all trials at all rungs.
+        epochs: trained over all trials.
+        train_seconds: spent on training over all trials.
+        reached: number of trials by the epochs that they were trained.
+    """
+
+    def __init__(self, records: Iterable[TrialRecord] = ()) -> None:
+        self._ordered: list[TrialRecord] = []
+        self._place: dict[str, int] = {}
+        self._states: Counter[str] = Counter()
+        self._reached: dict[int, list[tuple[int, str]]] = {}
+        self.told, self.epochs, self.train_seconds = 0, 0, 0.0
+        self.reached: Counter[int] = Counter()
+        for record in sorted(records, key=lambda r: r.number):
+            self.put(record)
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def __contains__(self, trial: str) -> bool:
+        return trial in self._place
+
+    def records(self) -> list[TrialRecord]:
+        """Every proposal, in the order of their numbers."""
+        return list(self._ordered)
+
+    def get(self, trial: str) -> TrialRecord:
+        """The record of one trial."""
+        return self._ordered[self._place[trial]]
+
+    def count(self, *states: str) -> int:
+        """How many records are in one of these states."""
+        return sum(self._states[state] for state in states)
+
+    def newest(self, epochs: int, most: int) -> list[TrialRecord]:
+        """The records with the `most` newest results at this rung, in the order of the records' numbers."""
+        told = self._reached.get(epochs, [])[-most:]
+        return sorted((self.get(trial) for _, trial in told), key=lambda r: r.number)
+
+    def put(self, record: TrialRecord) -> None:
+        """Add a record whose number is the highest, or replace the one of the same trial.
+
+        Raises:
+            ValueError: the trial has ended.
+        """
+        self.check(record)
+        place = self._place.setdefault(record.trial, len(self._ordered))
+        rungs = 0
+        if place < len(self._ordered):
+            self._count(self._ordered[place], -1)
+            rungs = len(self._ordered[place].rungs)
+            self._ordered[place] = record
+        else:
+            self._ordered.append(record)
+        self._count(record, 1)
+        for rung in record.rungs[rungs:]:
+            bisect.insort(self._reached.setdefault(rung.epochs, []), (rung.told, record.trial))
+
+    def check(self, record: TrialRecord) -> None:
+        """Raise `ValueError` unless the record may be put."""
+        if record.trial in self and (state := self.get(record.trial).state) not in ("running", "paused"):
+            raise ValueError(f"{record.trial} is {state} and cannot change")
+
+    def _count(self, record: TrialRecord, sign: int) -> None:
+        self._states[record.state] += sign
+        self.told += sign * len(record.rungs)
+        self.epochs += sign * record.epochs
+        self.reached[record.epochs] += sign
+        self.train_seconds += sign * record.train_seconds
 
 
 class Store(abc.ABC):
@@ -29,7 +108,7 @@ class Store(abc.ABC):
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What is optimised."""
+        """The objectives of the search space."""
         return self.space.objectives
 
     def records(self) -> list[TrialRecord]:
@@ -50,7 +129,7 @@ class Store(abc.ABC):
 
 
 class MemoryStore(Store):
-    """The store of a study in process.
+    """A study in memory.
 
     Args:
         space: what is searched.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nasdet.search.records.ledger import Ledger
+from nasdet.search.records.store import Ledger
 from nasdet.trial import Rung, TrialRecord
 
 

@@ -8,7 +8,7 @@ import pytest
 from nasdet.evaluation import write_resamples
 from nasdet.search import StudyStore, summarise
 from nasdet.search.records.repeats import Repeat, RepeatStore
-from nasdet.search.records.trust import Trust
+from nasdet.search.records.summary import Trust
 from nasdet.space import load_space
 from nasdet.study_config import StudyConfig
 from nasdet.study_summary import Moments, RepeatedTrainings
