@@ -170,7 +170,7 @@ def reference_point(space: SearchSpace) -> list[float]:
     from nasdet.driver.study.detector_search import open_study_data
     from nasdet.search import Engine, MemoryStore
     from nasdet.space.specs import DetectorSpec
-    from nasdet.trainers.latency_cache import cached_latency
+    from nasdet.trainers.latency import cached_latency
 
     plan = make_plan(space, cpus=cpu_count(), gpus=torch.cuda.device_count())
     group = group_config(space, plan, source="digits", cache_root=default_cache_root())

@@ -15,35 +15,35 @@ from nasdet.data import CachedSplit, Dataset, eval_loader
 from nasdet.evaluation import MOST_BOXES, Predictions, coco_metrics, intervals, paste, resample, write_resamples
 from nasdet.models import Detector
 from nasdet.space.specs import InputSpec
+from nasdet.torch_settings import exact_convolutions
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.test_time_augmentation import Views, detect_views
+from nasdet.trainers.test_time_augmentation import Transforms, detect_augmented
 from nasdet.trainers.training_state import Training
 
 EVAL_BATCH = 16
-PLAIN = Views()
+PLAIN = Transforms()
 
 
 @torch.inference_mode()
-def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, views: Views = PLAIN) -> Predictions:
+def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, transforms: Transforms = PLAIN) -> Predictions:
     """Detections of this rank's share of a split, in original pixels, with masks if the detector finds them; of tiles
     those that no other tile shows better, not merged yet."""
     detector.eval()
     device = ranks.device
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # this process trains in bfloat16 where it may round
     parts: list[Predictions] = []
     fill = detector.spec.input.mean
-    for batch in eval_loader(split, batch_size=EVAL_BATCH, rank=ranks.rank, world=ranks.world, fill=fill):
-        found = detect_views(detector, batch.images.to(device, non_blocking=True), views)
-        for index, one in zip(batch.indices.tolist(), found, strict=True):
-            height, width = split.original_size(index)
-            boxes, kept = split.in_original(index, one.boxes.double().cpu().numpy())
-            boxes, one = boxes[kept], one.taken(torch.from_numpy(kept).to(device))
-            masks = None if one.masks is None else paste(one.masks.float().cpu().numpy(), boxes, height, width)
-            boxes = np.clip(boxes, 0, [width, height, width, height])
-            ids = np.full(len(boxes), split.image_id(index), np.int64)
-            scores, labels = one.scores.double().cpu().numpy(), one.labels.cpu().numpy()
-            parts.append(Predictions(ids, boxes, scores, labels.astype(np.int64), masks))
+    with exact_convolutions(device):
+        for batch in eval_loader(split, batch_size=EVAL_BATCH, rank=ranks.rank, world=ranks.world, fill=fill):
+            found = detect_augmented(detector, batch.images.to(device, non_blocking=True), transforms)
+            for index, one in zip(batch.indices.tolist(), found, strict=True):
+                height, width = split.original_size(index)
+                boxes, kept = split.in_original(index, one.boxes.double().cpu().numpy())
+                boxes, one = boxes[kept], one.taken(torch.from_numpy(kept).to(device))
+                masks = None if one.masks is None else paste(one.masks.float().cpu().numpy(), boxes, height, width)
+                boxes = np.clip(boxes, 0, [width, height, width, height])
+                ids = np.full(len(boxes), split.image_id(index), np.int64)
+                scores, labels = one.scores.double().cpu().numpy(), one.labels.cpu().numpy()
+                parts.append(Predictions(ids, boxes, scores, labels.astype(np.int64), masks))
     return Predictions.concatenate(parts)
 
 
@@ -52,11 +52,12 @@ def evaluate(
     dataset: Dataset,
     split_name: str,
     ranks: Ranks,
-    views: Views = PLAIN,
+    transforms: Transforms = PLAIN,
     resamples: Path | None = None,
 ) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
-    every rank; each image in all `views`, what a search records in the plain one. With a folder for `resamples`, what
+    every rank; each image is seen in all `transforms`, of which a search uses
+    the plain one. With a folder for `resamples`, what
     AP would be on resampled images is left there, and the figures' intervals stand beside them (`ap_low`, ...).
 
     Images that are cut into tiles are judged whole: what the tiles found is merged, and as each tile may find
@@ -65,7 +66,7 @@ def evaluate(
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)
     start = time.perf_counter()
-    found = ranks.gather(predict_split(detector, split, ranks, views))
+    found = ranks.gather(predict_split(detector, split, ranks, transforms))
     seconds = time.perf_counter() - start
     figures: dict[str, float] | None = None
     if ranks.rank == 0:

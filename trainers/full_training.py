@@ -98,7 +98,7 @@ class FullTraining:
         self.job, self.data, self.ranks, self.reply = job, data, ranks, reply
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
         self.history = History()
-        with ranks.alike():
+        with ranks.failing_together():
             resumed = (job.folder / LAST).exists()
             self.training = Training.start(spec, recipe, seed=job.seed, device=device, resumed=resumed)
             if resumed:

@@ -79,7 +79,7 @@ def train_epoch(
         `positive_ratio`, as MegDet reports it, `grad_norm`, `lr`; `recompute` 1 where activations are recomputed.
 
     Raises:
-        TrialFailure: the loss is not finite, or a worker could not make its batch; on all workers alike.
+        TrialFailure: the loss is not finite, or a worker could not make its batch; on all workers.
     """
     recipe = training.recipe
     torch.manual_seed(hash((training.seed, training.epoch, ranks.rank)) & 0x7FFFFFFF)
@@ -88,7 +88,7 @@ def train_epoch(
     training.set_average_horizon(steps)
     training.detector.train()
     totals: Losses = {}
-    for micro, batch in enumerate(ranks.together(loader)):
+    for micro, batch in enumerate(ranks.iterate(loader)):
         step, part = divmod(micro, recipe.accumulate)
         if step == steps:
             break
@@ -103,8 +103,8 @@ def train_epoch(
         for name, value in losses.items():
             totals[name] = totals[name] + value if name in totals else value.clone()
         if micro % CHECK_EVERY.get(training.device.type, 20) == 0 and not math.isfinite(losses["loss"].item()):
-            ranks.note(_divergence(training, step))
-    ranks.agree()
+            ranks.add_failure(_divergence(training, step))
+    ranks.raise_failures()
     training.epoch += 1
     ranks.mean_(totals.values())
     micros = steps * recipe.accumulate

@@ -1,5 +1,5 @@
-"""What the workers of one training say to each other. One decision: they agree on ok, failure and stop at step
-boundaries by a small all-reduce, because a rank that raises alone leaves the others hanging in the next collective."""
+"""What the workers of one training tell each other. One decision: they exchange failures at step boundaries by a small
+all-reduce, because a rank that raises alone leaves the others hanging in the next collective."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from nasdet.errors import NasdetError, TrialFailure
+from nasdet.log import in_short, traceback_of
 
 T = TypeVar("T")
 
@@ -23,38 +24,49 @@ class Ranks:
         self.world = dist.get_world_size() if active else 1
         self.rank = dist.get_rank() if active else 0
         self.device = device
-        self._trouble = ""
-        # Words between workers go over gloo also where gradients go over NCCL: they do not wait for the GPU's queue.
-        apart = self.world > 1 and device.type == "cuda" and dist.get_backend() != "gloo"
-        self._words: Any = dist.new_group(backend="gloo") if apart else None
+        self._failure: tuple[str, str] | None = None
+        # Objects and flags travel over gloo even where gradients travel over NCCL: a NCCL collective would first wait
+        # for everything that is queued on the GPU.
+        separate = self.world > 1 and device.type == "cuda" and dist.get_backend() != "gloo"
+        self._objects: Any = dist.new_group(backend="gloo") if separate else None
 
-    def note(self, reason: str) -> None:
-        """Report trouble of this rank at the next step boundary; the first reason counts."""
-        self._trouble = self._trouble or reason
+    def add_failure(self, reason: str, traceback: str = "") -> None:
+        """Note a failure of this rank for the next `raise_failures`; the first one counts."""
+        self._failure = self._failure or (reason, traceback)
 
-    def agree(self) -> None:
-        """Raise `TrialFailure` on every rank, with all reasons, if any rank noted trouble."""
-        reasons = [self._trouble]
-        self._trouble = ""
+    def raise_failures(self) -> None:
+        """Raise `TrialFailure` on every rank if any rank has failed, with all reasons, and all tracebacks as notes.
+
+        All ranks call this at the same point of their work, so none of them is in another collective meanwhile.
+        """
+        failures = [self._failure]
+        self._failure = None
         if self.world > 1:
-            flag = torch.tensor([float(bool(reasons[0]))])
-            dist.all_reduce(flag, group=self._words)
+            # Nearly always nobody has failed: one number is reduced, and objects are gathered only after a failure.
+            flag = torch.tensor([float(failures[0] is not None)])
+            dist.all_reduce(flag, group=self._objects)
             if not flag.item():
                 return
-            reasons = self.gather(reasons[0])
-        if any(reasons):
-            raise TrialFailure("; ".join(dict.fromkeys(r for r in reasons if r)))
+            failures = self.gather(failures[0])
+        found = [failure for failure in failures if failure is not None]
+        if not found:
+            return
+        error = TrialFailure("; ".join(dict.fromkeys(reason for reason, _ in found)))
+        for rank, failure in enumerate(failures):
+            if failure is not None and failure[1]:
+                error.add_note(f"on worker {rank}: {failure[1]}")
+        raise error
 
     @contextlib.contextmanager
-    def alike(self) -> Iterator[None]:
+    def failing_together(self) -> Iterator[None]:
         """Raise `TrialFailure` on every rank if the block, which must not communicate, fails on any."""
         try:
             yield
         except Exception as error:
-            self.note(explain(error))
-        self.agree()
+            self.add_failure(explain(error), traceback_of(error))
+        self.raise_failures()
 
-    def together(self, items: Iterable[T]) -> Iterator[T]:
+    def iterate(self, items: Iterable[T]) -> Iterator[T]:
         """Iterate over `items` of this rank; if making one fails on any rank, all ranks raise `TrialFailure`."""
         iterator = iter(items)
         while True:
@@ -64,8 +76,8 @@ class Ranks:
             except StopIteration:
                 end = True
             except Exception as error:
-                self.note(f"{type(error).__name__} on worker {self.rank}: {error}")
-            self.agree()
+                self.add_failure(f"worker {self.rank}: {in_short(error)}", traceback_of(error))
+            self.raise_failures()
             if end:
                 return
             yield item  # type: ignore[misc]
@@ -75,7 +87,7 @@ class Ranks:
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
-        dist.all_gather_object(values, value, group=self._words)
+        dist.all_gather_object(values, value, group=self._objects)
         return values
 
     def broadcast(self, value: T) -> T:
@@ -83,7 +95,7 @@ class Ranks:
         if self.world == 1:
             return value
         box: list[Any] = [value]
-        dist.broadcast_object_list(box, 0, group=self._words)
+        dist.broadcast_object_list(box, 0, group=self._objects)
         return box[0]  # type: ignore[no-any-return]
 
     def mean_(self, tensors: Iterable[torch.Tensor]) -> None:
@@ -100,9 +112,9 @@ class Ranks:
 
 def explain(error: Exception) -> str:
     """One line of what went wrong, for a person."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())
     if isinstance(error, NasdetError):
-        return text
-    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in text.lower() or isinstance(error, MemoryError):
+        return text or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
         return "out of memory; a smaller batch, input or width would fit"
-    return f"{type(error).__name__}: {text[:300]}"
+    return in_short(error)

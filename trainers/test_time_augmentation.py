@@ -1,12 +1,11 @@
-"""Testing an image at several scales and mirrored. One decision: every view is detected as an image of its own, its
-boxes go back to the canvas, and the suppression that ends a plain detection runs once more over all of them, so that
-one view of scale 1 is the plain detection."""
+"""Test-time augmentation: an image is seen at several scales and mirrored. One decision: each transformed image is
+detected as an image of its own, its boxes go back to the canvas, and the suppression that ends a plain detection runs
+once more over all of them, so that scale 1 alone is the plain detection."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -21,12 +20,12 @@ LARGEST = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Views:
-    """The views in which an image is tested.
+class Transforms:
+    """How an image is transformed for the test.
 
     Attributes:
         scales: factors on both sides of the canvas, which are rounded to multiples of 32 pixels except at 1.
-        flip: each of them mirrored left-right as well.
+        flip: whether each of them is also mirrored left-right.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -41,43 +40,40 @@ class Views:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the image is seen as it is and no other way."""
+        """Whether the image is seen untransformed only."""
         return self.scales == (1.0,) and not self.flip
 
 
-def detect_views(detector: Detector, images: Tensor, views: Views) -> list[Detections]:
-    """Detections of each image of (B, C, H, W), merged over the views; boxes in pixels of that canvas. A box keeps the
-    mask of the view that it was found in."""
-    if views.is_plain:
+def detect_augmented(detector: Detector, images: Tensor, transforms: Transforms) -> list[Detections]:
+    """Detections of each image of (B, C, H, W), merged over the transforms; boxes in pixels of that canvas. A box keeps
+    the mask that was found with it."""
+    if transforms.is_plain:
         return detector.detect(images)
-    found = [_unseen(detector.detect(view), view, images, mirrored) for view, mirrored in _views(images, views)]
+    found = []
+    for scale in transforms.scales:
+        scaled = rescaled(images, scale)
+        found.append(_on_canvas(detector.detect(scaled), scaled, images, mirrored=False))
+        if transforms.flip:
+            found.append(_on_canvas(detector.detect(scaled.flip(-1)), scaled, images, mirrored=True))
     return [_merged(list(of_image), detector.spec.head.nms_iou) for of_image in zip(*found, strict=True)]
 
 
-def _views(images: Tensor, views: Views) -> Iterator[tuple[Tensor, bool]]:
-    for scale in views.scales:
-        view = rescaled(images, scale)
-        yield view, False
-        if views.flip:
-            yield view.flip(-1), True
-
-
-def _unseen(found: list[Detections], view: Tensor, images: Tensor, mirrored: bool) -> list[Detections]:
-    """Boxes on the canvas of `images`."""
-    width = view.shape[-1]
-    factors = [images.shape[-1] / width, images.shape[-2] / view.shape[-2]]
-    scale = torch.tensor(factors * 2, device=images.device)
+def _on_canvas(found: list[Detections], scaled: Tensor, images: Tensor, *, mirrored: bool) -> list[Detections]:
+    """Detections in a transformed image, moved to the canvas of `images`."""
+    width = scaled.shape[-1]
+    factors = [images.shape[-1] / width, images.shape[-2] / scaled.shape[-2]]
+    factor = torch.tensor(factors * 2, device=images.device)
     result = []
     for one in found:
         x0, y0, x1, y1 = one.boxes.unbind(-1)
         boxes = torch.stack([width - x1, y0, width - x0, y1], -1) if mirrored else one.boxes
         masks = one.masks.flip(-1) if mirrored and one.masks is not None else one.masks
-        result.append(one._replace(boxes=boxes * scale, masks=masks))
+        result.append(one._replace(boxes=boxes * factor, masks=masks))
     return result
 
 
-def _merged(views: list[Detections], iou: float) -> Detections:
-    boxes, scores, labels = (torch.cat([getattr(v, name) for v in views]) for name in ("boxes", "scores", "labels"))
+def _merged(found: list[Detections], iou: float) -> Detections:
+    boxes, scores, labels = (torch.cat([getattr(one, name) for one in found]) for name in ("boxes", "scores", "labels"))
     keep = batched_nms(boxes, scores, labels, iou)[:LIMIT]
-    masks = [v.masks for v in views if v.masks is not None]
+    masks = [one.masks for one in found if one.masks is not None]
     return Detections(boxes[keep], scores[keep], labels[keep], torch.cat(masks)[keep] if masks else None)

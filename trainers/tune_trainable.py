@@ -9,13 +9,13 @@ from typing import Any
 from ray import tune
 
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
-from nasdet.trainers.worker_group import WorkerGroup
+from nasdet.trainers.worker_group import FINAL, WorkerGroup
 
-MAX_RESTARTS = 2
+MAX_RESTARTS_OF_A_JOB = 2
 """A job whose group died this often is failed."""
 
 
-class Trial(tune.Trainable):
+class JobTrainable(tune.Trainable):
     """Runs `config["job"]`; every `step` is one reply of the group, and the last one is `done`."""
 
     group: WorkerGroup | None = None
@@ -46,7 +46,7 @@ class Trial(tune.Trainable):
         return {
             "reply": dataclasses.asdict(reply),
             "up": timing,
-            "done": reply.kind in ("rung", "failed", "infeasible"),
+            "done": reply.kind in FINAL,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Trial(tune.Trainable):
         """The group came back after a crash: go on from the trial's checkpoint, or give the trial up."""
         assert self.group is not None
         self._restarts += 1
-        if self._restarts > MAX_RESTARTS:
+        if self._restarts > MAX_RESTARTS_OF_A_JOB:
             return Reply("failed", self.job.trial, reason=f"its worker group died {self._restarts} times")
         self.group.submit(self.job)
         return self.group.receive()

@@ -1,5 +1,5 @@
 """Runs jobs, one after another, on one worker of a group; no Ray. One decision: the process, its imports, its process
-group and the decoded data set stay warm between jobs, and a job that fails on all workers alike costs only itself."""
+group and the decoded data set stay warm between jobs, and a job that fails on all workers costs only itself."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from safetensors.torch import save_file
 from nasdet.data import CachedSplit, Dataset, open_data
 from nasdet.errors import NasdetError, TrialFailure
 from nasdet.files import atomic_path
+from nasdet.log import traceback_of
 from nasdet.models.training_free_scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.full_training import FullJob, FullTraining
-from nasdet.trainers.latency_cache import Judge, cached_latency
+from nasdet.trainers.latency import LatencyBackend, cached_latency
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
 from nasdet.trainers.ranks import Ranks, explain
-from nasdet.trainers.test_time_augmentation import Views
+from nasdet.trainers.test_time_augmentation import Transforms
 from nasdet.trainers.training_state import Training
 
 SAVE_EVERY = 20.0
@@ -35,7 +36,7 @@ class Infeasible(NasdetError):
 
 
 class Runner:
-    """One worker's side of all jobs of a study.
+    """One worker's side of all jobs of a study; the caller sets the number of threads.
 
     Args:
         config: the group's configuration.
@@ -44,7 +45,6 @@ class Runner:
     """
 
     def __init__(self, config: GroupConfig, rank_device: torch.device, emit: Emit) -> None:
-        torch.set_num_threads(config.threads)
         self.config, self.device = config, rank_device
         self.ranks = Ranks(rank_device)
         self._emit = emit
@@ -68,12 +68,12 @@ class Runner:
             self.reply(Reply("infeasible", job.trial, reason=str(error)))
         except TrialFailure as error:
             self._warm = None
-            self.reply(Reply("failed", job.trial, reason=str(error)))
+            self.reply(Reply("failed", job.trial, reason=str(error), traceback=traceback_of(error)))
         except Exception as error:
             self._warm = None
             if self.ranks.world > 1:
                 raise
-            self.reply(Reply("failed", job.trial, reason=explain(error)))
+            self.reply(Reply("failed", job.trial, reason=explain(error), traceback=traceback_of(error)))
         finally:
             self._ended = time.perf_counter()
 
@@ -112,7 +112,7 @@ class Runner:
 
     def _prepared(self, job: TrainJob) -> tuple[Training, CachedSplit]:
         """The trial's state on every worker; a worker that cannot prepare fails the trial on all of them."""
-        with self.ranks.alike():
+        with self.ranks.failing_together():
             training = self._training(job)
             size = training.spec.input
             split = self.data.cached("train", size.height, size.width)
@@ -133,8 +133,8 @@ class Runner:
         """Evaluate, with intervals after the last epoch, and keep the state to go on from and the weights."""
         synchronise_buffers(training, self.ranks)
         last = Path(job.folder) if training.epoch >= training.recipe.epochs else None
-        views = Views((training.recipe.scale_of(training.epoch - 1),))  # what it knows
-        figures = evaluate(training.evaluated, self.data, "val", self.ranks, views, resamples=last)
+        scale = Transforms((training.recipe.scale_of(training.epoch - 1),))  # the size of images that it has seen
+        figures = evaluate(training.evaluated, self.data, "val", self.ranks, scale, resamples=last)
         for name in ("images_per_second", "max_detections"):  # of this machine and data, not of the candidate
             figures.pop(name, None)
         if self.ranks.rank == 0:
@@ -154,15 +154,14 @@ class Runner:
     def _latency(self, job: TrainJob) -> float:
         """Measure on rank 0 while the others wait; returns the seconds it took."""
         start = time.perf_counter()
-        outcome: dict[str, float] | str = {}
+        outcome: dict[str, float] = {}
         if self.ranks.rank == 0 and (job.measure_latency or job.reference or job.scores):
             try:
                 outcome = self._measure(job)
             except Exception as error:
-                outcome = explain(error)
+                self.ranks.add_failure(f"the latency measurement failed: {explain(error)}", traceback_of(error))
+        self.ranks.raise_failures()
         outcome = self.ranks.broadcast(outcome)
-        if isinstance(outcome, str):
-            raise TrialFailure(f"the latency measurement failed: {outcome}")
         if outcome:
             self.reply(Reply("latency", job.trial, values=outcome))
         low, high = job.latency_limits
@@ -173,6 +172,9 @@ class Runner:
     def _measure(self, job: TrainJob) -> dict[str, float]:
         specs = {"latency_ms": job.spec if job.measure_latency else None, "reference_latency_ms": job.reference}
         config = self.config
+        backend = LatencyBackend(
+            config.latency_backend, config.latency_command, config.latency_timeout, config.latency_folder
+        )
         latencies = {
             name: cached_latency(
                 DetectorSpec.model_validate(spec),
@@ -180,9 +182,7 @@ class Runner:
                 device=torch.device(config.latency_device),
                 threads=config.latency_threads,
                 batch=config.latency_batch,
-                judge=Judge(
-                    config.latency_backend, config.latency_command, config.latency_timeout, config.latency_folder
-                ),
+                backend=backend,
             )
             for name, spec in specs.items()
             if spec is not None

@@ -221,9 +221,9 @@ class Detector:
         """
         from nasdet.driver.inference.evaluate import evaluate_bundle
         from nasdet.driver.inference.predict import choose_tiling
-        from nasdet.trainers.test_time_augmentation import Views
+        from nasdet.trainers.test_time_augmentation import Transforms
 
-        views, tiling = Views(tuple(scales), flip), choose_tiling(self.bundle, tile, overlap)
+        views, tiling = Transforms(tuple(scales), flip), choose_tiling(self.bundle, tile, overlap)
         dataset = self.dataset(data)
         seen = dataset.tiled(tiling) if tiling else dataset
         return evaluate_bundle(self.bundle, seen, split, views, self._device)

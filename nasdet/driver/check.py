@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasdet.driver.resources import check_judge, cpu_count, workers_of_a_trial
+from nasdet.driver.resources import check_latency_backend, cpu_count, workers_of_a_trial
 from nasdet.driver.study.candidates import not_split
 from nasdet.errors import InputError
 from nasdet.models import Targets, build_detector, count_costs
@@ -65,7 +65,7 @@ def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, s
         Plain JSON values: space, data, samples, params_m and gflops (quantiles and histogram of the feasible ones),
         infeasible (share and reasons), rules (all, with how often each acted), time (estimate and its assumptions).
     """
-    check_judge(space.latency)
+    check_latency_backend(space.latency)
     data = info if info is not None else AssumedData()
     workers = workers_of_a_trial(space.resources, cpus=cpu_count(), gpus=torch.cuda.device_count())
     rng = random.Random(seed)

@@ -53,12 +53,12 @@ def make_plan(space: SearchSpace, *, cpus: int, gpus: int) -> Plan:
     """`resolve` for a space, whose latency must be measurable too; raises as that."""
     if space.latency.device == "cuda" and not gpus:
         raise InputError("no GPU here", where="latency.device", remedy="use --set latency.device=cpu or a cluster")
-    check_judge(space.latency)
+    check_latency_backend(space.latency)
     return resolve(space.resources, cpus=cpus, gpus=gpus)
 
 
-def check_judge(target: LatencyConfig) -> None:
-    """Raise `InputError` if what is to measure the latency is not installed here."""
+def check_latency_backend(target: LatencyConfig) -> None:
+    """Raise `InputError` if the program that measures latency is not installed here."""
     if target.backend == "torch":
         return
     from nasdet.export.export_onnx import check_onnx_extra

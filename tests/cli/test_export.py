@@ -20,7 +20,7 @@ from nasdet.evaluation import write_resamples
 from nasdet.export import Bundle, read_bundle
 from nasdet.search import StudyStore
 from nasdet.space import load_space
-from nasdet.trainers.test_time_augmentation import Views
+from nasdet.trainers.test_time_augmentation import Transforms
 
 
 def test_the_bundle_holds_the_trial(stored: StudyStore, tmp_path: Path) -> None:
@@ -114,9 +114,11 @@ def test_eval_opens_the_split_of_the_search(
 
     looked_at: list[Dataset] = []
 
-    def evaluate(bundle: Bundle, dataset: Dataset, split: str, views: Views, device: None) -> dict[str, float]:
+    def evaluate(
+        bundle: Bundle, dataset: Dataset, split: str, transforms: Transforms, device: None
+    ) -> dict[str, float]:
         looked_at.append(dataset)
-        assert views == Views((0.75, 1.0), flip=True)
+        assert transforms == Transforms((0.75, 1.0), flip=True)
         return dict.fromkeys(KEYS, 0.5)
 
     monkeypatch.setattr(inference, "evaluate_bundle", evaluate)

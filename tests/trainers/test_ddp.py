@@ -159,8 +159,8 @@ def fail_alone(path: Path) -> None:
             yield i
 
     seen = []
-    with pytest.raises(TrialFailure, match="OSError on worker 1: disk gone"):
-        seen.extend(ranks.together(batches()))
+    with pytest.raises(TrialFailure, match="worker 1: OSError: disk gone"):
+        seen.extend(ranks.iterate(batches()))
     total = torch.ones(1)
     dist.all_reduce(total)
     (path / f"rank{ranks.rank}").write_text(f"{total.item()}")
@@ -181,7 +181,7 @@ def prepare_alone(path: Path) -> None:
     job = FullJob(tiny_spec().to_json(), recipe, 0, str(path / "out"), {})
     with pytest.raises(TrialFailure, match=r"elsewhere\.pth"):
         FullTraining(job, open_data("digits"), ranks, CPU, print)
-    ranks.agree()
+    ranks.raise_failures()
     (path / f"rank{ranks.rank}").touch()
 
 

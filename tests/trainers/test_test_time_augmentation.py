@@ -15,7 +15,7 @@ from nasdet.errors import InputError
 from nasdet.models import Detections, build_detector
 from nasdet.trainers.evaluate import evaluate
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.test_time_augmentation import Views, detect_views
+from nasdet.trainers.test_time_augmentation import Transforms, detect_augmented
 from nasdet.trainers.training_state import Training
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
@@ -59,7 +59,7 @@ class Bright:
 
 
 def detect(detector: Any, images: Tensor, **views: Any) -> list[Detections]:
-    return detect_views(detector, images, Views(**views))
+    return detect_augmented(detector, images, Transforms(**views))
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -122,13 +122,14 @@ def test_masks_are_those_of_the_view_that_stays(prefers_mirrored: bool) -> None:
 @pytest.mark.parametrize("scales", [(), (0.0,), (1.0, 1.0), (-1.0,), (float("nan"),), (9.0,)])
 def test_wrong_scales(scales: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="--scales: scales must be different numbers above 0"):
-        Views(scales)
+        Transforms(scales)
 
 
 def test_scale_1_alone_is_the_plain_evaluation(digits: Dataset) -> None:
     detector = Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU).detector
     plain, one, two = (
-        evaluate(detector, digits, "val", Ranks(CPU), *views) for views in ((), (Views((1.0,)),), (Views((1.0, 1.5)),))
+        evaluate(detector, digits, "val", Ranks(CPU), *views)
+        for views in ((), (Transforms((1.0,)),), (Transforms((1.0, 1.5)),))
     )
     assert {k: v for k, v in plain.items() if "second" not in k} == {k: v for k, v in one.items() if "second" not in k}
     assert two["ap"] != plain["ap"]

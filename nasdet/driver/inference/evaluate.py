@@ -17,7 +17,7 @@ from nasdet.export import Bundle
 from nasdet.models.latency import torch_threads
 from nasdet.trainers.evaluate import PLAIN, evaluate, predict_split
 from nasdet.trainers.ranks import Ranks
-from nasdet.trainers.test_time_augmentation import Views
+from nasdet.trainers.test_time_augmentation import Transforms
 
 
 def best_device() -> torch.device:
@@ -26,15 +26,15 @@ def best_device() -> torch.device:
 
 
 def evaluate_bundle(
-    bundle: Bundle, dataset: Dataset, split: str, views: Views = PLAIN, device: str | None = None
+    bundle: Bundle, dataset: Dataset, split: str, transforms: Transforms = PLAIN, device: str | None = None
 ) -> dict[str, float]:
-    """The COCO figures of a bundle on a split, `images` and `images_per_second`; each image in all `views`.
+    """The COCO figures of a bundle on a split, `images` and `images_per_second`; each image in all `transforms`.
 
     Args:
         bundle: the detector.
         dataset: with the classes and channels of the bundle.
         split: train, val or test.
-        views: test-time augmentation.
+        transforms: test-time augmentation.
         device: None: a GPU where there is one.
 
     Raises:
@@ -44,7 +44,7 @@ def evaluate_bundle(
     count = len(dataset.images(split))
     chosen = torch.device(device or best_device())
     with torch_threads(cpu_count()):
-        figures = evaluate(bundle.load_detector(str(chosen)), dataset, split, Ranks(chosen), views)
+        figures = evaluate(bundle.load_detector(str(chosen)), dataset, split, Ranks(chosen), transforms)
     return {**figures, "images": count}
 
 

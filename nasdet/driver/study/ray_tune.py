@@ -23,7 +23,7 @@ from nasdet.errors import NasdetError
 from nasdet.log import logger
 from nasdet.search import Finished, Job, bounds
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
-from nasdet.trainers.tune_trainable import Trial
+from nasdet.trainers.tune_trainable import JobTrainable
 
 GRACE = 0.05
 """A job may run over the time limit by this share of it before it is cut off."""
@@ -265,7 +265,7 @@ def run_tune(bridge: Bridge) -> None:
     try:
         with environment(_TUNE_SETTINGS):
             tune.Tuner(
-                tune.with_resources(Trial, {"CPU": TRIAL_CPUS}),
+                tune.with_resources(JobTrainable, {"CPU": TRIAL_CPUS}),
                 tune_config=tune.TuneConfig(
                     search_alg=EngineSearcher(bridge),
                     num_samples=-1,

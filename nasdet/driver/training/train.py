@@ -25,6 +25,7 @@ from nasdet.models.pretrained import InitReport
 from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.torch_settings import torch_threads
 from nasdet.trainers.full_training import FullJob, History
 from nasdet.trainers.messages import GroupConfig, Reply
 
@@ -135,7 +136,7 @@ def _train_here(job: FullJob, group: GroupConfig, report: Report) -> None:
     def emit(reply: Reply) -> None:
         failed.append(reply) if reply.kind == "failed" else report(reply, sys.stderr)
 
-    with log_to(job.folder / LOG):
+    with log_to(job.folder / LOG), torch_threads(group.threads):
         Runner(group, torch.device(group.device), emit).run(job)
         if failed:
             logger.error("the training failed: %s\n%s", failed[0].reason, failed[0].traceback)

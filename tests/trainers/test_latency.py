@@ -1,4 +1,4 @@
-"""The judge of a candidate's latency: ONNX Runtime, or a real script."""
+"""Latency by ONNX Runtime and by a real script."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from nasdet.errors import InputError, TrialFailure
-from nasdet.trainers.latency_cache import Judge, cached_latency
-from nasdet.trainers.latency_outside_torch import command_latency
+from nasdet.trainers.latency import LatencyBackend, cached_latency, command_latency
 from tests.trainers.conftest import tiny_spec
 
 pytest.importorskip("onnxruntime")
@@ -29,18 +28,18 @@ print(len(session.get_inputs()) * 2.5)
 
 
 def script(folder: Path, text: str) -> str:
-    (folder / "judge.py").write_text(text)
-    return f"{sys.executable} judge.py {{model}} {{shape}}"
+    (folder / "measure.py").write_text(text)
+    return f"{sys.executable} measure.py {{model}} {{shape}}"
 
 
-def test_a_command_judges_once(tmp_path: Path) -> None:
-    judge = Judge("command", script(tmp_path, COUNTING), folder=str(tmp_path))
+def test_a_command_measures_a_candidate_once(tmp_path: Path) -> None:
+    backend = LatencyBackend("command", script(tmp_path, COUNTING), folder=str(tmp_path))
     spec, where = tiny_spec(), {"device": torch.device("cpu"), "threads": 1, "batch": 2}
-    assert [cached_latency(spec, tmp_path / "cache", judge=judge, **where) for _ in range(2)] == [2.5, 2.5]
+    assert [cached_latency(spec, tmp_path / "cache", backend=backend, **where) for _ in range(2)] == [2.5, 2.5]
     size = spec.input
     assert (tmp_path / "calls").read_text() == f"2x{size.channels}x{size.height}x{size.width}\n"
-    other = Judge("command", judge.command + " again", folder=str(tmp_path))
-    cached_latency(spec, tmp_path / "cache", judge=other, **where)
+    other = LatencyBackend("command", backend.command + " again", folder=str(tmp_path))
+    cached_latency(spec, tmp_path / "cache", backend=other, **where)
     assert len((tmp_path / "calls").read_text().splitlines()) == 2
 
 
@@ -55,14 +54,14 @@ def test_a_command_judges_once(tmp_path: Path) -> None:
         ("", "printed '', not milliseconds"),
     ],
 )
-def test_what_fails_the_candidate(tmp_path: Path, text: str, message: str) -> None:
+def test_a_command_that_fails_fails_the_candidate(tmp_path: Path, text: str, message: str) -> None:
     timeout = 0.5 if "sleep" in text else 60.0
     with pytest.raises(TrialFailure) as error:
         command_latency(tiny_spec(), script(tmp_path, text), folder=str(tmp_path), timeout=timeout, batch=1)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_command_that_takes_too_long_ends_with_its_child_processes(tmp_path: Path) -> None:
     late = "import time; time.sleep(2); open('late', 'w').close()"
     text = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {late!r}])"
     with pytest.raises(TrialFailure, match=r"more than 0\.5 s"):
@@ -73,22 +72,22 @@ def test_what_takes_too_long_ends_with_all_that_it_started(tmp_path: Path) -> No
 
 def test_a_command_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(TrialFailure, match=r"cannot be run \(No such file"):
-        command_latency(tiny_spec(), "/no/such/judge", folder=str(tmp_path), timeout=9, batch=1)
+        command_latency(tiny_spec(), "/no/such/program", folder=str(tmp_path), timeout=9, batch=1)
 
 
-def test_onnxruntime_judges_beside_the_reference(tmp_path: Path) -> None:
-    where = {"device": torch.device("cpu"), "threads": 1, "batch": 1, "judge": Judge("onnxruntime")}
+def test_onnxruntime_is_measured_beside_the_reference(tmp_path: Path) -> None:
+    where = {"device": torch.device("cpu"), "threads": 1, "batch": 1, "backend": LatencyBackend("onnxruntime")}
     first, second = (cached_latency(tiny_spec(), tmp_path, **where) for _ in range(2))
     assert first == second > 0
     assert len(list(tmp_path.glob("*onnxruntime*/reference.json"))) == 1
 
 
-def test_the_search_is_told_before_it_starts() -> None:
-    from nasdet.driver.resources import check_judge
+def test_a_missing_program_is_reported_before_a_search_starts() -> None:
+    from nasdet.driver.resources import check_latency_backend
     from nasdet.space.schema import LatencyConfig
 
-    with pytest.raises(InputError, match="no such program: /no/such/judge; give its path"):
-        check_judge(LatencyConfig(backend="command", command="/no/such/judge {model}"))
+    with pytest.raises(InputError, match="no such program: /no/such/program; give its path"):
+        check_latency_backend(LatencyConfig(backend="command", command="/no/such/program {model}"))
     with pytest.raises(ValueError, match="go together"):
         LatencyConfig(backend="command")
-    check_judge(LatencyConfig(backend="command", command=f"{sys.executable} x.py"))
+    check_latency_backend(LatencyConfig(backend="command", command=f"{sys.executable} x.py"))

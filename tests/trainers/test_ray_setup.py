@@ -1,0 +1,30 @@
+"""What nasdet uses of Ray's private modules, which any release may change."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from nasdet.trainers.ray_setup import lean_trainer, trainer_class
+
+
+def test_this_release_of_ray_has_the_private_parts_of_the_lean_trainer() -> None:
+    """If this fails, its message names the part: adapt `lean_trainer`; until then groups start more slowly."""
+    assert issubclass(lean_trainer(), DataParallelTrainer)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setitem(sys.modules, "ray.train.v2._internal.execution.controller", None),
+        lambda patch: patch.delattr(DataParallelTrainer, "_initialize_and_run_controller"),
+    ],
+)
+def test_another_release_of_ray_is_used_by_its_public_trainer(
+    change, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(monkeypatch)
+    assert trainer_class() is DataParallelTrainer
+    assert "worker groups start more slowly" in caplog.text
