@@ -147,7 +147,7 @@ class Detector:
         from nasdet.driver.inference.predict import choose_tiling, predict_image
         from nasdet.driver.resources import cpu_count
         from nasdet.export.bundle import tiling_of
-        from nasdet.models.latency import torch_threads
+        from nasdet.torch_settings import torch_threads
 
         tiling = choose_tiling(self.bundle, tile, overlap) or tiling_of(self.bundle.metrics)
         several = list(images) if isinstance(images, list | tuple) else [images]

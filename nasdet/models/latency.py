@@ -11,8 +11,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from nasdet.models.detector import build_detector
 from nasdet.models.fold_batch_norm import fold_norms
 from nasdet.space.specs import DetectorSpec
+from nasdet.torch_settings import torch_threads
 
 WANTED_ERROR = 0.01  # standard error of the ratio at which measuring stops
 SLICE_SECONDS = 0.005  # shortest timed stretch: shorter networks are run several times
@@ -158,14 +158,3 @@ def _median_error(values: list[float]) -> float:
     middle = statistics.median(values)
     spread = 1.4826 * statistics.median(abs(v - middle) for v in values)
     return 1.2533 * spread / middle / math.sqrt(len(values))
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Run the block with this number of threads of torch, and set back the number from before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -81,7 +81,7 @@ def _spectra(bundle: Bundle, target: Target) -> list[LayerSpectrum]:
     from nasdet.data import eval_loader
     from nasdet.driver.inference.evaluate import best_device
     from nasdet.driver.resources import cpu_count
-    from nasdet.models.latency import torch_threads
+    from nasdet.torch_settings import torch_threads
 
     info, image = target.dataset.info, bundle.spec.input
     if info.channels != image.channels:

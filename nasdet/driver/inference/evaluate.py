@@ -14,7 +14,7 @@ from nasdet.driver.resources import cpu_count
 from nasdet.errors import InputError
 from nasdet.evaluation import Predictions
 from nasdet.export import Bundle
-from nasdet.models.latency import torch_threads
+from nasdet.torch_settings import torch_threads
 from nasdet.trainers.evaluate import PLAIN, evaluate, predict_split
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.test_time_augmentation import Transforms

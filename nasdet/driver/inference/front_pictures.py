@@ -25,10 +25,10 @@ from nasdet.driver.resources import cpu_count
 from nasdet.driver.study.detector_search import open_study_data
 from nasdet.errors import InputError
 from nasdet.models import build_detector
-from nasdet.models.latency import torch_threads
 from nasdet.pareto import front
 from nasdet.search import StudyStore
 from nasdet.space.specs import DetectorSpec
+from nasdet.torch_settings import torch_threads
 from nasdet.trial import TrialRecord
 
 T = TypeVar("T")

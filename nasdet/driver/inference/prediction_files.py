@@ -20,7 +20,7 @@ from nasdet.driver.resources import cpu_count
 from nasdet.errors import InputError
 from nasdet.export import Bundle
 from nasdet.export.bundle import writing
-from nasdet.models.latency import torch_threads
+from nasdet.torch_settings import torch_threads
 
 COCO_IMAGES, COCO_RESULTS, CSV, YOLO = "coco_images.json", "coco_results.json", "predictions.csv", "labels"
 
