@@ -11,15 +11,14 @@ from typing import overload
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from nasdet.models.activation_checkpointing import set_recompute
 from nasdet.models.backbones import BACKBONES
+from nasdet.models.convolutions import avoid_strided_pointwise, standardize_weights
 from nasdet.models.heads import HEADS, Candidates, Detections, Targets
 from nasdet.models.layers import Layers
 from nasdet.models.necks import NECKS
-from nasdet.models.pointwise import avoid_strided_pointwise
-from nasdet.models.standardization import standardize_weights
 from nasdet.models.weight_init import initialise
 from nasdet.space.specs import DetectorSpec
 
@@ -136,13 +135,11 @@ def build_detector(spec: DetectorSpec) -> Detector:
 def _best(candidates: Candidates, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """The best scores of each image with their boxes, clipped to the canvas, and labels: (B, n, 4), (B, n), (B, n)."""
     boxes, scores = candidates
-    height, width = size
     classes = scores.shape[-1]
     best, index = scores.flatten(1).topk(min(CANDIDATES, scores[0].numel()), dim=1)
     place = index // classes if boxes.ndim == 3 else index
     chosen = boxes.flatten(1, -2).gather(1, place[..., None].expand(-1, -1, 4))
-    x, y = chosen[..., 0::2].clamp(0, width), chosen[..., 1::2].clamp(0, height)
-    return torch.stack([x, y], dim=-1).flatten(-2), best, index % classes
+    return clip_boxes_to_image(chosen, size), best, index % classes
 
 
 def _suppress(

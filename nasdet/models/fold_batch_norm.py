@@ -14,9 +14,9 @@ from timm.layers import BatchNormAct2d, ConvNormAct
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from nasdet.models.convolutions import bake_standardized
 from nasdet.models.detector import Detector
-from nasdet.models.heads.task_aligned import Tower
-from nasdet.models.standardization import bake_standardized
+from nasdet.models.heads.towers import Tower
 
 
 def fold_norms(detector: Detector) -> Detector:

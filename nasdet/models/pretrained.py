@@ -33,7 +33,7 @@ COMMON = 0.1  # share of the names that a prefix must have
 
 
 @dataclasses.dataclass(frozen=True)
-class Match:
+class LoadedTensor:
     """A tensor that was loaded."""
 
     file: str
@@ -45,8 +45,8 @@ class Match:
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
-    """A tensor that was not."""
+class UnmatchedTensor:
+    """A tensor of the file or of the detector that has no counterpart."""
 
     name: str
     shape: tuple[int, ...]
@@ -58,9 +58,9 @@ class InitReport:
 
     source: str
     rule: Literal["names", "order"]
-    matched: tuple[Match, ...]
-    unmatched_file: tuple[Named, ...]
-    unmatched_detector: tuple[Named, ...]
+    matched: tuple[LoadedTensor, ...]
+    unmatched_file: tuple[UnmatchedTensor, ...]
+    unmatched_detector: tuple[UnmatchedTensor, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -104,9 +104,9 @@ def load_weights(detector: nn.Module, source: str) -> InitReport:
     return InitReport(
         source,
         "names" if rule == "names" else "order",
-        tuple(Match(f, n, tuple(tensors[f].shape), fitting.change(tensors[f], n)) for f, n in pairs.items()),
-        tuple(Named(n, tuple(t.shape)) for n, t in tensors.items() if n not in pairs),
-        tuple(Named(n, tuple(t.shape)) for n, t in targets.items() if n not in set(pairs.values())),
+        tuple(LoadedTensor(f, n, tuple(tensors[f].shape), fitting.change(tensors[f], n)) for f, n in pairs.items()),
+        tuple(UnmatchedTensor(n, tuple(t.shape)) for n, t in tensors.items() if n not in pairs),
+        tuple(UnmatchedTensor(n, tuple(t.shape)) for n, t in targets.items() if n not in set(pairs.values())),
     )
 
 

@@ -9,8 +9,7 @@ from torch import nn
 
 from nasdet.models import build_detector
 from nasdet.models.blocks import BLOCKS
-from nasdet.models.group_norm import FastGroupNormAct
-from nasdet.models.norm import ACTIVATIONS, NoNormAct, group_count, make_norm_act
+from nasdet.models.norm import ACTIVATIONS, FastGroupNormAct, NoNormAct, group_count, make_norm_act
 from nasdet.space.backbones import StagedSpec
 from nasdet.space.specs import DetectorSpec, NormSpec
 

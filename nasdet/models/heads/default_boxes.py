@@ -1,26 +1,26 @@
 """SSD's default boxes, and which of them learns which object (Liu et al. 2016, section 2.2).
 
-One decision: a level's cells follow from its size and the canvas', not from a nominal stride, so that default boxes
-cover the canvas evenly whatever rounding and padding made of its levels.
+The distance between the cells of a level follows from the sizes of the level and of the canvas and not from a nominal
+stride, so that default boxes cover the canvas evenly also where a level's size was rounded or padded.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nasdet.models.boxes import EPS, area, iou
-from nasdet.models.heads.base import IGNORE, IGNORED_SHARE, Targets
+from nasdet.models.boxes import iou
+from nasdet.models.heads.base import Targets
+from nasdet.models.heads.matching import NEGATIVE, POSITIVE, UNUSED, Matches, is_ignored
 from nasdet.space.heads import SsdSpec
 
 
 def level_shapes(spec: SsdSpec, levels: int) -> list[list[tuple[float, float]]]:
     """(width, height) of the default boxes of each level as shares of the canvas: two squares, then each aspect ratio
-    lying and upright."""
+    once wider than high and once higher than wide."""
     scales = level_scales(spec, levels)
     shapes = []
     for level in range(levels):
@@ -62,47 +62,34 @@ def make_default_boxes(
     return torch.cat(boxes)
 
 
-class Match(NamedTuple):
-    """What each default box learns."""
-
-    positive: Tensor
-    """(B, A) bool: learns an object."""
-    box: Tensor
-    """(B, A) index of the object that the default box overlaps most or is the best one of."""
-    negative: Tensor
-    """(B, A) bool: may learn that there is nothing."""
-
-
 @torch.no_grad()
-def match_default_boxes(defaults: Tensor, targets: Targets, match_iou: float) -> Match:
-    """Match default boxes (A, 4) with the objects of a batch; there must be at least one, if only padding.
+def match_default_boxes(defaults: Tensor, targets: Targets, match_iou: float) -> Matches:
+    """Match default boxes (A, 4) xyxy pixels with the objects of a batch; there must be at least one, if only padding.
 
-    The best default box of an object learns it whatever its IoU; where it is the best one of several objects, it
-    learns the one it overlaps most.
+    A default box learns the object that it overlaps most if their IoU is at least `match_iou`. The best default box of
+    an object learns it whatever its IoU; where it is the best one of several objects, it learns the one it overlaps
+    most. Default boxes of which more than half lies in a region to ignore are no negatives.
     """
     boxes, labels = targets.boxes.to(defaults.dtype), targets.labels
     wanted = labels >= 0
     overlap = iou(boxes[:, :, None], defaults).masked_fill_(~wanted[..., None], -1.0)  # (B, M, A)
-    bonus = 2.0 * wanted[..., None].to(overlap.dtype)  # more than any overlap
+    # The best default box of every object gets a bonus above any overlap: it then wins against all objects for which
+    # it is not the best one, and against the threshold.
+    bonus = 2.0 * wanted[..., None].to(overlap.dtype)
     overlap.scatter_add_(-1, overlap.argmax(-1, keepdim=True), bonus)
-    best, box = overlap.max(1)
-    positive = best >= match_iou
-    return Match(positive, box, ~positive & ~_ignored(defaults, boxes, labels == IGNORE))
+    best, objects = overlap.max(1)
+    ignored = torch.stack([is_ignored(defaults, *own) for own in zip(boxes, labels, strict=True)])
+    state = torch.where(best >= match_iou, POSITIVE, torch.where(ignored, UNUSED, NEGATIVE))
+    return Matches(objects, state)
 
 
-def _ignored(defaults: Tensor, boxes: Tensor, region: Tensor) -> Tensor:
-    """Whether a region to ignore, (B, M) of `boxes`, holds most of a default box: (B, A)."""
-    some = region.any(0)  # most batches have none
-    boxes, region = boxes[:, some], region[:, some]
-    low = torch.maximum(boxes[:, :, None, :2], defaults[:, :2])
-    high = torch.minimum(boxes[:, :, None, 2:], defaults[:, 2:])
-    share = (high - low).clamp(min=0).prod(-1) / (area(defaults) + EPS)
-    return ((share > IGNORED_SHARE) & region[..., None]).any(1)
+def hardest_negatives(loss: Tensor, state: Tensor, per_positive: float) -> Tensor:
+    """The negatives of greatest `loss` (B, A), up to `per_positive` times the positives of their image: (B, A) bool.
 
-
-def hardest_negatives(loss: Tensor, match: Match, per_positive: float) -> Tensor:
-    """The negatives of greatest `loss` (B, A), up to `per_positive` times the positives of their image: (B, A) bool."""
-    ranked = torch.where(match.negative, loss, -math.inf)
-    rank = ranked.argsort(1, descending=True).argsort(1)
-    most = (match.positive.sum(1, keepdim=True) * per_positive).floor()
-    return (rank < most) & match.negative
+    `state` (B, A) is that of `Matches`.
+    """
+    negative = state == NEGATIVE
+    # The first argsort gives the order, the second the rank of each box in it.
+    rank = torch.where(negative, loss, -math.inf).argsort(1, descending=True).argsort(1)
+    most = ((state == POSITIVE).sum(1, keepdim=True) * per_positive).floor()
+    return (rank < most) & negative

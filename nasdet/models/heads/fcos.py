@@ -15,9 +15,8 @@ from torch.nn import functional as F
 from nasdet.models.boxes import area, giou, make_points, to_boxes, to_distances
 from nasdet.models.heads.assigner import inside_boxes
 from nasdet.models.heads.base import IGNORE, Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
-from nasdet.models.heads.branch import Branch, level_sizes, prior_bias
-from nasdet.models.heads.focal import focal_loss
-from nasdet.models.heads.losses import worker_mean
+from nasdet.models.heads.losses import focal_loss, worker_mean
+from nasdet.models.heads.towers import SharedTower, level_sizes, prior_bias
 from nasdet.models.layers import Layers
 from nasdet.space.heads import FcosSpec
 
@@ -33,8 +32,8 @@ class FcosHead(HeadModule):
     def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: FcosSpec, layers: Layers) -> None:
         super().__init__()
         self.spec, self.strides = spec, tuple(strides)
-        self.cls = Branch(channels, 1, spec.classes, spec, layers)
-        self.box = Branch(channels, 1, 5, spec, layers)
+        self.cls = SharedTower(channels, 1, spec.classes, spec, layers)
+        self.box = SharedTower(channels, 1, 5, spec, layers)
 
     def init_weights(self) -> None:
         """Scores start at 1%, distances at one stride, centre-ness at 0.5."""

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.models.detection._utils import BoxCoder
 
-from nasdet.models.heads.anchors import BETWEEN, cell_anchors, match_anchors, place_anchors
+from nasdet.models.boxes import BoxCoder
+from nasdet.models.heads.anchors import cell_anchors, place_anchors
 from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
-from nasdet.models.heads.branch import Branch, level_sizes, prior_bias
-from nasdet.models.heads.focal import focal_loss
+from nasdet.models.heads.losses import focal_loss
+from nasdet.models.heads.matching import POSITIVE, UNUSED, match
+from nasdet.models.heads.towers import SharedTower, level_sizes, prior_bias
 from nasdet.models.layers import Layers
 from nasdet.space.heads import RetinaNetSpec
 
@@ -27,11 +28,11 @@ class RetinaNetHead(HeadModule):
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], spec: RetinaNetSpec, layers: Layers) -> None:
         super().__init__()
-        self.spec, self.strides, self.coder = spec, tuple(strides), BoxCoder((1.0, 1.0, 1.0, 1.0))
-        self.cls = Branch(channels, spec.anchors, spec.classes, spec, layers)
-        self.box = Branch(channels, spec.anchors, 4, spec, layers)
-        cells = cell_anchors(strides, spec.anchor_scale, spec.anchors_per_octave, spec.anchor_ratios)
-        self.register_buffer("cells", cells, persistent=False)
+        self.spec, self.strides, self.coder = spec, tuple(strides), BoxCoder()
+        self.cls = SharedTower(channels, spec.anchors, spec.classes, spec, layers)
+        self.box = SharedTower(channels, spec.anchors, 4, spec, layers)
+        sizes = octave_sizes(strides, spec.anchor_scale, spec.anchors_per_octave)
+        self.register_buffer("cells", cell_anchors(sizes, spec.anchor_ratios), persistent=False)
 
     def init_weights(self) -> None:
         """Scores start at 1%, boxes at their anchors."""
@@ -47,8 +48,7 @@ class RetinaNetHead(HeadModule):
         """Every anchor of every level, shifted."""
         logits, shifts, anchors = self(features)
         with exact(logits.device):
-            boxes = self.coder.decode_single(shifts.flatten(0, 1), anchors.expand_as(shifts).flatten(0, 1))
-            return Candidates(boxes.view_as(shifts), logits.sigmoid())
+            return Candidates(self.coder.decode(shifts, anchors), logits.sigmoid())
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
         """Scalars "loss", its parts "cls" (focal) and "box" (L1 of the shifts), and of anchors per image "positives"
@@ -59,16 +59,16 @@ class RetinaNetHead(HeadModule):
 
     def dense_loss(self, logits: Tensor, shifts: Tensor, anchors: Tensor, targets: Targets) -> dict[str, Tensor]:
         """`loss` from what `forward` gives, without autocast."""
-        boxes, labels = at_least_one(targets, logits.dtype)[:2]
+        targets = at_least_one(targets, logits.dtype)
+        boxes, labels = targets.boxes, targets.labels
         with torch.no_grad():
-            limits = self.spec.positive_iou, self.spec.negative_iou
-            pairs = zip(boxes, labels, strict=True)  # image by image: overlaps of the whole batch would not fit
-            matched = torch.stack([match_anchors(anchors, *own, *limits) for own in pairs])  # (B, A)
-            image, place = (matched >= 0).nonzero(as_tuple=True)
-            box, counted = matched[image, place], matched != BETWEEN
+            positive, negative = self.spec.positive_iou, self.spec.negative_iou
+            found = match(anchors, targets, positive=positive, negative=negative, rescue=True)
+            image, place = (found.state == POSITIVE).nonzero(as_tuple=True)  # (P,) each
+            box, counted = found.objects[image, place], found.state != UNUSED
             count = torch.bincount(image, minlength=len(boxes))
-            share = 1 / count.clamp(min=1).to(logits.dtype) / len(boxes)  # (B,)
-            wanted = self.coder.encode_single(boxes[image, box], anchors[place])
+            share = 1 / count.clamp(min=1).to(logits.dtype) / len(boxes)  # (B,) weight of what an image's anchors lose
+            wanted = self.coder.encode(boxes[image, box], anchors[place])
         focal = focal_loss(
             logits, image, place, labels[image, box], counted, alpha=self.spec.focal_alpha, gamma=self.spec.focal_gamma
         )
@@ -77,3 +77,9 @@ class RetinaNetHead(HeadModule):
         positives = count.sum() / len(boxes)
         counts = {"positives": positives, "negatives": counted.sum() / len(boxes) - positives}
         return {"loss": parts["cls"] + parts["box"], **{k: v.detach() for k, v in parts.items()}, **counts}
+
+
+def octave_sizes(strides: Sequence[int], scale: float, octave: int) -> list[list[int]]:
+    """Sides of the square anchors of each level in whole pixels: `octave` sizes from `scale` strides to below twice as
+    much, cut as torchvision cuts them."""
+    return [[int(int(scale * stride) * 2 ** (i / octave)) for i in range(octave)] for stride in strides]

@@ -12,17 +12,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
 
+from nasdet.models.boxes import BoxCoder
 from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
-from nasdet.models.heads.default_boxes import (
-    Match,
-    hardest_negatives,
-    level_shapes,
-    make_default_boxes,
-    match_default_boxes,
-)
+from nasdet.models.heads.default_boxes import hardest_negatives, level_shapes, make_default_boxes, match_default_boxes
 from nasdet.models.heads.losses import worker_mean
+from nasdet.models.heads.matching import POSITIVE, Matches
 from nasdet.models.layers import Layers
 from nasdet.space.heads import SsdSpec
 
@@ -55,8 +50,7 @@ class SsdHead(HeadModule):
         make = _predictor(spec, layers)
         self.cls = nn.ModuleList(make(c, n * (spec.classes + 1)) for c, n in zip(channels, counts, strict=True))
         self.box = nn.ModuleList(make(c, n * 4) for c, n in zip(channels, counts, strict=True))
-        centre, size = (1 / v for v in spec.variances)
-        self.coder = BoxCoder((centre, centre, size, size))
+        self.coder = BoxCoder(*(1 / v for v in spec.variances))
 
     def init_weights(self) -> None:
         """Predicting convolutions by Xavier, norms' lengths at 20; biases are 0."""
@@ -76,8 +70,7 @@ class SsdHead(HeadModule):
         logits, codes = self(features)
         with exact(logits.device):
             defaults = self.default_boxes(features, size, logits)
-            boxes = self.coder.decode_single(codes.flatten(0, 1), defaults.repeat(codes.shape[0], 1))
-            return Candidates(boxes.view_as(codes), logits.softmax(-1)[..., 1:])
+            return Candidates(self.coder.decode(codes, defaults), logits.softmax(-1)[..., 1:])
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
         """Scalars "loss", its parts "cls" and "box", and of default boxes per image "positives" and "negatives", those
@@ -92,24 +85,25 @@ class SsdHead(HeadModule):
     def dense_loss(self, logits: Tensor, codes: Tensor, defaults: Tensor, targets: Targets) -> dict[str, Tensor]:
         """`loss` from predictions and default boxes (A, 4), without autocast."""
         targets = at_least_one(targets, targets.boxes.dtype)
-        match = match_default_boxes(defaults, targets, self.spec.match_iou)
-        number = match.positive.sum().to(logits.dtype)
+        found = match_default_boxes(defaults, targets, self.spec.match_iou)
+        positive = found.state == POSITIVE
+        number = positive.sum().to(logits.dtype)
         norm = worker_mean(number).clamp(min=1.0)
-        wanted = torch.where(match.positive, 1 + targets.labels.gather(1, match.box), 0)
+        wanted = torch.where(positive, 1 + targets.labels.gather(1, found.objects), 0)
         entropy = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
-        negative = hardest_negatives(entropy.detach(), match, self.spec.negatives)
+        negative = hardest_negatives(entropy.detach(), found.state, self.spec.negatives)
         parts = {
-            "cls": (entropy * (match.positive | negative)).sum() / norm,
-            "box": self._box_loss(codes, defaults, match, targets) / norm,
+            "cls": (entropy * (positive | negative)).sum() / norm,
+            "box": self._box_loss(codes, defaults, found, targets) / norm,
         }
         counts = {"positives": number / len(logits), "negatives": negative.sum() / len(logits)}
         return {"loss": parts["cls"] + parts["box"], **{k: v.detach() for k, v in parts.items()}, **counts}
 
-    def _box_loss(self, codes: Tensor, defaults: Tensor, match: Match, targets: Targets) -> Tensor:
-        """Smooth L1 over the encoded boxes of the positives, summed."""
-        image, place = match.positive.nonzero(as_tuple=True)
-        truth = targets.boxes[image, match.box[image, place]].to(defaults.dtype)
-        wanted = self.coder.encode_single(truth, defaults[place])
+    def _box_loss(self, codes: Tensor, defaults: Tensor, found: Matches, targets: Targets) -> Tensor:
+        """Smooth L1 over the encoded boxes of the positives, summed: ()."""
+        image, place = (found.state == POSITIVE).nonzero(as_tuple=True)
+        truth = targets.boxes[image, found.objects[image, place]].to(defaults.dtype)
+        wanted = self.coder.encode(truth, defaults[place])
         return F.smooth_l1_loss(codes[image, place], wanted, reduction="sum")
 
     def default_boxes(self, features: Sequence[Tensor], size: tuple[int, int], like: Tensor) -> Tensor:

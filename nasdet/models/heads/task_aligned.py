@@ -6,23 +6,22 @@ assignment and detection, and with gradient at positive points only.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from nasdet.models.boxes import make_points, to_boxes
 from nasdet.models.heads.assigner import TaskAlignedAssigner
 from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, exact
 from nasdet.models.heads.losses import distribution_focal_loss, giou_loss, quality_focal_loss, worker_mean
+from nasdet.models.heads.towers import Tower, level_sizes, prior_bias
 from nasdet.models.layers import Layers
 from nasdet.space.heads import TaskAlignedSpec
 
-PRIOR = 0.01
 START_DISTANCE = 2.5  # strides from a point to each side of its box before training
 CLS_WEIGHT, BOX_WEIGHT, DFL_WEIGHT = 2.0, 2.0, 0.5
 
@@ -40,43 +39,6 @@ class Dense(NamedTuple):
     """(A,) pixels."""
 
 
-class Tower(nn.Module):
-    """3x3 convolutions and a 1x1 prediction; levels may share the convolutions, never the norms."""
-
-    def __init__(self, levels: int, inputs: int, outputs: int, spec: TaskAlignedSpec, layers: Layers) -> None:
-        super().__init__()
-        widths = [inputs] + [spec.width] * spec.depth
-        copies = 1 if spec.shared else levels
-        self.convs = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=layers.bias) for i, o in itertools.pairwise(widths))
-            for _ in range(copies)
-        )
-        self.norms = nn.ModuleList(nn.ModuleList(layers.norm_act(w) for w in widths[1:]) for _ in range(levels))
-        self.predict = nn.ModuleList(nn.Conv2d(widths[-1], outputs, 1) for _ in range(copies))
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Levels (B, C, H, W) -> predictions (B, A, outputs), A points over all levels, row by row."""
-        outputs = []
-        for level, x in enumerate(features):
-            for conv, norm in self.steps(level):
-                x = norm(conv(x))
-            outputs.append(self.predict[level % len(self.predict)](x).flatten(2).transpose(1, 2))
-        return torch.cat(outputs, dim=1)
-
-    @torch.no_grad()
-    def start(self, bias: Tensor) -> None:
-        """Let the predictions be `bias` (outputs,) at first, nearly alike everywhere."""
-        for predict in self.predict:
-            assert isinstance(predict, nn.Conv2d) and predict.bias is not None
-            nn.init.normal_(predict.weight, std=0.01)
-            predict.bias.copy_(bias)
-
-    def steps(self, level: int) -> list[tuple[nn.Module, nn.Module]]:
-        """Convolutions and norms that a level goes through."""
-        convs, norms = self.convs[level % len(self.convs)], self.norms[level]
-        return list(zip(convs.children(), norms.children(), strict=True))
-
-
 class TaskAlignedHead(HeadModule):
     """Anchor-free, decoupled towers, task-aligned assignment (TOOD), quality focal + GIoU (+ DFL) losses."""
 
@@ -89,8 +51,8 @@ class TaskAlignedHead(HeadModule):
 
     def init_weights(self) -> None:
         """Scores start at 1%, distances at 2.5 strides."""
-        self.cls.start(torch.full((self.spec.classes,), -math.log((1 - PRIOR) / PRIOR)))
-        self.box.start(_start_bias(self.spec.bins).repeat(4))
+        self.cls.start(prior_bias(self.spec.classes))
+        self.box.start(_start_bias(self.spec.bins) * 4)
 
     def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
         """Every point of every level."""
@@ -112,8 +74,7 @@ class TaskAlignedHead(HeadModule):
     def forward(self, features: Sequence[Tensor]) -> Dense:
         """Levels -> undecoded predictions."""
         logits, sides = self.cls(features), self.box(features)
-        sizes = [(x.shape[-2], x.shape[-1]) for x in features]
-        points, steps = make_points(sizes, self.strides, at_least_float(logits[:0, :0]))
+        points, steps = make_points(level_sizes(features), self.strides, at_least_float(logits[:0, :0]))
         return Dense(at_least_float(logits), sides, points, steps)
 
     def dense_loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
@@ -151,10 +112,10 @@ class TaskAlignedHead(HeadModule):
         return expected * strides[:, None]
 
 
-def _start_bias(bins: int) -> Tensor:
+def _start_bias(bins: int) -> list[float]:
     """Bias (bins,) under which the expected distance is `START_DISTANCE` strides, or what few bins can hold."""
     if bins == 1:
-        return torch.tensor([math.log(math.expm1(START_DISTANCE))])
+        return [math.log(math.expm1(START_DISTANCE))]
     target = min(START_DISTANCE, (bins - 1) / 2)
     low, high = 0.0, 20.0
     for _ in range(60):  # the mean of softmax(-slope * bin) falls as the slope rises
@@ -162,4 +123,4 @@ def _start_bias(bins: int) -> Tensor:
         weights = [math.exp(-slope * i) for i in range(bins)]
         mean = sum(i * w for i, w in enumerate(weights)) / sum(weights)
         low, high = (slope, high) if mean > target else (low, slope)
-    return torch.tensor([-slope * i for i in range(bins)])
+    return [-slope * i for i in range(bins)]

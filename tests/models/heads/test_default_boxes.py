@@ -9,20 +9,20 @@ from torchvision.models.detection.image_list import ImageList
 
 from nasdet.models.heads.base import Targets
 from nasdet.models.heads.default_boxes import (
-    Match,
     hardest_negatives,
     level_scales,
     level_shapes,
     make_default_boxes,
     match_default_boxes,
 )
+from nasdet.models.heads.matching import NEGATIVE, POSITIVE, UNUSED, Matches
 from nasdet.space.heads import SsdSpec
 
 SIZES = [(38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1)]
 COCO = SsdSpec(first_scale=0.07, min_scale=0.15)
 
 
-def _match(boxes: list[list[float]], labels: list[int]) -> Match:
+def _match(boxes: list[list[float]], labels: list[int]) -> Matches:
     """Default boxes are the four quarters of a canvas of 40 pixels, and the whole."""
     quarters = [[x, y, x + 20, y + 20] for y in (0, 20) for x in (0, 20)]
     targets = Targets(torch.tensor([boxes]).float(), torch.tensor([labels]))
@@ -63,34 +63,34 @@ def test_the_canvas_may_be_oblong() -> None:
 
 def test_overlapping_and_best_boxes_learn() -> None:
     found = _match([[0, 0, 20, 18], [30, 30, 34, 34]], [3, 1])
-    assert found.positive.tolist() == [[True, False, False, True, False]]  # the small one overlaps by 4%
-    assert found.box[0, [0, 3]].tolist() == [0, 1]
-    assert found.negative.tolist() == [[False, True, True, False, True]]
+    assert (found.state == POSITIVE).tolist() == [[True, False, False, True, False]]  # the small one overlaps by 4%
+    assert found.objects[0, [0, 3]].tolist() == [0, 1]
+    assert (found.state == NEGATIVE).tolist() == [[False, True, True, False, True]]
 
 
 def test_the_best_box_of_an_object_is_not_lost_to_a_better_overlap() -> None:
     found = _match([[0, 0, 20, 20], [0, 0, 14, 20], [0, 0, 20, 9]], [0, 1, 2])
-    assert found.box[0, 0] == 0  # all three want it
+    assert found.objects[0, 0] == 0  # all three want it
     found = _match([[0, 0, 40, 40], [0, 0, 36, 36]], [0, 1])
-    assert found.box[0, 4] == 0 and found.positive.sum() == 1
+    assert found.objects[0, 4] == 0 and (found.state == POSITIVE).sum() == 1
 
 
 def test_padding_and_regions_to_ignore() -> None:
     found = _match([[0, 0, 20, 12], [20, 0, 40, 8], [0, 0, 0, 0]], [-2, -2, -1])
-    assert not found.positive.any()
-    assert found.negative.tolist() == [[False, True, True, True, True]]  # 60% of the first, 40% of the second
+    assert not (found.state == POSITIVE).any()
+    assert (found.state == NEGATIVE).tolist() == [
+        [False, True, True, True, True]
+    ]  # 60% of the first, 40% of the second
 
 
 def test_a_positive_in_a_region_to_ignore_learns() -> None:
     found = _match([[0, 0, 40, 40], [0, 0, 20, 20]], [-2, 0])
-    assert found.positive.tolist() == [[True, False, False, False, False]]
-    assert not found.negative.any()
+    assert (found.state == POSITIVE).tolist() == [[True, False, False, False, False]]
+    assert not (found.state == NEGATIVE).any()
 
 
 def test_the_hardest_negatives_of_each_image_count() -> None:
-    positive = torch.tensor([[True, False, False, False, False], [False] * 5])
-    negative = torch.tensor([[False, True, True, False, True], [True] * 5])
+    state = torch.tensor([[POSITIVE, NEGATIVE, NEGATIVE, UNUSED, NEGATIVE], [NEGATIVE] * 5])
     loss = torch.tensor([[9.0, 1.0, 3.0, 8.0, 2.0], [5.0] * 5])
-    match = Match(positive, torch.zeros(2, 5, dtype=torch.long), negative)
-    assert hardest_negatives(loss, match, 2.0).tolist() == [[False, False, True, False, True], [False] * 5]
-    assert hardest_negatives(loss, match, 9.0).tolist() == [[False, True, True, False, True], [False] * 5]
+    assert hardest_negatives(loss, state, 2.0).tolist() == [[False, False, True, False, True], [False] * 5]
+    assert hardest_negatives(loss, state, 9.0).tolist() == [[False, True, True, False, True], [False] * 5]

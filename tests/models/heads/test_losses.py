@@ -1,13 +1,14 @@
-"""Losses against plain formulas over dense targets."""
+"""Losses against torchvision's and plain formulas over dense targets."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional as F
-from torchvision.ops import generalized_box_iou_loss
+from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
 from nasdet.models.heads.assigner import Assignment
-from nasdet.models.heads.losses import distribution_focal_loss, giou_loss, quality_focal_loss
+from nasdet.models.heads.losses import distribution_focal_loss, focal_loss, giou_loss, quality_focal_loss
 
 
 def _found() -> Assignment:
@@ -55,3 +56,24 @@ def test_distribution_focal_is_least_at_the_true_distance() -> None:
     distance = (bins.softmax(-1) * torch.arange(6)).sum(-1) * 8
     wanted = torch.cat([points - found.boxes[:, :2], found.boxes[:, 2:] - points], -1)
     torch.testing.assert_close(distance.detach(), wanted, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.5, 1.0), (0.75, 0.0)])
+def test_focal_loss_equals_torchvision_with_gradient(alpha: float, gamma: float) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    image, place, labels = torch.tensor([0, 0, 1]), torch.tensor([1, 4, 2]), torch.tensor([2, 0, 1])
+    counted = torch.ones(2, 6, dtype=torch.bool)
+    counted[0, 0] = counted[1, 5] = False
+    dense = torch.zeros(2, 6, 3, dtype=torch.float64)
+    dense[image, place, labels] = 1
+    wanted = (sigmoid_focal_loss(logits, dense, alpha, gamma) * counted[..., None]).sum((1, 2))
+    ours = focal_loss(logits, image, place, labels, counted, alpha=alpha, gamma=gamma)
+    torch.testing.assert_close(ours, wanted)
+    weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    for a, b in zip(
+        torch.autograd.grad((ours * weights).sum(), logits),
+        torch.autograd.grad((wanted * weights).sum(), logits),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)

@@ -59,8 +59,8 @@ def test_encoded_boxes_are_found_again() -> None:
     head, features = _head(), _features(1)
     defaults = head.default_boxes(features, CANVAS, features[0])
     boxes = TARGETS.boxes[0, :1].expand(len(defaults), -1)
-    codes = head.coder.encode_single(boxes, defaults)
-    assert (head.coder.decode_single(codes, defaults) - boxes).abs().max() < 1e-3
+    codes = head.coder.encode(boxes, defaults)
+    assert (head.coder.decode(codes, defaults) - boxes).abs().max() < 1e-3
 
 
 def test_candidates_leave_the_background_out() -> None:

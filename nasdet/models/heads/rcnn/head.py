@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets, at_least_float, at_least_one, exact
-from nasdet.models.heads.rcnn.mask import POOLED, MaskBranch, of_class
-from nasdet.models.heads.rcnn.matching import NEGATIVE, POSITIVE, UNUSED, Matches, draw, match
+from nasdet.models.heads.matching import NEGATIVE, POSITIVE, UNUSED, Matches, draw, match
+from nasdet.models.heads.rcnn.box_head import BoxHead, Regions, gather
+from nasdet.models.heads.rcnn.mask_head import POOLED, MaskHead, of_class
 from nasdet.models.heads.rcnn.pooling import RoiPool
-from nasdet.models.heads.rcnn.rpn import ProposalNetwork, clip, pad
-from nasdet.models.heads.rcnn.stage import BoxStage, Regions, gather
+from nasdet.models.heads.rcnn.rpn import ProposalNetwork, pad
 from nasdet.models.layers import Layers
 from nasdet.space.heads import RcnnSpec
 
@@ -41,8 +41,8 @@ class RcnnHead(HeadModule):
         self.rpn = ProposalNetwork(width, strides, spec, layers)
         self.pool = RoiPool(spec.roi_op, spec.roi_size, pooled, spec.canonical_size)
         count = len(IOUS) if spec.cascade else 1
-        self.stages = nn.ModuleList(BoxStage(width, spec, layers, CODER_WEIGHTS[i]) for i in range(count))
-        self.mask = MaskBranch(width, pooled, spec, layers) if spec.mask else None
+        self.stages = nn.ModuleList(BoxHead(width, spec, layers, CODER_WEIGHTS[i]) for i in range(count))
+        self.mask = MaskHead(width, pooled, spec, layers) if spec.mask else None
 
     def init_weights(self) -> None:
         """The predicting layers of proposals and boxes; that of masks starts like any other."""
@@ -86,7 +86,7 @@ class RcnnHead(HeadModule):
             with exact(boxes.device):
                 scores.append(at_least_float(logits).softmax(-1)[:, 1:])
                 decoded = stage.decode(at_least_float(deltas), regions)
-            regions = clip(decoded[:, 0], size)  # of a cascade, where all classes share it
+            regions = clip_boxes_to_image(decoded[:, 0], size)  # of a cascade, where all classes share it
         score = torch.stack(scores).mean(0).unflatten(0, (batch, count)) * real[..., None]
         score = score * (score > self.spec.score_threshold)
         decoded = decoded.unflatten(0, (batch, count))
@@ -105,8 +105,8 @@ class RcnnHead(HeadModule):
         masks = of_class(logits, labels + 1).sigmoid()
         return [one._replace(masks=own) for one, own in zip(found, masks.split(counts), strict=True)]
 
-    def _stages(self) -> list[BoxStage]:
-        return [stage for stage in self.stages if isinstance(stage, BoxStage)]
+    def _stages(self) -> list[BoxHead]:
+        return [stage for stage in self.stages if isinstance(stage, BoxHead)]
 
     def _box_losses(
         self,
@@ -139,13 +139,13 @@ class RcnnHead(HeadModule):
                     boxes, real = pad([refined[regions.images == image] for image in range(len(boxes))])
         return firsts[0]
 
-    def _run(self, stage: BoxStage, features: Sequence[Tensor], regions: Regions) -> tuple[Tensor, Tensor]:
+    def _run(self, stage: BoxHead, features: Sequence[Tensor], regions: Regions) -> tuple[Tensor, Tensor]:
         """Logits and deltas of a stage, in at least float32."""
         logits, deltas = stage(self.pool(features, regions.boxes, regions.images))
         return at_least_float(logits), at_least_float(deltas)
 
     def _choose(
-        self, stage: BoxStage, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
+        self, stage: BoxHead, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
     ) -> Tensor:
         """Which of boxes (B, N, 4) a stage learns from, drawn or those it does worst: (B, N) bool."""
         if self.spec.ohem:
@@ -154,7 +154,7 @@ class RcnnHead(HeadModule):
 
     @torch.no_grad()
     def _hardest(
-        self, stage: BoxStage, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
+        self, stage: BoxHead, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
     ) -> Tensor:
         """Of boxes (B, N, 4) those with the largest losses, `roi_batch` of each image and of near duplicates only the
         hardest: (B, N) bool.

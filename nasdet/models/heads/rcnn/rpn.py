@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from nasdet.models.boxes import BoxCoder
+from nasdet.models.heads.anchors import cell_anchors, place_anchors
 from nasdet.models.heads.base import Targets, at_least_float
-from nasdet.models.heads.rcnn.matching import POSITIVE, draw, match
+from nasdet.models.heads.matching import POSITIVE, draw, match
+from nasdet.models.heads.towers import level_sizes
 from nasdet.models.layers import Layers
 from nasdet.space.heads import RcnnSpec
 
@@ -42,6 +43,8 @@ class Raw(NamedTuple):
 class ProposalNetwork(nn.Module):
     """One or two hidden 3x3 convolutions shared by the levels, objectness and boxes by 1x1."""
 
+    cells: Tensor
+
     def __init__(self, channels: int, strides: Sequence[int], spec: RcnnSpec, layers: Layers) -> None:
         super().__init__()
         self.spec, self.strides = spec, tuple(strides)
@@ -49,12 +52,12 @@ class ProposalNetwork(nn.Module):
         self.convs = nn.Sequential(*(own.conv(channels, channels) for _ in range(spec.rpn_convs)))
         sizes = spec.anchor_sizes or tuple(8.0 * s for s in strides)
         assert len(sizes) == len(strides)
-        anchors = tuple(tuple(size * scale for scale in spec.anchor_scales) for size in sizes)
-        self.generator = AnchorGenerator(anchors, (spec.anchor_ratios,) * len(anchors))
+        anchors = [[size * scale for scale in spec.anchor_scales] for size in sizes]
+        self.register_buffer("cells", cell_anchors(anchors, spec.anchor_ratios), persistent=False)
         each = len(spec.anchor_scales) * len(spec.anchor_ratios)
         self.objectness = nn.Conv2d(channels, each, 1)
         self.boxes = nn.Conv2d(channels, 4 * each, 1)
-        self.coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.coder = BoxCoder()
 
     def init_weights(self) -> None:
         """All convolutions normal with deviation 0.01 (Ren et al. 2015)."""
@@ -69,10 +72,7 @@ class ProposalNetwork(nn.Module):
             hidden = self.convs(x)
             logits.append(self.objectness(hidden).permute(0, 2, 3, 1).flatten(1))
             deltas.append(self.boxes(hidden).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)))
-        wide = at_least_float(logits[0])
-        self.generator.set_cell_anchors(wide.dtype, wide.device)
-        sizes = [list(x.shape[-2:]) for x in features]
-        anchors = torch.cat(self.generator.grid_anchors(sizes, [[s, s] for s in self.strides]))
+        anchors = place_anchors(level_sizes(features), self.strides, self.cells)
         counts = [x.shape[1] for x in logits]
         return Raw(at_least_float(torch.cat(logits, 1)), at_least_float(torch.cat(deltas, 1)), anchors, counts)
 
@@ -97,8 +97,7 @@ class ProposalNetwork(nn.Module):
         places, levels = self._best(raw, before)
         scores = raw.logits.gather(1, places)
         deltas = raw.deltas.gather(1, places[..., None].expand(-1, -1, 4))
-        boxes = self.coder.decode_single(deltas.flatten(0, 1), raw.anchors[places].flatten(0, 1))
-        boxes = clip(boxes.unflatten(0, places.shape), size)
+        boxes = clip_boxes_to_image(self.coder.decode(deltas, raw.anchors[places]), size)
         kept = []
         for own, score in zip(boxes, scores, strict=True):
             large = (own[:, 2:] - own[:, :2] >= SMALLEST).all(1)
@@ -127,16 +126,9 @@ class ProposalNetwork(nn.Module):
         cls = F.binary_cross_entropy_with_logits(raw.logits[image, place], state.to(raw.logits.dtype), reduction="sum")
         image, place = image[state == POSITIVE], place[state == POSITIVE]
         truth = targets.boxes[image, found.objects[image, place]]
-        wanted = self.coder.encode_single(truth, raw.anchors[place])
+        wanted = self.coder.encode(truth, raw.anchors[place])
         box = F.smooth_l1_loss(raw.deltas[image, place], wanted, beta=BETA, reduction="sum")
         return {"rpn_cls": cls / count, "rpn_box": box / count}
-
-
-def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) xyxy cut to the canvas of (height, width)."""
-    height, width = size
-    x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
-    return torch.stack([x, y], dim=-1).flatten(-2)
 
 
 def pad(boxes: list[Tensor]) -> tuple[Tensor, Tensor]:

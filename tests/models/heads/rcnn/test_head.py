@@ -14,9 +14,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from nasdet.models import Targets, build_detector, count_costs, measure_latency
+from nasdet.models.heads.matching import match
 from nasdet.models.heads.rcnn import RcnnHead
-from nasdet.models.heads.rcnn.matching import draw, match
-from nasdet.models.heads.rcnn.stage import gather
+from nasdet.models.heads.rcnn.box_head import gather
 from nasdet.models.layers import Layers
 from nasdet.models.weight_init import initialise
 from nasdet.space.backbones import StagedSpec, StageSpec
@@ -319,16 +319,6 @@ def test_bfloat16_is_close_to_float32(roi_op: str) -> None:
         assert rough[name].dtype == torch.float32
         assert abs(float(exact[name] - rough[name])) < 0.1 * float(exact[name])
     assert detector.double()(images, targets)["loss"].dtype == torch.float64
-
-
-def test_draws_fill_up_with_negatives() -> None:
-    state = torch.tensor([[1] * 10 + [0] * 10 + [-1] * 5, [1, *[0] * 20, *[-1] * 4]])
-    drawn = draw(state, 8, 0.25)
-    for row, positives in ((0, 2), (1, 1)):
-        assert (drawn[row] & (state[row] == 1)).sum() == positives
-        assert (drawn[row] & (state[row] == 0)).sum() == 8 - positives
-    few = draw(state, 100, 0.5)
-    assert (few == (state >= 0)).all()
 
 
 @pytest.mark.parametrize("name", [n for n in SYSTEMS if SYSTEMS[n].spec.head.kind == "rcnn"])

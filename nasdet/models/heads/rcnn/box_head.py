@@ -12,11 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import clip_boxes_to_image
 
+from nasdet.models.boxes import BoxCoder
 from nasdet.models.heads.base import Targets
-from nasdet.models.heads.rcnn.matching import POSITIVE, Matches
-from nasdet.models.heads.rcnn.rpn import BETA, clip
+from nasdet.models.heads.matching import POSITIVE, Matches
+from nasdet.models.heads.rcnn.rpn import BETA
 from nasdet.models.layers import Layers
 from nasdet.models.norm import activation
 from nasdet.space.heads import RcnnSpec
@@ -52,7 +53,7 @@ def gather(chosen: Tensor, boxes: Tensor, found: Matches, targets: Targets) -> R
     return Regions(images, boxes[images, places], labels, objects, targets.boxes[images, objects])
 
 
-class BoxStage(nn.Module):
+class BoxHead(nn.Module):
     """Two fully connected layers, or four convolutions and one; then class scores and boxes."""
 
     def __init__(self, channels: int, spec: RcnnSpec, layers: Layers, weights: tuple[float, float]) -> None:
@@ -62,7 +63,7 @@ class BoxStage(nn.Module):
         self.body = _body(channels, spec, layers)
         self.cls = nn.Linear(spec.fc_width, self.classes)
         self.box = nn.Linear(spec.fc_width, 4 if self.agnostic else 4 * self.classes)
-        self.coder = BoxCoder((weights[0], weights[0], weights[1], weights[1]))
+        self.coder = BoxCoder(*weights)
 
     def init_weights(self) -> None:
         """Classes normal with deviation 0.01, boxes 0.001 (Girshick 2015)."""
@@ -76,19 +77,19 @@ class BoxStage(nn.Module):
 
     def decode(self, deltas: Tensor, boxes: Tensor) -> Tensor:
         """Deltas (S, n, 4) and regions (S, 4) -> refined boxes (S, n, 4) xyxy pixels."""
-        decoded: Tensor = self.coder.decode_single(deltas.flatten(1), boxes)
-        return decoded.view(len(boxes), -1, 4)
+        return self.coder.decode(deltas, boxes[:, None])
 
     def best(self, deltas: Tensor, regions: Regions, size: tuple[int, int]) -> Tensor:
         """What a cascade's next stage starts from: the regions (S, 4) moved by deltas (S, 1, 4), within the canvas."""
-        return clip(self.decode(deltas, regions.boxes)[:, 0], size)
+        clipped: Tensor = clip_boxes_to_image(self.decode(deltas, regions.boxes)[:, 0], size)
+        return clipped
 
     def losses(self, logits: Tensor, deltas: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
         """Cross-entropy (S,) and smooth L1 (S,), which is 0 for the background."""
         cls = F.cross_entropy(logits, regions.labels, ignore_index=NOTHING, reduction="none")
         own = torch.where(regions.labels > 0)[0]
         chosen = deltas[own, 0 if self.agnostic else regions.labels[own]]
-        wanted = self.coder.encode_single(regions.truth[own], regions.boxes[own])
+        wanted = self.coder.encode(regions.truth[own], regions.boxes[own])
         box = F.smooth_l1_loss(chosen, wanted, beta=BETA, reduction="none").sum(1)
         return cls, torch.zeros_like(cls).index_add(0, own, box)
 

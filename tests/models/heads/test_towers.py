@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from nasdet.errors import InputError
-from nasdet.models.heads.branch import Branch, prior_bias
+from nasdet.models.heads.towers import SharedTower, prior_bias
 from nasdet.models.layers import Layers
 from nasdet.space.heads import FcosSpec
 from nasdet.space.specs import DetectorSpec, NormSpec
 
 
-def _branch(norm: str, channels: tuple[int, ...] = (8, 8, 8), **fields: object) -> Branch:
+def _branch(norm: str, channels: tuple[int, ...] = (8, 8, 8), **fields: object) -> SharedTower:
     spec = FcosSpec(classes=2, width=16, depth=2, **fields)
-    return Branch(channels, 3, 5, spec, Layers.of(DetectorSpec(norm=NormSpec(kind=norm))))
+    return SharedTower(channels, 3, 5, spec, Layers.of(DetectorSpec(norm=NormSpec(kind=norm))))
 
 
 @pytest.mark.parametrize(("norm", "copies"), [("bn", 3), ("syncbn", 3), ("gn", 1), ("ln", 1), ("none", 1)])

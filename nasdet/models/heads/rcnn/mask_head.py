@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from nasdet.models.heads.base import at_least_float, exact
+from nasdet.models.heads.rcnn.box_head import CONVS, Regions
 from nasdet.models.heads.rcnn.pooling import RoiPool
-from nasdet.models.heads.rcnn.stage import CONVS, Regions
 from nasdet.models.layers import Layers
 from nasdet.models.norm import activation
 from nasdet.space.heads import RcnnSpec
@@ -24,7 +24,7 @@ from nasdet.space.heads import RcnnSpec
 POOLED = 14  # cells a side; a mask has twice as many
 
 
-class MaskBranch(nn.Module):
+class MaskHead(nn.Module):
     """Four 3x3 convolutions, a transposed one that doubles the resolution, one mask per class and the background."""
 
     def __init__(self, channels: int, strides: Sequence[int], spec: RcnnSpec, layers: Layers) -> None:

@@ -1,7 +1,8 @@
-"""Towers of RetinaNet and FCOS: convolutions and a prediction that all levels share.
+"""Towers of one-stage heads: convolutions over every level of the neck and a prediction at every cell.
 
-One decision: a norm with running statistics has one copy per level, because statistics mixed over levels fit none of
-them; any other norm is shared like the convolutions, as published.
+`Tower` is that of the task-aligned head, whose norms are always per level; `SharedTower` is that of RetinaNet and FCOS.
+There a norm with running statistics has one copy per level, because statistics mixed over levels fit none of them; any
+other norm is shared like the convolutions, as published.
 """
 
 from __future__ import annotations
@@ -16,13 +17,50 @@ from torch import Tensor, nn
 from nasdet.errors import InputError
 from nasdet.models.layers import Layers
 from nasdet.models.norm import activation
-from nasdet.space.heads import TowersSpec
+from nasdet.space.heads import TaskAlignedSpec, TowersSpec
 
 PUBLISHED_WIDTH, PUBLISHED_STD = 256, 0.01
 PRIOR = 0.01
 
 
-class Branch(nn.Module):
+class Tower(nn.Module):
+    """3x3 convolutions and a 1x1 prediction; levels may share the convolutions, never the norms."""
+
+    def __init__(self, levels: int, inputs: int, outputs: int, spec: TaskAlignedSpec, layers: Layers) -> None:
+        super().__init__()
+        widths = [inputs] + [spec.width] * spec.depth
+        copies = 1 if spec.shared else levels
+        self.convs = nn.ModuleList(
+            nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=layers.bias) for i, o in itertools.pairwise(widths))
+            for _ in range(copies)
+        )
+        self.norms = nn.ModuleList(nn.ModuleList(layers.norm_act(w) for w in widths[1:]) for _ in range(levels))
+        self.predict = nn.ModuleList(nn.Conv2d(widths[-1], outputs, 1) for _ in range(copies))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Levels (B, C, H, W) -> predictions (B, A, outputs), A points over all levels, row by row."""
+        outputs = []
+        for level, x in enumerate(features):
+            for conv, norm in self.steps(level):
+                x = norm(conv(x))
+            outputs.append(self.predict[level % len(self.predict)](x).flatten(2).transpose(1, 2))
+        return torch.cat(outputs, dim=1)
+
+    @torch.no_grad()
+    def start(self, bias: Sequence[float]) -> None:
+        """Let the predictions be `bias` (outputs,) at first, nearly the same everywhere."""
+        for predict in self.predict:
+            assert isinstance(predict, nn.Conv2d) and predict.bias is not None
+            nn.init.normal_(predict.weight, std=PUBLISHED_STD)
+            predict.bias.copy_(torch.tensor(bias))
+
+    def steps(self, level: int) -> list[tuple[nn.Module, nn.Module]]:
+        """Convolutions and norms that a level goes through."""
+        convs, norms = self.convs[level % len(self.convs)], self.norms[level]
+        return list(zip(convs.children(), norms.children(), strict=True))
+
+
+class SharedTower(nn.Module):
     """3x3 convolutions and a 3x3 prediction of `outputs` numbers for each of `places` per cell."""
 
     def __init__(self, channels: Sequence[int], places: int, outputs: int, spec: TowersSpec, layers: Layers) -> None:
@@ -63,7 +101,8 @@ class Branch(nn.Module):
         """
         if not self.normed:
             for conv in self.convs.children():
-                nn.init.normal_(conv.weight, std=PUBLISHED_STD * math.sqrt(PUBLISHED_WIDTH / conv.in_channels))  # type: ignore[arg-type, operator]
+                std = PUBLISHED_STD * math.sqrt(PUBLISHED_WIDTH / conv.in_channels)  # type: ignore[operator]
+                nn.init.normal_(conv.weight, std=std)  # type: ignore[arg-type]
         assert self.predict.bias is not None
         nn.init.normal_(self.predict.weight, std=PUBLISHED_STD)
         own = torch.tensor(bias, dtype=self.predict.bias.dtype, device=self.predict.bias.device)
