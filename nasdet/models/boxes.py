@@ -54,8 +54,8 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     Twice as quick on a CPU as `torchvision.ops.box_iou` and the same bits, because the coordinates are split into
     contiguous columns first.
     """
-    left_a, top_a, right_a, bottom_a = a.movedim(-1, 0).contiguous()
-    left_b, top_b, right_b, bottom_b = b.movedim(-1, 0).contiguous()
+    left_a, top_a, right_a, bottom_a = a.movedim(-1, 0).contiguous().unbind(0)
+    left_b, top_b, right_b, bottom_b = b.movedim(-1, 0).contiguous().unbind(0)
     width = (torch.minimum(right_a, right_b) - torch.maximum(left_a, left_b)).clamp_(min=0)
     height = (torch.minimum(bottom_a, bottom_b) - torch.maximum(top_a, top_b)).clamp_(min=0)
     overlap = width.mul_(height)
