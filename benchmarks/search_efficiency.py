@@ -180,7 +180,7 @@ def engine_source() -> str:
     """Of the engine: a changed one is measured anew."""
     import nasdet.search
 
-    files = sorted(Path(nasdet.search.__file__).parent.glob("*.py"))
+    files = sorted(Path(nasdet.search.__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
