@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 
-from nasdet.search import Finished, FreezeThawSampler, MemoryStore, SearchSpace, Study, parse_space, report, simulate
+from nasdet.search import (
+    Finished,
+    FreezeThawSampler,
+    MemoryStore,
+    SearchSpace,
+    Study,
+    StudyStore,
+    parse_space,
+    report,
+    simulate,
+)
 from nasdet.space import Constraint
+from nasdet.space.yaml_document import dump_yaml
+from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 
 SPACE = {"x": {"kind": "float", "low": 0.0, "high": 1.0}, "s": {"kind": "int", "low": 1, "high": 8}}
@@ -62,7 +75,7 @@ def test_fewer_candidates_than_results_that_are_waited_for(kind: str) -> None:
 
 def test_with_one_objective_not_every_candidate_is_trained_in_full() -> None:
     counts = simulate(evaluate, space("freeze_thaw", one=True, trials=30), workers=1).study.summary().trials
-    assert 4 <= counts["complete"] < 20
+    assert 4 <= counts.complete < 20
 
 
 def test_an_objective_that_never_changes_leaves_hypervolume_to_the_other() -> None:
@@ -155,6 +168,16 @@ def test_a_measured_violation_that_was_not_judged_before_the_end_is_judged_after
     job = study.ask()
     assert job is not None and job.record.trial != "t0000"
     assert study.records[0].state == "infeasible" and "size <= 4" in study.records[0].reason
+
+
+def test_a_study_that_holds_removed_keys_opens_and_goes_on(tmp_path: Path) -> None:
+    where = space("halving", trials=6)
+    folder = StudyStore.create(tmp_path / "old", StudyConfig(study="old", data=""), where).dir
+    held = where.raw | {"mode": {"kind": "joint"}, "scheduler": {"kind": "halving", "brackets": 1}}
+    (folder / "space.yaml").write_text(dump_yaml(held))
+    opened = StudyStore.open(folder)
+    assert opened.space == where
+    assert simulate(evaluate, opened.space, workers=1, store=opened).study.summary().trials.total == 6
 
 
 def ask_tell(

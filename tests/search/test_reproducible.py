@@ -29,19 +29,20 @@ FEW = {
 }
 """Eight candidates are good: the search ends when nothing is new."""
 CASES: dict[str, dict[str, Any]] = {
-    "freeze_thaw": {"scheduler": {"kind": "freeze_thaw"}},
-    "freeze_thaw points": {"scheduler": {"kind": "freeze_thaw"}, "points": [{"size": 45}, {"x": 0.6, "size": 20}]},
+    "freeze_thaw": {"scheduler": {"kind": "freeze_thaw"}, "points": [{"size": 45}, {"x": 0.6, "size": 20}]},
     "freeze_thaw few": {"scheduler": {"kind": "freeze_thaw"}, "space": FEW},
     "halving tpe": {"sampler": {"kind": "tpe"}},
     "halving random few": {"sampler": {"kind": "random"}, "space": FEW},
     "halving qmc": {"sampler": {"kind": "qmc"}},
-    "full tpe": {"scheduler": {"kind": "full"}, "sampler": {"kind": "tpe"}},
     "full nsga2": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga2"}},
     "full nsga3": {"scheduler": {"kind": "full"}, "sampler": {"kind": "nsga3"}},
     "full gp": {"scheduler": {"kind": "full"}, "sampler": {"kind": "gp"}, "budget": {**TOY["budget"], "trials": 11}},
 }
+"""Every scheduler and every sampler."""
 SLOW = ("full gp", "freeze_thaw few")
 SHOWN = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CASES]
+KILLED = [n if n in ("freeze_thaw", "halving tpe") else pytest.param(n, marks=pytest.mark.slow) for n in CASES]
+"""What depends on records and seed alone, as is shown for all, goes on from a folder as these do."""
 
 
 def evaluate(params: dict[str, Any], epochs: int) -> dict[str, float]:
@@ -61,6 +62,11 @@ def searched(space: SearchSpace, *, workers: int = 1, store: Store | None = None
 def text(records: list[TrialRecord]) -> list[str]:
     """Everything that is known; simulated seconds are part of it."""
     return [json.dumps(r.to_json()) for r in records]
+
+
+def short(case: dict[str, Any]) -> SearchSpace:
+    """Just long enough for a model to decide several times."""
+    return toy(**{"budget": {**TOY["budget"], "trials": 13}, **case})
 
 
 class Ends(BaseException):
@@ -97,50 +103,46 @@ def reopened(folder: Path, space: SearchSpace, left: int) -> Mortal:
     return store
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", KILLED)
 def test_a_study_killed_at_any_moment_goes_on_as_an_unbroken_one(name: str, tmp_path: Path) -> None:
-    space, rng = toy(**CASES[name]), random.Random(name)
+    space, rng = short(CASES[name]), random.Random(name)
     for folder in ("whole", "broken"):
         StudyStore.create(tmp_path / folder, StudyConfig(study=folder, data=""), space)
     whole = reopened(tmp_path / "whole", space, MANY)
     expected, writes = text(searched(space, store=whole)), MANY - whole.left
-    for left in (*(rng.randrange(1, writes // 2) for _ in range(5)), MANY):
+    for left in (*(rng.randrange(1, writes // 2) for _ in range(3)), MANY):
         with contextlib.suppress(Ends):
             searched(space, store=reopened(tmp_path / "broken", space, left))
     assert text(StudyStore.open(tmp_path / "broken").records()) == expected
 
 
-@pytest.mark.parametrize("workers", [1, 8])
 @pytest.mark.parametrize("name", SHOWN)
-def test_the_same_seed_gives_the_same_study_and_another_one_does_not(name: str, workers: int) -> None:
-    space = toy(**CASES[name])
-    once, twice = (text(searched(space, workers=workers)) for _ in range(2))
+def test_the_same_seed_gives_the_same_study_and_another_one_does_not(name: str) -> None:
+    space = short(CASES[name])
+    once, twice = (text(searched(space, workers=8)) for _ in range(2))
     assert once == twice
-    assert once != text(searched(space.with_budget(seed=2), workers=workers))
+    assert once != text(searched(space.with_budget(seed=2), workers=8))
 
 
 def test_another_process_gives_the_same_study() -> None:
-    def of(hash_seed: str) -> str:
-        env = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        command = [sys.executable, "-m", __name__]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-
-    assert of("1") == of("2") == digests()
+    env = {**os.environ, "PYTHONHASHSEED": "1"}
+    done = subprocess.run([sys.executable, "-m", __name__], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == digests()
 
 
 def digests() -> str:
     """One line for each scheduler."""
-    shown = ("freeze_thaw", "halving tpe", "full nsga2")
-    found = {name: text(searched(toy(**CASES[name]), workers=3)) for name in shown}
+    shown = ("freeze_thaw", "halving tpe")
+    found = {name: text(searched(short(CASES[name]), workers=3)) for name in shown}
     return "".join(f"{name} {hashlib.sha256(str(lines).encode()).hexdigest()}\n" for name, lines in found.items())
 
 
-def test_scores_told_before_training_change_nothing_else(tmp_path: Path) -> None:
-    space = toy(scheduler={"kind": "freeze_thaw"})
+def test_scores_noted_before_training_change_nothing_else(tmp_path: Path) -> None:
+    space = short({"scheduler": {"kind": "freeze_thaw"}})
     plain = scored(MemoryStore(space), {})
     folder = tmp_path / "s"
     StudyStore.create(folder, StudyConfig(study="s", data=""), space)
-    for left in (20, 37, MANY):
+    for left in (37, MANY):
         with contextlib.suppress(Ends):
             found = scored(reopened(folder, space, left), {"score_entropy": 1.0})
     assert all(r.values["score_entropy"] == 1.0 for r in found if r.rungs)

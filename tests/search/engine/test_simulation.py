@@ -27,16 +27,19 @@ SPACES: dict[str, dict[str, Any]] = {
     },
 }
 """Parameters that exist under a condition, a constraint and failures in all of them; the last has eight good ones."""
-SLOW = ("gp",)
-"""Samplers that take a second for a proposal."""
+CHEAP = "qmc"
+"""A sampler that takes no time, for the schedulers."""
 
 
 def _cases() -> list[Any]:
-    """Every sampler with every scheduler that takes one, and freeze-thaw, on every space."""
-    pairs = [(s, k) for s in SAMPLERS for k in SCHEDULERS if k in ("halving", "full")] + [("auto", "freeze_thaw")]
-    slow = {(s, k, n) for s, k in pairs for n in SPACES if s in SLOW and (k, n) != ("halving", "conditional")}
+    """Every sampler with every scheduler on every space. Without the slow ones: every scheduler on every space with one
+    sampler, and every sampler on one space for each scheduler that uses samplers."""
+    pairs = [(s, k) for s in SAMPLERS for k in ("halving", "full")] + [("auto", "freeze_thaw")]
+    quick = {(s, k, n) for s, k in pairs for n in SPACES if s in ("auto", CHEAP)}
+    quick |= {(s, "halving", "conditional") for s in SAMPLERS}
+    quick |= {(s, "full", "three objectives") for s in SAMPLERS if s != "gp"}  # takes a second for a proposal
     cases = [(s, k, n) for s, k in pairs for n in SPACES]
-    return [pytest.param(*c, marks=pytest.mark.slow) if c in slow else c for c in cases]
+    return [c if c in quick else pytest.param(*c, marks=pytest.mark.slow) for c in cases]
 
 
 def evaluate(params: dict[str, Any], epochs: int) -> dict[str, float]:
@@ -55,7 +58,7 @@ def run(sampler: str, scheduler: str, /, *, workers: int = 3, costs: bool = True
 
 @pytest.mark.parametrize(("sampler", "scheduler", "name"), _cases())
 def test_conformance(sampler: str, scheduler: str, name: str) -> None:
-    trials, total, workers = (12, 120, 3) if sampler in SLOW else (20, 80, 8)  # so that a model proposes some
+    trials, total, workers = (9, 81, 1) if sampler == "gp" else (20, 80, 8)  # so that a model proposes some
     options = {"workers": workers, "budget": {"trials": trials, "total_epochs": total}, **SPACES[name]}
     simulation = run(sampler, scheduler, **options)
     study = simulation.study
@@ -69,10 +72,6 @@ def test_conformance(sampler: str, scheduler: str, name: str) -> None:
     for record in study.front:
         assert record.epochs == 9 and record.values.items() >= evaluate(record.params, 9).items()
         assert record.trial in {t.trial for t in simulation.history if t.stop == 9}
-    again = run(sampler, scheduler, **options)
-    assert [(r.params, r.state, r.rungs) for r in again.study.records] == [
-        (r.params, r.state, r.rungs) for r in study.records
-    ]
 
 
 def _check_records(records: list[TrialRecord], space: SearchSpace) -> None:
@@ -85,8 +84,8 @@ def _check_records(records: list[TrialRecord], space: SearchSpace) -> None:
         assert record.state != "failed" or "out of memory" in record.reason
     for record, point in zip(records, space.points, strict=False):
         assert record.params.items() >= point.items()
-    told = [r.told for record in records for r in record.rungs]
-    assert sorted(told) == list(range(len(told)))
+    order = [r.told for record in records for r in record.rungs]
+    assert sorted(order) == list(range(len(order)))
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -10,6 +10,7 @@ from nasdet.search import Finished, Study
 from tests.search.conftest import accuracy, toy
 
 
+@pytest.mark.slow  # that it runs is tested with the documentation
 def test_the_example_of_the_docs_runs(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (repository / "docs" / "search.md").read_text()
     own, optuna = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
 
 import numpy as np
@@ -79,21 +78,6 @@ def test_a_decision_is_a_pure_function(objectives: int) -> None:
     assert len(numbers) > 1
 
 
-@pytest.mark.parametrize(("parameters", "objectives"), [(7, 2), (30, 3)])
-def test_a_decision_takes_little_time_however_long_the_history(parameters: int, objectives: int) -> None:
-    space = wide(parameters, objectives)
-    reference = [0.0, 5.0, 5.0][:objectives]
-    for observations in (100, 2000):
-        records, decides = history(space, observations), chooser(space)
-        decides.decide(records, seed=0, number=len(records), reference=reference)  # fits
-        times = []
-        for seed in range(1, 8):
-            start = time.process_time()
-            decides.decide(records, seed=seed, number=len(records), reference=reference)
-            times.append(time.process_time() - start)
-        assert np.median(times) < 1.0  # seconds of one core; about 0.03 to 0.2 where nothing else runs
-
-
 def test_finds_the_best_with_few_epochs() -> None:
     space = frozen(budget={"epochs": 9, "rungs": RUNGS, "total_epochs": 200, "seed": 0})
     study = simulate(evaluate, space, workers=1, costs=costs).study
@@ -102,12 +86,10 @@ def test_finds_the_best_with_few_epochs() -> None:
     assert max(r.params["size"] for r in study.records if r.rungs) <= 40
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_resume_in_the_middle_is_the_unbroken_study(known: bool) -> None:
+def test_resume_in_the_middle_is_the_unbroken_study_also_where_costs_are_learnt() -> None:
     space = frozen(budget={"trials": 15, "epochs": 9, "rungs": RUNGS, "seed": 4})
-    given = costs if known else None
-    whole = simulate(evaluate, space, workers=1, costs=given).study.records
-    first = Study(space, costs=given)
+    whole = simulate(evaluate, space, workers=1).study.records
+    first = Study(space)
     for _ in range(17):
         job = first.ask()
         assert job is not None
@@ -116,7 +98,7 @@ def test_resume_in_the_middle_is_the_unbroken_study(known: bool) -> None:
     stored = [TrialRecord.from_json(r.to_json()) for r in first.records]
     store = MemoryStore(space, stored)
     store.save_config(**first.store.config.to_json())
-    again = simulate(evaluate, space, workers=1, costs=given, store=store).study.records
+    again = simulate(evaluate, space, workers=1, store=store).study.records
     assert [(r.params, r.values, [g.values for g in r.rungs]) for r in again] == [
         (r.params, r.values, [g.values for g in r.rungs]) for r in whole
     ]
@@ -131,7 +113,7 @@ def test_the_design_covers_the_known_cost() -> None:
 
 
 def test_running_candidates_are_not_proposed_again() -> None:
-    space = frozen(budget={"epochs": 9, "rungs": RUNGS, "total_epochs": 400, "seed": 2})
+    space = frozen(budget={"epochs": 9, "rungs": RUNGS, "total_epochs": 250, "seed": 2})
     study = simulate(evaluate, space, workers=8, costs=costs).study
     assert sum(r.state == "duplicate" for r in study.records) <= 2
     assert sum(r.state == "complete" for r in study.records) >= 8
@@ -155,7 +137,7 @@ def test_a_small_network_is_worth_more_where_seconds_count() -> None:
         study = simulate(evaluate, space, workers=1, costs=costs, seconds=seconds).study
         return float(np.mean([r.params["size"] for r in study.records if r.state == "complete"]))
 
-    assert sizes(time_limit="200s") < sizes(total_epochs=200)
+    assert sizes(time_limit="120s") < sizes(total_epochs=120)
 
 
 @pytest.mark.parametrize(("seconds", "designed"), [(1.0, True), (40.0, False)])

@@ -60,7 +60,7 @@ def test_thaws_what_promises_most_and_goes_on_in_another_process() -> None:
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(directions=["minimize"] * 2, storage=storage, study_name="s")
     spent, thawed, full = 0, 0, 9
-    while spent < 150:
+    while spent < 110:
         sampler = FreezeThawSampler(rungs=(1, 3, full), seed=0)  # nothing is kept in the sampler
         study = optuna.load_study(study_name="s", storage=storage, sampler=sampler)
         trial = sampler.thaw(study)
