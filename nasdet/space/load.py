@@ -1,25 +1,25 @@
-"""`load_space`: from a YAML file, its ancestors and the options to a `SearchSpace`.
+"""`load_space`: from a YAML file, its ancestors, its presets and the options to a `SearchSpace`.
 
-One decision: whatever is wrong is an InputError that names file, line and key path; nothing wrong is found later.
+Everything that is wrong with a space is found here, and is an InputError that names file, line and key path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasdet.errors import InputError
+from nasdet.errors import InputError, nearest
 from nasdet.space.bundled_spaces import find_space
-from nasdet.space.overrides import apply_override, merge, without
-from nasdet.space.parameter_paths import known_paths
-from nasdet.space.presets.under import resolve_system
-from nasdet.space.recipes import resolve_preset
+from nasdet.space.overrides import apply_override, flat, merge, read_with_ancestors, without
+from nasdet.space.parameter_paths import FROM_DATA, known_paths
+from nasdet.space.presets import SYSTEMS
+from nasdet.space.recipes import load_recipe, recipe_names
 from nasdet.space.schema import OBJECTIVES, SchedulerConfig, SpaceFile, domain_of
 from nasdet.space.schema_errors import read_schema
 from nasdet.space.space import Constraint, Objective, SearchSpace
 from nasdet.space.validate import allowed_values, file_problems, parents_first
-from nasdet.space.yaml_document import Document, Problem, raise_problems, read_document
+from nasdet.space.yaml_document import Document, KeyPath, Problem, dotted, raise_problems, read_document
 
 
 def load_space(path: str | Path, *, overrides: Sequence[str] = (), function: bool = False) -> SearchSpace:
@@ -31,7 +31,7 @@ def load_space(path: str | Path, *, overrides: Sequence[str] = (), function: boo
         function: the space of a user's own function (`--objective`): paths and objective names are free.
     """
     file = find_space(path)
-    document = _with_ancestors(file, ())
+    document = read_with_ancestors(file, read_document, _find_parent, _inherited)
     for option in overrides:
         document = apply_override(document, option, () if function else known_paths())
     return _parse(document, default_name=file.stem, folder=file.parent, function=function)
@@ -42,29 +42,23 @@ def parse_space(data: Mapping[str, Any], *, name: str = "space", function: bool 
     return _parse(Document(dict(data), {(): name}), default_name=name, folder=None, function=function)
 
 
-def _with_ancestors(file: Path, below: tuple[Path, ...]) -> Document:
-    document = read_document(file)
-    if "extends" not in document.data:
-        return document
-    place = f"{document.place(('extends',))}: extends"
-    parent = document.data.pop("extends")
-    if not isinstance(parent, str):
-        raise InputError("is not the name of a search space", where=place, remedy="give a file or a bundled name")
-    chain = (*below, file.resolve())
-    base = find_space(parent, beside=file.parent, where=place)
-    if base.resolve() in chain:
-        names = " -> ".join(p.name for p in (*chain, base))
-        raise InputError(f"the files extend each other: {names}", where=place)
-    ancestor = _with_ancestors(base, chain)
+def _find_parent(name: Any, beside: Path, where: str) -> Path:
+    if not isinstance(name, str):
+        raise InputError("is not the name of a search space", where=where, remedy="give a file or a bundled name")
+    return find_space(name, beside=beside, where=where)
+
+
+def _inherited(ancestor: Document, child: Document) -> Document:
+    """All but the ancestor's description of itself, and fixed values that the child searches."""
     own = {k: v for k, v in ancestor.data.items() if k not in ("name", "description", "calibration")}
-    searched = document.data.get("space")
+    searched = child.data.get("space")
     if isinstance(own.get("fixed"), dict) and isinstance(searched, dict):
         own["fixed"] = without(own["fixed"], searched)
-    return merge(Document(own, ancestor.places), document)
+    return Document(own, ancestor.places)
 
 
 def _parse(document: Document, *, default_name: str, folder: Path | None, function: bool) -> SearchSpace:
-    document = resolve_system(resolve_preset(_without_removed_keys(document)))
+    document = _under_system(_under_recipe(_without_removed_keys(document)))
     file, problems = read_schema(document.data, SpaceFile)
     raise_problems(problems, document)
     assert file is not None
@@ -128,3 +122,55 @@ def _scheduler(file: SpaceFile) -> SchedulerConfig:
         return file.scheduler
     kind = "freeze_thaw" if file.sampler.kind == "auto" else "halving"
     return file.scheduler.model_copy(update={"kind": kind})
+
+
+def _under_recipe(document: Document) -> Document:
+    """Lay the bundled recipe that `fixed.recipe.preset` names under the other values of `fixed.recipe`. Values that are
+    searched, and the length of the training, are left out of it."""
+    path = ("fixed", "recipe", "preset")
+    recipe: Any = document.data
+    for key in path[:-1]:
+        recipe = recipe.get(key) if isinstance(recipe, dict) else None
+    if not isinstance(recipe, dict) or "preset" not in recipe:
+        return document
+    name = _known_name(document, path, recipe["preset"], "recipe", recipe_names())
+    values = without({"recipe": load_recipe(name).stated}, {"recipe.epochs", *(document.data.get("space") or ())})
+    document = merge(Document({"fixed": values}, {}), document)
+    del document.data["fixed"]["recipe"]["preset"]
+    return document
+
+
+_DECIDED = {
+    "input.size": ("input.height", "input.width"),
+    "backbone.width": ("backbone.stages.*.width",),
+    "backbone.first_stride": ("backbone.stages.0.stride",),
+    "neck.min_stride": ("neck.levels",),
+}
+"""The paths of a preset that each virtual path replaces."""
+
+
+def _under_system(document: Document) -> Document:
+    """Lay the named system that `fixed.preset` names under the other values of `fixed`, so that a study's own space
+    never depends on a later version of it. Values that are searched or follow from the data set are left out of it, and
+    so are parts that are given in another kind."""
+    fixed = document.data.get("fixed")
+    if not isinstance(fixed, dict) or "preset" not in fixed:
+        return document
+    name = _known_name(document, ("fixed", "preset"), fixed["preset"], "system", SYSTEMS)
+    own = {key: value for key, value in fixed.items() if key != "preset"}
+    searched = document.data.get("space")
+    given = {*(searched if isinstance(searched, dict) else ()), *(dotted(path) for path in flat(own))}
+    base = without(SYSTEMS[name].spec.to_json(), {*FROM_DATA, *given, *(p for g in given for p in _DECIDED.get(g, ()))})
+    for part, values in own.items():
+        kind = values.get("kind") if isinstance(values, dict) else None
+        if kind is not None and isinstance(base.get(part), dict) and base[part].get("kind") != kind:
+            del base[part]
+    data = {**document.data, "fixed": own}
+    return merge(Document({"fixed": base}, {}), Document(data, document.places))
+
+
+def _known_name(document: Document, path: KeyPath, name: Any, what: str, known: Collection[str]) -> str:
+    if name not in known:
+        place = ": ".join(part for part in (document.place(path), dotted(path)) if part)
+        raise InputError(f"unknown {what} {name!r}", where=place, remedy=nearest(str(name), known))
+    return str(name)

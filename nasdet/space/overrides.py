@@ -1,20 +1,48 @@
 """`extends:` and `--set KEY=VALUE`: how one document is laid over another.
 
-One decision: mappings merge key by key, everything else is replaced, and null removes a key; a domain in `space` that
-changes its kind, and a list, replace the old one whole. Places travel with the values, so a message names the file
-and line, or the option, that a value really came from.
+Mappings are merged key by key, every other value is replaced, and null removes a key. A list replaces the old one as a
+whole, and so does a domain in `space` of another kind. Places travel with the values, so that a message names the file
+and line, or the option, from which a value came.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nasdet.errors import InputError, nearest
+from nasdet.space.domains import Json
 from nasdet.space.yaml_document import Document, KeyPath, dotted, parse_value
 
-KnownPaths = Callable[[], Sequence[str]]
+
+def read_with_ancestors(
+    file: Path,
+    read: Callable[[Path], Document],
+    find: Callable[[Any, Path, str], Path],
+    inherit: Callable[[Document, Document], Document],
+    below: tuple[Path, ...] = (),
+) -> Document:
+    """A file laid over the one that its `extends` names, and so on.
+
+    Args:
+        file: where to start.
+        read: reads one file.
+        find: the file of a value of `extends`; it also takes the folder of the file that has it, and its place.
+        inherit: the part of the ancestor (first argument) that the child (second) takes over.
+        below: the files that lead here, to detect a circle.
+    """
+    document = read(file)
+    if "extends" not in document.data:
+        return document
+    place, chain = f"{document.place(('extends',))}: extends", (*below, file.resolve())
+    base = find(document.data.pop("extends"), file.parent, place)
+    if base.resolve() in chain:
+        names = " -> ".join(p.name for p in (*chain, base))
+        raise InputError(f"the files extend each other: {names}", where=place)
+    ancestor = read_with_ancestors(base, read, find, inherit, chain)
+    return merge(inherit(ancestor, document), document)
 
 
 def merge(base: Document, over: Document) -> Document:
@@ -25,8 +53,21 @@ def merge(base: Document, over: Document) -> Document:
     return Document(data, places)
 
 
+def flat(nested: Mapping[str, Any]) -> dict[KeyPath, Json]:
+    """The values of nested mappings, and of lists of mappings, by key path."""
+    leaves: dict[KeyPath, Json] = {}
+    for key, value in nested.items():
+        if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+            value = dict(enumerate(value))
+        if isinstance(value, dict):
+            leaves.update({(key, *rest): leaf for rest, leaf in flat(value).items()})
+        else:
+            leaves[(key,)] = value
+    return leaves
+
+
 def without(nested: dict[str, Any], paths: Collection[str]) -> dict[str, Any]:
-    """`nested` without the values at dotted paths; `*` stands for any place in a list."""
+    """`nested` without the values at dotted paths; `*` stands for any index of a list."""
     kept: dict[str, Any] = _without(nested, paths, "")
     return kept
 
@@ -37,7 +78,7 @@ def apply_override(document: Document, option: str, known_paths: Sequence[str]) 
     Args:
         document: the document so far.
         option: KEY is dotted; the value is YAML; null removes the key.
-        known_paths: parameter paths, to tell where a new key of `space` ends and its field begins.
+        known_paths: parameter paths, which contain dots: they tell where a new key of `space` ends and its field begins.
     """
     label = f"--set {option}"
     key, sign, text = option.partition("=")
@@ -118,7 +159,7 @@ def _forget(places: dict[KeyPath, str], path: KeyPath) -> None:
 
 
 def _resolve(data: Any, key: str, known_paths: Sequence[str], label: str) -> KeyPath:
-    """Split a dotted key along the document: the longest existing key first, then a known path, then one token."""
+    """Split a dotted key along the document: the longest key that exists or is a known path, else one token."""
     path: list[str | int] = []
     rest, node = key, data
     while rest:

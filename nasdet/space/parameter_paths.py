@@ -82,7 +82,7 @@ def find_field(path: str) -> SpecField | None:
         root, path = Recipe, path.removeprefix("recipe.")
     *middle, last = path.split(".")
     owners, in_list = _walk([root], middle)
-    owners = [o for o in owners if last in o.model_fields and not _models_in(o.model_fields[last].annotation)[0]]
+    owners = [o for o in owners if last in o.model_fields and not models_in(o.model_fields[last].annotation)[0]]
     return SpecField(tuple(owners), last) if owners and not in_list else None
 
 
@@ -117,7 +117,7 @@ def _walk(owners: list[type[BaseModel]], tokens: Sequence[str]) -> tuple[list[ty
             if not token.isdigit():
                 return [], False
             continue
-        found = [_models_in(o.model_fields[token].annotation) for o in owners if token in o.model_fields]
+        found = [models_in(o.model_fields[token].annotation) for o in owners if token in o.model_fields]
         owners = [model for models, _ in found for model in models]
         in_list = any(is_list for _, is_list in found)
     return owners, in_list
@@ -145,7 +145,7 @@ def key_of(error: Any) -> str:
 
 def _leaves(owner: type[BaseModel], prefix: str, stages: int) -> Iterator[str]:
     for name, field in owner.model_fields.items():
-        inner, is_list = _models_in(field.annotation)
+        inner, is_list = models_in(field.annotation)
         if not inner:
             yield prefix + name
         for model in inner:
@@ -153,9 +153,9 @@ def _leaves(owner: type[BaseModel], prefix: str, stages: int) -> Iterator[str]:
                 yield from _leaves(model, f"{prefix}{name}.{place}", stages)
 
 
-def _models_in(annotation: Any) -> tuple[list[type[BaseModel]], bool]:
+def models_in(annotation: Any) -> tuple[list[type[BaseModel]], bool]:
     """The models that a field holds, one for each kind, and whether it holds a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation], False
     is_list = get_origin(annotation) is tuple
-    return [model for item in get_args(annotation) for model in _models_in(item)[0]], is_list
+    return [model for item in get_args(annotation) for model in models_in(item)[0]], is_list

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from nasdet.errors import nearest
-from nasdet.space.parameter_paths import message_of
+from nasdet.space.parameter_paths import message_of, models_in
 from nasdet.space.schema import ChoiceEntry, FloatEntry, IntEntry
 from nasdet.space.yaml_document import KeyPath, Problem
 
@@ -91,11 +91,5 @@ def _keys_at(path: KeyPath, data: Any, model: type[BaseModel]) -> list[str]:
     else:
         for token in path:
             if isinstance(token, str):
-                model = _models_in(model.model_fields[token].annotation)[0]
+                model = models_in(model.model_fields[token].annotation)[0][0]
     return list(model.model_fields) if path else ["extends", *model.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for arg in get_args(annotation) for m in _models_in(arg)]

@@ -12,6 +12,7 @@ from typing import Any
 from nasdet.errors import nearest
 from nasdet.space.backbones import StagedSpec
 from nasdet.space.domains import Json, Real, canonical
+from nasdet.space.overrides import flat
 from nasdet.space.parameter_paths import FROM_BUDGET, FROM_DATA, find_field, kinds_with, known_paths
 from nasdet.space.rules import RULES
 from nasdet.space.schema import COSTS, OBJECTIVES, SAMPLER_OPTIONS, ChoiceEntry, FloatEntry, IntEntry, SpaceFile
@@ -168,19 +169,6 @@ def _key_of(entry: ChoiceEntry | IntEntry | FloatEntry, value: Json) -> KeyPath:
     if isinstance(entry, ChoiceEntry):
         return ("values", [canonical(v) for v in entry.values].index(canonical(value)))
     return ("low",) if value == entry.low else ("high",)
-
-
-def flat(nested: Mapping[str, Any]) -> dict[KeyPath, Json]:
-    """Leaves of nested mappings and of lists of mappings by key path."""
-    leaves: dict[KeyPath, Json] = {}
-    for key, value in nested.items():
-        if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-            value = dict(enumerate(value))
-        if isinstance(value, dict):
-            leaves.update({(key, *rest): leaf for rest, leaf in flat(value).items()})
-        else:
-            leaves[(key,)] = value
-    return leaves
 
 
 def _fixed(file: SpaceFile) -> Iterator[Problem]:

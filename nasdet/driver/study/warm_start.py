@@ -15,9 +15,8 @@ from nasdet.search import open_study
 from nasdet.space import Json, SearchSpace, parse_space
 from nasdet.space.build_specs import put
 from nasdet.space.domains import canonical
-from nasdet.space.overrides import without
+from nasdet.space.overrides import flat, without
 from nasdet.space.presets import deep_merge
-from nasdet.space.validate import flat
 
 
 def with_start(space: SearchSpace) -> SearchSpace:
