@@ -1,7 +1,4 @@
-"""Search spaces, and the specifications they lead to.
-
-One decision: this layer knows nothing of models or data beyond their specifications.
-"""
+"""Search spaces, and the specifications of detectors and recipes that they lead to."""
 
 from nasdet.space.build_specs import Built, DataInfo, build_specs
 from nasdet.space.bundled_spaces import bundled_spaces

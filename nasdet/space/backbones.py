@@ -1,5 +1,5 @@
-"""What a backbone is, kind by kind. One decision: a specification alone tells the strides of its levels, so that a
-search can choose levels without building anything; every dimension that a paper varies is a field."""
+"""Specifications of the kinds of backbones. Each publishes the strides of its levels, so that a search chooses levels
+without building a network. Every dimension that a paper varies is a field."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class DsodSpec(Spec):
     stem: Literal["dsod", "conv7x7_pool"] = "dsod"
     """dsod: 3x3/2, 3x3, 3x3 and 2x2 max pooling; conv7x7_pool: 7x7/2 and 3x3/2 max pooling, as in DenseNet."""
     stem_width: Positive = 64
-    """Channels of the first two convolutions of the stem; it puts out twice as many."""
+    """Channels of the first two convolutions of the stem; its output has twice as many."""
     bottleneck: Positive = 192
     """Channels of the 1x1 convolution of a dense layer."""
     growth_rate: Positive = 48
@@ -87,7 +87,7 @@ class DsodSpec(Spec):
     compression: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the channels of a block that its transition keeps."""
     depths: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (6, 8, 8, 8)
-    """Layers of each block; three of them leave out the transition without pooling between the last two."""
+    """Layers of each block. With three blocks there is no transition without pooling between the last two."""
     last_width: Annotated[int, Field(ge=0)] = 256
     """Channels of the last transition; 0: by `compression` like the others (plain prediction)."""
 
@@ -116,7 +116,7 @@ class VggSpec(Spec):
     fc_width: Positive = 1024
     """Channels of the two last convolutions."""
     fc_dilation: Annotated[int, Field(ge=1, le=12)] = 6
-    """Dilation of the 3x3 one of them."""
+    """Dilation of the first of them, the 3x3 convolution."""
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -132,12 +132,12 @@ class PeleeSpec(Spec):
     stem_width: Positive = 32
     """Channels of the stem."""
     growth_rate: Annotated[int, Field(ge=2)] = 32
-    """Channels that a dense layer adds, half by either way."""
+    """Channels that a dense layer adds, half by each branch."""
     depths: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=6)] = (3, 4, 8, 6)
     """Dense layers of each block."""
     bottlenecks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 4, 4)
-    """Channels of each way's 1x1 convolution over those that the way adds, block by block; blocks beyond the last entry
-    are like it."""
+    """Channels of each branch's 1x1 convolution over those that the branch adds, block by block; the last entry holds
+    for further blocks."""
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -147,7 +147,7 @@ class PeleeSpec(Spec):
 
 _Kinds = StagedSpec | DsodSpec | VggSpec | PeleeSpec | TimmSpec | VitSpec
 BACKBONE_SPECS: tuple[type[Spec], ...] = get_args(_Kinds)
-"""All kinds of backbones; each class publishes `strides`, the pixels per cell of every level it can put out."""
+"""All kinds of backbones; each class publishes `strides`, the pixels per cell of every level that it offers."""
 
 BackboneSpec = Annotated[_Kinds, Field(discriminator="kind"), by_kind("backbone", BACKBONE_SPECS)]
 """A backbone of any kind; without `kind` a staged one."""

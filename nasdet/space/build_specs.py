@@ -1,7 +1,7 @@
 """`build_specs`: from flat parameters to `DetectorSpec` and `Recipe`.
 
-One decision: a combination that cannot be built is a value (`Built.infeasible`), not an exception, because the search
-tells it to its sampler; a parameter that changes nothing is a programmer's error and asserts.
+A combination that cannot be built is a value (`Built.infeasible`), not an exception, because the search reports it to
+its sampler. A parameter that changes nothing is an error of the program, found by an assertion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DEPTH = r"backbone\.stages\.\d+\.depth"
 
 
 class DataInfo(Protocol):
-    """What a candidate needs to know of the data set; `nasdet.data.DatasetInfo` has it."""
+    """What building a candidate needs to know about the data set; `nasdet.data.DatasetInfo` has it."""
 
     @property
     def channels(self) -> int:
@@ -158,7 +158,7 @@ def canvas(size: int, aspect: float) -> tuple[int, int]:
 
 
 def _leave_out_other_kinds(tree: dict[str, Any], params: Mapping[str, Json]) -> None:
-    """Drop fixed values that belong to other kinds of a part than the one chosen; sampled ones are never dropped."""
+    """Drop fixed values that only other kinds of a part have than the chosen one; sampled values are never dropped."""
     for part, specs in PARTS.items():
         node = tree.setdefault(part, {})
         chosen = spec_of_kind(specs, node.get("kind", specs[0].model_fields["kind"].default))
@@ -172,7 +172,7 @@ def _leave_out_other_kinds(tree: dict[str, Any], params: Mapping[str, Json]) -> 
 
 
 def _resolve_first_stride(tree: dict[str, Any]) -> str:
-    """Turn `first_stride` into the stride of the first stage; returns why that is impossible, or nothing."""
+    """Turn `first_stride` into the stride of the first stage; returns why that is impossible, else ""."""
     backbone = tree.setdefault("backbone", {})
     wanted = backbone.pop("first_stride", None)
     if wanted is None:
@@ -188,7 +188,7 @@ def _resolve_first_stride(tree: dict[str, Any]) -> str:
 
 
 def _resolve_levels(tree: dict[str, Any]) -> str:
-    """Turn `neck.min_stride` into levels; returns why that is impossible, or nothing."""
+    """Turn `neck.min_stride` into levels; returns why that is impossible, else ""."""
     neck, backbone = tree.setdefault("neck", {}), tree["backbone"]
     smallest = neck.pop("min_stride", None)
     if smallest is None:
@@ -225,7 +225,7 @@ def _multiple(value: float, of: int) -> int:
 
 
 def _assert_used(params: Mapping[str, Json], spec: DetectorSpec, recipe: Recipe) -> None:
-    """Every sampled value must stand in the result; stages left out by depth 0 shift the numbers of those after."""
+    """Assert that every sampled value is in the result, where stages after one of depth 0 have smaller numbers."""
     values: dict[str, Any] = {"recipe": recipe.to_json(), **spec.to_json()}
     skipped = sorted(int(p.split(".")[2]) for p, v in params.items() if re.fullmatch(_DEPTH, p) and v == 0)
     for path, value in params.items():

@@ -1,7 +1,5 @@
-"""Where the search spaces that come with nasdet lie.
-
-One decision: a source tree or editable install is looked at first, then the data folder of an installed wheel.
-"""
+"""Where the search spaces that come with nasdet lie: in a source tree or editable install, else in the data folder of
+an installed wheel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The set of values one parameter may take.
+"""The values that one parameter may take: `Choice`, `Integer` or `Real`.
 
-One decision: a domain is a frozen value checked at construction, and every domain maps to and from the unit interval,
-so that sampling needs nothing but `rng.random()` and works with Python's and NumPy's generators alike.
+A domain is a frozen value that is checked when it is made. Each maps to and from the unit interval, so that sampling
+needs only `rng.random()` and works with Python's and NumPy's generators.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Json = Any
 
 
 class Random(Protocol):
-    """What a domain needs of a random generator; `random.Random` and `numpy.random.Generator` have it."""
+    """The part of a random generator that a domain uses; `random.Random` and `numpy.random.Generator` have it."""
 
     def random(self) -> float:
         """A float in [0, 1)."""
@@ -24,7 +24,7 @@ class Random(Protocol):
 
 
 def canonical(value: Json) -> str:
-    """A text that is equal for equal JSON values; 1, 1.0 and True differ."""
+    """A text that is equal for equal JSON values; those of 1, 1.0 and True differ."""
     return json.dumps(value, sort_keys=True)
 
 

@@ -1,5 +1,5 @@
-"""What a head is, kind by kind. One decision: all heads share only what is asked of every detector, the classes and how
-far boxes may overlap; everything else belongs to one kind."""
+"""Specifications of the kinds of heads. All heads share the number of classes and the overlap above which boxes are
+dropped; everything else belongs to one kind."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class SsdSpec(AnyHeadSpec):
     min_scale: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Scale of the second level's default boxes."""
     max_scale: Annotated[float, Field(gt=0, le=2)] = 0.9
-    """Scale that the levels from the second one rise to in equal steps of whole percents."""
+    """Scale of the last level's default boxes; from the second level, scales rise in equal steps of whole percents."""
     aspect_ratios: tuple[tuple[Annotated[float, Field(gt=1)], ...], ...] = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-    """Width over height of the default boxes of each level beside the two squares, each also upright: 2 gives 4 boxes
-    per cell, 2 and 3 give 6. Levels beyond the last entry are like it."""
+    """Width over height of the default boxes of each level besides the two squares, and height over width as well: 2
+    gives 4 boxes per cell, 2 and 3 give 6. The last entry holds for further levels."""
     kernel: Literal[1, 3] = 3
     """Of the convolutions that predict."""
     predict_norm: bool = False
@@ -59,11 +59,11 @@ class SsdSpec(AnyHeadSpec):
     """Levels whose cells are scaled to a length that is learnt per channel and starts at 20 (ParseNet): SSD's first
     one, all of DSOD's."""
     match_iou: Probability = 0.5
-    """A default box with this IoU to an object learns it; so does the best one of every object."""
+    """IoU from which a default box is trained for an object; the best one of every object always is."""
     negatives: Annotated[float, Field(gt=0)] = 3.0
-    """Hardest negatives that count per positive of their image."""
+    """Negatives per positive of an image that enter the loss, the hardest ones."""
     variances: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.1, 0.2)
-    """What offsets of a box's centre, relative to its default box, and logarithms of its size are divided by."""
+    """Divisors of the offsets of a box's centre, relative to its default box, and of the logarithms of its size."""
 
     @field_validator("aspect_ratios")
     @classmethod
@@ -81,7 +81,7 @@ class TowersSpec(AnyHeadSpec):
     depth: Annotated[int, Field(ge=0, le=8)] = 4
     """3x3 convolutions per tower."""
     tower_norm: bool = True
-    """Whether the detector's norm follows the towers' convolutions; without, they have a bias."""
+    """Whether the detector's norm follows the towers' convolutions; otherwise they have a bias."""
     focal_alpha: Probability = 0.25
     """Weight of positive entries in the focal loss; the others weigh 1 - alpha."""
     focal_gamma: Annotated[float, Field(ge=0, le=8)] = 2.0
@@ -95,7 +95,7 @@ class RetinaNetSpec(TowersSpec):
     nms_iou: Probability = 0.5
     """IoU with a better box of the class above which a box is dropped, as published."""
     tower_norm: bool = False
-    """Whether the detector's norm follows the towers' convolutions; without, they have a bias, as published."""
+    """Whether the detector's norm follows the towers' convolutions; otherwise they have a bias, as published."""
     anchor_scale: Annotated[float, Field(ge=0.5, le=16)] = 4.0
     """Side of a level's smallest anchor in strides."""
     anchors_per_octave: Annotated[int, Field(ge=1, le=8)] = 3
@@ -103,9 +103,9 @@ class RetinaNetSpec(TowersSpec):
     anchor_ratios: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 1.0, 2.0)
     """Heights over widths of the anchors; each size has all of them."""
     positive_iou: Probability = 0.5
-    """IoU with a box from which on an anchor learns it; a box's best anchor always does."""
+    """IoU from which an anchor is trained for a box; a box's best anchor always is."""
     negative_iou: Probability = 0.4
-    """IoU with every box below which an anchor is background; between the two it learns nothing."""
+    """IoU with every box below which an anchor is background; anchors between the two are left out of the loss."""
 
     @model_validator(mode="after")
     def _thresholds(self) -> Self:
@@ -126,11 +126,12 @@ class FcosSpec(TowersSpec):
 
     kind: Literal["fcos"] = "fcos"
     center_radius: Annotated[float, Field(ge=0, le=16)] = 1.5
-    """Strides around the middle of a box within which points learn it (centre sampling); 0: all points inside."""
+    """Distance in strides from the middle of a box within which points are trained for it (centre sampling); 0: all
+    points inside."""
 
 
 class RcnnSpec(AnyHeadSpec):
-    """Two stages: Faster R-CNN (Ren et al. 2015), Cascade R-CNN (Cai and Vasconcelos 2018), Mask R-CNN (He et al.
+    """Two-stage heads: Faster R-CNN (Ren et al. 2015), Cascade R-CNN (Cai and Vasconcelos 2018), Mask R-CNN (He et al.
     2017)."""
 
     kind: Literal["rcnn"] = "rcnn"
@@ -171,7 +172,7 @@ class RcnnSpec(AnyHeadSpec):
     mask_width: Positive = 256
     """Of masks: channels."""
     ohem: bool = False
-    """Box stages learn the regions of largest loss (online hard example mining) instead of drawn ones."""
+    """Box stages are trained on the regions of largest loss (online hard example mining) instead of random ones."""
     rpn_batch: Positive = 256
     """Anchors of an image that are drawn for the loss."""
     rpn_positives: Probability = 0.5
@@ -189,9 +190,9 @@ class RcnnSpec(AnyHeadSpec):
     proposals_pre_test: Positive = 1000
     """Proposals of a level before suppression, in detection."""
     proposals_test: Positive = 1000
-    """Proposals of an image after suppression, in detection; multiply-adds are counted with as many."""
+    """Proposals of an image after suppression, in detection; the number with which multiply-adds are counted."""
     score_threshold: Probability = 0.05
-    """Scores up to it count as none."""
+    """Detections with a score up to this are dropped."""
 
 
 _Kinds = TaskAlignedSpec | SsdSpec | RetinaNetSpec | FcosSpec | RcnnSpec

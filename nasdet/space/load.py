@@ -15,7 +15,7 @@ from nasdet.space.overrides import apply_override, flat, merge, read_with_ancest
 from nasdet.space.parameter_paths import FROM_DATA, known_paths
 from nasdet.space.presets import SYSTEMS
 from nasdet.space.recipes import load_recipe, recipe_names
-from nasdet.space.schema import OBJECTIVES, SchedulerConfig, SpaceFile, domain_of
+from nasdet.space.schema import OBJECTIVES, SchedulerConfig, SpaceFile
 from nasdet.space.schema_errors import read_schema
 from nasdet.space.space import Constraint, Objective, SearchSpace
 from nasdet.space.validate import allowed_values, file_problems, parents_first
@@ -75,7 +75,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
         description=file.description,
         data=data,
         fixed=file.fixed,
-        parameters={n: domain_of(file.space[n]) for n in order},
+        parameters={n: file.space[n].domain() for n in order},
         conditions={
             n: {o: allowed_values(v, file.space[o]) for o, v in file.space[n].when.items()}
             for n in order

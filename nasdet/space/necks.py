@@ -1,4 +1,4 @@
-"""What a neck is, kind by kind. One decision: which levels of the backbone feed it is counted from the last one, so
+"""Specifications of the kinds of necks. The levels of the backbone that feed a neck are counted from the last one, so
 that a choice keeps its meaning when stages are added at the front."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PyramidSpec(LevelsSpec):
     """What makes further levels: 3x3 stride-2 convolutions, or every second cell (Faster R-CNN)."""
     plain: bool = False
     """Convolutions have a bias, neither norm nor activation, as published for fpn and in torchvision; the further
-    levels have a ReLU between them. The blocks of a pan are as ever."""
+    levels have a ReLU between them. The blocks of a pan stay as they are."""
     plain_norm: bool = False
     """Of plain convolutions: whether they have the detector's norm instead of a bias (Mask R-CNN from scratch)."""
 
@@ -75,11 +75,11 @@ class ExtraSpec(Spec):
     width: Positive = 256
     """Channels of the level."""
     stride: Literal[1, 2] = 2
-    """2: half the cells of the level above; 1: two cells fewer in each direction, by no padding."""
+    """2: half the cells of the level above; 1: two cells fewer in each direction, because nothing is padded."""
 
 
 class ExtraLevelsSpec(LevelsSpec):
-    """Extra layers of SSD (Liu et al. 2016) below the backbone's levels, which go on as they are."""
+    """Extra layers of SSD (Liu et al. 2016) below the backbone's levels, which are passed on unchanged."""
 
     kind: Literal["ssd"] = "ssd"
     extras: tuple[ExtraSpec, ...] = (
@@ -88,7 +88,7 @@ class ExtraLevelsSpec(LevelsSpec):
         ExtraSpec(stride=1),
         ExtraSpec(stride=1),
     )
-    """From high to low resolution; none: the backbone's levels are all there are."""
+    """From high to low resolution; empty: only the backbone's levels."""
     extra_norm: bool = True
     """Whether their convolutions have the detector's norm, or a bias instead."""
 
@@ -106,7 +106,7 @@ class ResidualPredictionSpec(LevelsSpec):
     bottleneck_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Inner over outer channels of the residual blocks."""
     repeat_first: bool = True
-    """Whether the first level is put out twice, so that the head predicts boxes of two scales from it."""
+    """Whether the first level is passed on twice, so that the head predicts boxes of two scales from it."""
 
 
 _Kinds = PyramidSpec | DsodNeckSpec | BiFpnSpec | ExtraLevelsSpec | ResidualPredictionSpec

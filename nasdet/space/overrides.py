@@ -78,7 +78,7 @@ def apply_override(document: Document, option: str, known_paths: Sequence[str]) 
     Args:
         document: the document so far.
         option: KEY is dotted; the value is YAML; null removes the key.
-        known_paths: parameter paths, which contain dots: they tell where a new key of `space` ends and its field begins.
+        known_paths: parameter paths; since they contain dots, they tell where a new key of `space` ends.
     """
     label = f"--set {option}"
     key, sign, text = option.partition("=")
@@ -166,7 +166,8 @@ def _resolve(data: Any, key: str, known_paths: Sequence[str], label: str) -> Key
         if isinstance(node, list):
             token, _, rest = rest.partition(".")
             if not token.isdigit() or int(token) >= len(node):
-                raise InputError(f"{dotted(path)} is a list of {len(node)}; {token!r} is no index of it", where=label)
+                what = f"{dotted(path)} is a list of {len(node)}; {token!r} is not an index of it"
+                raise InputError(what, where=label)
             path.append(int(token))
             node = node[int(token)]
         elif isinstance(node, dict) or node is None:

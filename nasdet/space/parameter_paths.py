@@ -1,7 +1,7 @@
-"""Dotted parameter paths: which exist, and which values each of them takes.
+"""Dotted parameter paths such as `backbone.stages.2.depth`: which exist, and which values each of them takes.
 
-One decision: a path addresses a field of `DetectorSpec`, or of `Recipe` after `recipe.`, or is one of the few VIRTUAL
-ones that stand for several fields; a value is valid if the spec that owns the field accepts it, strictly.
+A path addresses a field of `DetectorSpec`, or of `Recipe` after `recipe.`, or is one of the few virtual ones that stand
+for several fields. A value is valid if the specification that owns the field accepts it without conversion.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def find_field(path: str) -> SpecField | None:
 
 
 def kinds_with(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """The part whose kinds matter to a path, and the kinds that have it; None where every kind has it or none matters.
+    """The part to which a path belongs and the kinds of it that have the path; None if every kind has it.
 
     `backbone.stages.0.depth` -> ("backbone", ("staged",)).
     """

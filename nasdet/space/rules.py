@@ -1,7 +1,7 @@
-"""Rules of the literature that act on every candidate.
+"""Rules of the literature that act on every candidate: each is a function and an entry in `_ALL`.
 
-One decision: a rule never acts silently. It returns an action with its reason and paper, and each can be switched off
-by name. Effects: `forbid` makes the candidate infeasible, `replace` changes it, `warn` and `note` only say something.
+A rule never acts silently: it returns an action with its reason and paper, and can be switched off by name. Effects:
+`forbid` makes the candidate infeasible, `replace` changes it, `warn` and `note` are only reported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENOUGH_FOR_BN = 8
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a rule may know beside the candidate."""
+    """What a rule knows besides the candidate."""
 
     workers: int = 1
     """Processes that train one candidate together."""
@@ -45,7 +45,7 @@ class RuleAction:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A rule's answer: what it found, and the candidate it wants instead."""
+    """A rule's answer: what it found, and the specification or recipe that replaces the candidate's, if any."""
 
     detail: str
     spec: DetectorSpec | None = None
@@ -75,7 +75,7 @@ class Rule:
 
 
 def images_per_statistic(spec: DetectorSpec, recipe: Recipe, workers: int) -> float | None:
-    """Images that share one mean and variance while training; None where a norm uses one image alone, or is none."""
+    """Images that share one mean and variance in training; None without batch statistics (gn, ln, none)."""
     if spec.norm.kind not in BATCH_NORMS:
         return None
     if recipe.images_per_statistic:
@@ -85,7 +85,7 @@ def images_per_statistic(spec: DetectorSpec, recipe: Recipe, workers: int) -> fl
 
 
 def statistic_problem(spec: DetectorSpec, recipe: Recipe, workers: int) -> str:
-    """Why the images of a step do not form statistics of `recipe.images_per_statistic`; empty if they do."""
+    """Why the images of a step cannot be grouped by `recipe.images_per_statistic`; "" if they can."""
     images, own = recipe.images_per_statistic, recipe.batch_size // (workers * recipe.accumulate)
     if spec.norm.kind not in BATCH_NORMS or not images or not own:
         return ""
@@ -100,7 +100,7 @@ def statistic_problem(spec: DetectorSpec, recipe: Recipe, workers: int) -> str:
 def apply_rules(
     spec: DetectorSpec, recipe: Recipe, context: Context, *, off: Iterable[str] = ()
 ) -> tuple[DetectorSpec, Recipe, tuple[RuleAction, ...]]:
-    """Apply every rule in order; a later one sees what an earlier one replaced.
+    """Apply every rule in order; a later one sees the replacements of earlier ones.
 
     Args:
         spec: the candidate's network.

@@ -1,8 +1,5 @@
-"""The search-space file as pydantic models, key by key, and its JSON Schema.
-
-One decision: the models hold only what can be checked one key at a time; what needs the whole file (conditions,
-paths, constraints) is in `nasdet.space.validate`.
-"""
+"""The search-space file as pydantic models, key by key, and its JSON Schema. Checks that need more than one section
+(conditions, paths, constraints) are in `nasdet.space.validate`."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def parse_seconds(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, str):
         return value
     if not re.fullmatch(r"\s*(\d+(\.\d+)?\s*[smhd]\s*)+", value):
-        raise ValueError(f"{value!r} is no duration; write for example '90s', '10m', '1h30m'")
+        raise ValueError(f"{value!r} is not a duration; write for example '90s', '10m', '1h30m'")
     return sum(float(n) * _SECONDS[unit] for n, _, unit in re.findall(r"(\d+(\.\d+)?)\s*([smhd])", value))
 
 
@@ -151,7 +148,7 @@ class LatencyConfig(Section):
     threads: AutoInt = "auto"
     """CPU threads."""
     backend: Literal["torch", "onnxruntime", "command"] = "torch"
-    """Who measures: PyTorch; ONNX Runtime on the CPU; or a command that gets the candidate's model.onnx."""
+    """Measured in PyTorch, in ONNX Runtime on the CPU, or by a command that is given the candidate's model.onnx."""
     command: str | None = None
     """Program and arguments; {model} and {shape} become the path of model.onnx and a shape such as 1x3x256x256.
     Its last line is the milliseconds."""
@@ -178,13 +175,13 @@ class StartConfig(Section):
     """An earlier study to go on from."""
 
     study: str | None = None
-    """Folder or name of the study: what its front has in common with this space is tried first."""
+    """Folder or name of the study. Its front is tried first, as far as it has parameters of this space."""
     pick: str | None = None
-    """One of its trials, by the rules of `nasdet export --pick`: what this space doesn't search is fixed as there."""
+    """One of its trials, by the rules of `nasdet export --pick`. What this space does not search gets its values."""
 
 
 ENOUGH_TAU = 0.7
-"""Kendall's tau from which on a short training is taken to rank candidates as a full one does."""
+"""Kendall's tau above which a short training is taken to rank candidates like a full one."""
 
 
 class CalibrationConfig(Section):
@@ -206,6 +203,15 @@ class _Entry(Section):
     when: dict[str, Any] = {}
     """The parameter exists only where each named parameter has this value, or one of these values."""
 
+    def domain(self) -> Domain:
+        """The frozen domain."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _has_a_domain(self) -> Self:
+        self.domain()
+        return self
+
 
 class ChoiceEntry(_Entry):
     """One of a few listed values."""
@@ -217,11 +223,6 @@ class ChoiceEntry(_Entry):
     def domain(self) -> Choice:
         """The frozen domain."""
         return Choice(tuple(self.values))
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self.domain()
-        return self
 
 
 class IntEntry(_Entry):
@@ -241,11 +242,6 @@ class IntEntry(_Entry):
         """The frozen domain."""
         return Integer(self.low, self.high, self.step, self.log)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self.domain()
-        return self
-
 
 class FloatEntry(_Entry):
     """A real number."""
@@ -262,18 +258,8 @@ class FloatEntry(_Entry):
         """The frozen domain."""
         return Real(self.low, self.high, self.log)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self.domain()
-        return self
-
 
 Entry = Annotated[ChoiceEntry | IntEntry | FloatEntry, Field(discriminator="kind")]
-
-
-def domain_of(entry: ChoiceEntry | IntEntry | FloatEntry) -> Domain:
-    """The frozen domain of an entry."""
-    return entry.domain()
 
 
 class SpaceFile(Section):
@@ -301,7 +287,8 @@ class SpaceFile(Section):
     """Values to try first, one mapping of path to value each; what is left out is sampled."""
     start: StartConfig = StartConfig()
     scores: tuple[Score, ...] = ()
-    """Training-free scores logged with every trial as score_NAME; `nasdet pareto` tells how they rank beside size."""
+    """Training-free scores logged with every trial as score_NAME; `nasdet pareto` compares their ranking with that by
+    size."""
     calibration: CalibrationConfig | None = None
 
 

@@ -1,8 +1,5 @@
-"""The schema's findings in words.
-
-One decision: a pydantic error becomes a `Problem` at a key path that exists in the document, so that it has a line,
-and an unknown key names the nearest known one.
-"""
+"""From pydantic's errors to problems in plain words: at key paths of the document, so that they have a line, and with
+the nearest known name for an unknown key."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ _KINDS: dict[str, type[BaseModel]] = {"choice": ChoiceEntry, "int": IntEntry, "f
 
 
 def read_schema(data: Mapping[str, Any], model: type[M]) -> tuple[M | None, list[Problem]]:
-    """The file as `model`, or what is wrong with it key by key; types are not converted silently."""
+    """The document as `model`, or None and what is wrong with it; types are not converted silently."""
     try:
         return model.model_validate_json(json.dumps(data), strict=True), []
     except ValidationError as error:
@@ -30,7 +27,7 @@ def read_schema(data: Mapping[str, Any], model: type[M]) -> tuple[M | None, list
 
 
 def _joined(problems: list[Problem]) -> list[Problem]:
-    """One problem for each path: alternatives of a union are joined, a whole is silent where its parts are wrong."""
+    """One problem for each path: alternatives of a union are joined; a mapping is left out where its keys are wrong."""
     paths = {p.path for p in problems}
     inner = [path for path in paths if not any(other != path and other[: len(path)] == path for other in paths)]
     result = []
@@ -58,7 +55,7 @@ def _kind_problem(path: KeyPath, data: Any) -> Problem:
     entry = _at(path, data)
     if "kind" not in entry:
         return Problem(path, "has no kind", "give kind: choice, int or float")
-    return Problem((*path, "kind"), f"{entry['kind']!r} is no kind of domain", nearest(str(entry["kind"]), _KINDS))
+    return Problem((*path, "kind"), f"{entry['kind']!r} is not a kind of domain", nearest(str(entry["kind"]), _KINDS))
 
 
 def _shown(value: Any) -> str:
@@ -67,7 +64,7 @@ def _shown(value: Any) -> str:
 
 
 def _real_path(loc: tuple[int | str, ...], data: Any) -> KeyPath:
-    """A pydantic location without the parts that name union members and are no keys of the data."""
+    """A pydantic location without its parts that name members of a union."""
     path: list[str | int] = []
     node: Any = data
     for token in loc:

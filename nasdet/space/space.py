@@ -1,7 +1,7 @@
-"""`SearchSpace`: what may be searched, for which objectives, within which budget.
+"""`SearchSpace`: what is searched, for which objectives, within which budget.
 
-One decision: it is a frozen, picklable value that is complete by itself (`extends` and `--set` are resolved), and its
-`to_yaml()` text loads back to the same value, so that a study folder never depends on the file it came from.
+It is a frozen, picklable value that is complete by itself (`extends` and `--set` are resolved). Its `to_yaml()` text
+loads back to the same value, so that a study folder never depends on the file from which it came.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read "params_m <= 5"; ValueError if it is no such text."""
+        """Read a text such as "params_m <= 5"; ValueError if it is not one."""
         match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*", text)
         if not match:
-            raise ValueError(f"{text!r} is no constraint; write for example 'params_m <= 5'")
+            raise ValueError(f"{text!r} is not a constraint; write for example 'params_m <= 5'")
         return cls(match[1], match[2], float(match[3]))
 
     def holds(self, values: Mapping[str, float]) -> bool:
@@ -80,9 +80,9 @@ class SearchSpace:
 
     Attributes:
         parameters: path to domain; a parameter comes after those that its conditions name.
-        conditions: path to {other path: the values of it under which the first one exists}.
+        conditions: path to {other path: values of the other one under which the first one exists}.
         fixed: nested values that every candidate has.
-        points: flat, maybe partial parameters to try first.
+        points: flat parameters to try first, which may be incomplete.
         function: whether a user's function is searched; paths and objective names are then free.
         raw: the file's content after `extends` and overrides, plain values.
     """
@@ -132,7 +132,8 @@ class SearchSpace:
         """
         params: Params = {}
         for name, domain in self.parameters.items():
-            value = domain.sample(rng)  # drawn also when unused: one parameter more never shifts the others
+            # Drawn also if it is not used, so that a condition never shifts the random numbers of later parameters.
+            value = domain.sample(rng)
             if self.is_active(name, params):
                 params[name] = given[name] if given and name in given else value
         return params
@@ -143,7 +144,7 @@ class SearchSpace:
         found = [f"{n} is missing" for n in active if n not in params]
         for name, value in params.items():
             if name not in self.parameters:
-                found.append(f"{name} is no parameter of {self.name}")
+                found.append(f"{name} is not a parameter of {self.name}")
             elif name not in active:
                 found.append(f"{name} does not exist under the other values")
             elif not self.parameters[name].contains(value):
@@ -173,7 +174,7 @@ class SearchSpace:
         return progressive.small(self.budget.epochs), progressive.scale
 
     def work(self, epochs: ArrayLike) -> NDArray[np.float64]:
-        """How many epochs at full image size cost as much as the first so many of a training."""
+        """Cost of the first `epochs` of a training, in epochs at full image size."""
         count, (small, scale) = np.asarray(epochs, dtype=np.float64), self.small_epochs
         return np.asarray(np.minimum(count, small) * scale**2 + np.maximum(count - small, 0.0))
 

@@ -1,5 +1,5 @@
-"""What every specification is. One decision: frozen values that survive a JSON round trip and hash by content; a part
-that exists in several kinds is a union chosen by its `kind`, one class of fields for each."""
+"""The base of all specifications: frozen values that survive a JSON round trip and hash by content. A part that exists
+in several kinds is a union of classes, chosen by `kind`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def kinds_of(spec: type[BaseModel]) -> tuple[str, ...]:
 
 
 def by_kind(part: str, specs: Sequence[type[Spec]]) -> BeforeValidator:
-    """Validator of a union of `specs`: a mapping may leave its `kind` out, and an unknown one is named.
+    """Validator of a union of `specs`: a mapping without `kind` gets the default, and an unknown one is an error.
 
     Args:
         part: what the union is, for messages.

@@ -1,8 +1,8 @@
 """What a candidate is: `DetectorSpec` (what is built) and `Recipe` (how it is trained).
 
-One decision: both are frozen values that survive a JSON round trip and hash by content, so that the same JSON serves
-the search, MLflow, the export bundle and the builder. Anything that changes the network at inference is in
-`DetectorSpec`; anything that only matters while training is in `Recipe`.
+Both are frozen values that survive a JSON round trip and hash by content, so that the same JSON serves the search,
+MLflow, the export bundle and the builder. Everything that changes the network at inference is in `DetectorSpec`,
+everything that matters only in training is in `Recipe`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class NormSpec(Spec):
 
 
 class DetectorSpec(Spec):
-    """Everything `nasdet.models.build_detector` needs."""
+    """Everything that `nasdet.models.build_detector` needs."""
 
     input: InputSpec = InputSpec()
     backbone: BackboneSpec = StagedSpec()
@@ -86,8 +86,8 @@ class DetectorSpec(Spec):
 
 
 class AugmentSpec(Spec):
-    """Augmentation of one training image; `strength` stands for the scale and colour that have no value of their own,
-    and at 0 there is no mosaic and no mixup either."""
+    """Augmentation of one training image. `strength` decides scale and colour where these are null; at 0 there is no
+    mosaic and no mixup either."""
 
     strength: Probability = 0.5
     """0: no jitter, mosaic or mixup; 0.5: scale jitter 0.6..1.4 and mild colour; 1: large-scale jitter 0.1..2.0 and
@@ -125,10 +125,10 @@ class ProgressiveSpec(Spec):
     """Share of the canvas's sides at which the first epochs train, to the nearest multiple of 32 pixels; 1: all epochs
     train at full size."""
     share: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of the training that they make up; the last epoch is at full size always."""
+    """Share of the training that these epochs make up; the last epoch is always at full size."""
 
     def small(self, epochs: int) -> int:
-        """How many of so many epochs are at `scale`."""
+        """How many of a training's `epochs` are at `scale`."""
         return min(int(self.share * epochs + 1e-9), epochs - 1) if self.scale < 1 else 0
 
 

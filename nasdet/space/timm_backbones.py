@@ -1,6 +1,5 @@
-"""Backbones that timm provides: any of its networks by name, and plain vision transformers of its blocks. One decision:
-levels are published by the specification without asking timm, as strides 4 to 32; a network that lacks a wanted one is
-an error of the build."""
+"""Backbones from timm: any of its networks by name, and plain vision transformers made of its blocks. The specification
+publishes levels of stride 4 to 32 without asking timm; if a network lacks one that is used, building it fails."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from nasdet.space.spec_base import Positive, Spec
 
 
 class TimmSpec(Spec):
-    """A network of timm that can put out its features, never pre-trained."""
+    """A network of timm that offers the features of its stages; never pre-trained."""
 
     kind: Literal["timm"] = "timm"
     name: str = "resnet50"
@@ -52,7 +51,7 @@ class VitSpec(Spec):
     window: Annotated[int, Field(ge=0)] = 14
     """Side in patches of the windows that attention stays in, except in the global blocks; 0: all blocks are global."""
     global_blocks: Annotated[int, Field(ge=0)] = 4
-    """Blocks that attend to the whole image: the last one of each of so many equal parts of the depth;
+    """Blocks that attend to the whole image: the last one of each of that many equal parts of the depth;
     more than the depth: all."""
     position: Literal["absolute", "relative", "both", "none"] = "absolute"
     """absolute: an embedding per patch; relative: a bias per offset, head and block in attention."""

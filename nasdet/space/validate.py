@@ -1,7 +1,5 @@
-"""Checks of a search-space file that need more than one key.
-
-One decision: every check returns problems with key paths instead of raising, so that one run names all of them.
-"""
+"""Checks of a search-space file that need more than one key. Each yields problems instead of raising, so that one run
+names all of them."""
 
 from __future__ import annotations
 
@@ -54,7 +52,8 @@ def file_problems(file: SpaceFile, *, function: bool) -> list[Problem]:
 
 
 def parents_first(file: SpaceFile) -> list[str]:
-    """Parameter names ordered so that each comes after those its conditions name; file order otherwise."""
+    """Parameter names in the order of the file, except that each comes after those that its conditions name; ValueError
+    if that is impossible."""
     order: list[str] = []
     left = list(file.space)
     while left:
@@ -73,7 +72,7 @@ def _conditions(file: SpaceFile) -> Iterator[Problem]:
             here = ("space", name, "when", other)
             if other not in file.space:
                 unknown = True
-                yield Problem(here, "is no parameter of this space", nearest(other, file.space))
+                yield Problem(here, "is not a parameter of this space", nearest(other, file.space))
                 continue
             domain = file.space[other].domain()
             if isinstance(domain, Real):
@@ -120,7 +119,7 @@ def _sampler(file: SpaceFile) -> Iterator[Problem]:
     for name in file.sampler.options:
         if name not in known:
             remedy = nearest(name, known) if known else "leave it out, or name another sampler.kind"
-            yield Problem(("sampler", "options", name), f"is no option of sampler {kind}", remedy)
+            yield Problem(("sampler", "options", name), f"is not an option of sampler {kind}", remedy)
 
 
 def _points(file: SpaceFile) -> Iterator[Problem]:
@@ -128,7 +127,7 @@ def _points(file: SpaceFile) -> Iterator[Problem]:
         for name, value in point.items():
             here = ("points", i, name)
             if name not in file.space:
-                yield Problem(here, "is no parameter of this space", nearest(name, file.space))
+                yield Problem(here, "is not a parameter of this space", nearest(name, file.space))
             elif not file.space[name].domain().contains(value):
                 yield Problem(
                     here, f"{value!r} is outside its domain", "change it, or try no points: --set 'points=[]'"
@@ -161,7 +160,7 @@ def path_problem(name: str) -> tuple[str, str] | None:
     if name == FROM_BUDGET:
         return "is decided by the budget", "set budget.epochs"
     if find_field(name) is None:
-        return "is no path of a detector or recipe", nearest(name, known_paths())
+        return "is not a path of a detector or recipe", nearest(name, known_paths())
     return None
 
 
@@ -221,7 +220,7 @@ def _clashes(file: SpaceFile) -> Iterator[Problem]:
 
 
 def _stages_left_out(file: SpaceFile) -> Iterator[Problem]:
-    """A stage whose depth may be 0 must not have parameters that are sampled for nothing."""
+    """A stage that may be left out (depth 0) has no parameters without a condition on its depth."""
     for name in file.space:
         match = re.fullmatch(r"(backbone\.stages\.\d+)\.(?!depth$)\w+", name)
         depth = f"{match[1]}.depth" if match else ""
@@ -234,7 +233,7 @@ def _stages_left_out(file: SpaceFile) -> Iterator[Problem]:
 
 
 def _kinds(file: SpaceFile) -> Iterator[Problem]:
-    """What belongs to some kinds of a part may be searched only where the part is of one of them."""
+    """Parameters that only some kinds of a part have are searched only where the part is of one of those kinds."""
     for name in file.space:
         found = kinds_with(name)
         if found is None:
@@ -264,7 +263,7 @@ def _possible_kinds(file: SpaceFile, part: str, name: str) -> set[str]:
 
 
 def _implies_above_zero(file: SpaceFile, name: str, depth: str) -> bool:
-    """Whether the conditions of `name`, or of those it depends on, exclude depth 0."""
+    """Whether the conditions of `name`, or of the parameters that they name, exclude depth 0."""
     when = file.space[name].when
     if depth in when:
         return 0 not in allowed_values(when[depth], file.space[depth])
@@ -289,7 +288,7 @@ def _costs_and_rules(file: SpaceFile) -> Iterator[Problem]:
             yield Problem(("constraints", i), str(error))
             continue
         if name not in COSTS:
-            what = f"cannot constrain {name!r}, which is no cost known before training"
+            what = f"cannot constrain {name!r}, which is not a cost known before training"
             yield Problem(("constraints", i), what, nearest(name, COSTS))
     for i, name in enumerate(file.rules.off):
         if name not in RULES:

@@ -1,7 +1,8 @@
-"""YAML text to plain values that remember their places.
+"""YAML text to plain values, with a table from key path to "file:line" beside them.
 
-One decision: the node tree is walked once, giving plain Python values and beside them a table from key path to
-"file:line", so that validation can be done by any means and still name the line.
+ruamel's node tree is walked, not its round-trip values: those turn a list that contains itself into [None], dates into
+objects and 1 and true into the same key, and their error for a key that is given twice names neither the first line
+nor the path (docs/log.md).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Document:
     """Key path to "file:line", or to the option that set it."""
 
     def place(self, path: KeyPath) -> str:
-        """Where `path`, or the nearest enclosing key, was written; empty if nowhere."""
+        """Where `path`, or the nearest key that encloses it, was written; "" if nowhere."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]
@@ -52,8 +53,12 @@ SPACE_NEEDS = "a search space needs at least 'space' and 'objectives'"
 
 
 def read_document(path: Path, needs: str = SPACE_NEEDS) -> Document:
-    """Read one YAML file that must hold a mapping; InputError with the line for everything wrong. `needs` says what an
-    empty one lacks."""
+    """Read a YAML file that must hold a mapping; an InputError names the line of what is wrong.
+
+    Args:
+        path: the file.
+        needs: what to write into a file that is empty, for the message.
+    """
     if path.is_dir():
         raise InputError("is a folder, not a YAML file", where=str(path), remedy="give a file such as detnet.yaml")
     try:
@@ -100,7 +105,7 @@ def dotted(path: Iterable[str | int]) -> str:
 
 
 def raise_problems(problems: list[Problem], document: Document) -> None:
-    """Raise InputError with one line for each problem, the first few of them; nothing if there is none."""
+    """If there are problems, raise an InputError with a line for each of the first few, in the order of the file."""
     if not problems:
         return
     problems = sorted(problems, key=lambda p: (_line(document.place(p.path)), dotted(p.path)))
@@ -125,7 +130,7 @@ def _line(place: str) -> tuple[str, int]:
 
 
 class _Reader:
-    """Walks a YAML node tree; the plain values come back, the places go into `places`."""
+    """Walks a YAML node tree: returns plain values and enters their places into `places`."""
 
     def __init__(self, source: str, places: dict[KeyPath, str]) -> None:
         self.source, self.places = source, places
@@ -179,7 +184,7 @@ class _Reader:
         for key_node, value_node in sorted(node.value, key=lambda pair: pair[0].value != "<<"):
             key = key_node.value if isinstance(key_node, ScalarNode) else None
             if not isinstance(key, str):
-                raise InputError("a key that is no plain text", where=self._place(key_node))
+                raise InputError("a key that is not plain text", where=self._place(key_node))
             if key == "<<":
                 merged.update(self._merged(value_node, path, above))
                 continue
@@ -195,7 +200,7 @@ class _Reader:
         return {**merged, **result}
 
     def _merged(self, node: Node, path: KeyPath, above: tuple[int, ...]) -> dict[str, Any]:
-        """The values of a merge key `<<: *name`; the mapping's own keys come before them."""
+        """The values of a merge key `<<: *name`; a mapping's own keys win over them."""
         if not isinstance(node, MappingNode):
             raise InputError("<< takes one alias of a mapping", where=self._place(node), remedy="write <<: *name")
         return dict(self._mapping(node, path, (*above, id(node))))

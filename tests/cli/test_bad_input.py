@@ -128,7 +128,7 @@ CASES: list[Case] = [
     ("search detnet --trials many", nothing, "'many' is not a valid integer"),
     ("search detnet --trials 0", nothing, "0 is not in the range x>=1"),
     ("search detnet --max-epochs -1", nothing, "-1 is not in the range x>=1"),
-    ("search detnet --time-limit soon", nothing, "--time-limit: 'soon' is no duration"),
+    ("search detnet --time-limit soon", nothing, "--time-limit: 'soon' is not a duration"),
     ("search detnet --time-limit 0s", nothing, "--time-limit: '0s' is not above 0; write for example 30m"),
     ("search detnet --workers zero", nothing, "--workers: 'zero' is no number of at least 1"),
     ("search detnet --workers 99 --dry-run --set resources.device=cpu", nothing, "99 workers per trial but only"),

@@ -25,7 +25,7 @@ WRONG = {
     "alias loop": ("a: &a [*a]\n", ":1: an alias that contains itself"),
     "unknown alias": ("a: *nobody\n", ":1: is not YAML: found undefined alias 'nobody'"),
     "merge of a list": (HEAD + "fixed: {<<: [1]}\n", ":4: << takes one alias of a mapping"),
-    "list as key": ("? [a]\n: 1\n", ":1: a key that is no plain text"),
+    "list as key": ("? [a]\n: 1\n", ":1: a key that is not plain text"),
     "unknown key": (HEAD + "budgett: {trials: 3}\n", ":4: budgett: unknown key; did you mean 'budget'?"),
     "unknown key far off": (HEAD + "zzz: 1\n", ":4: zzz: unknown key; known: budget, calibration, constraints"),
     "unknown key inside": (
@@ -53,7 +53,7 @@ WRONG = {
     "last rung": (HEAD + "budget: {epochs: 9, rungs: [3, 8]}\n", ":4: budget: the last rung 8 must equal epochs 9"),
     "time limit": (
         HEAD + "budget: {time_limit: soon}\n",
-        ":4: budget.time_limit: 'soon' is no duration; write for example '90s', '10m', '1h30m'",
+        ":4: budget.time_limit: 'soon' is not a duration; write for example '90s', '10m', '1h30m'",
     ),
     "no time": (HEAD + "budget: {time_limit: 0s}\n", ":4: budget.time_limit: input should be greater than 0"),
     "eta": (HEAD + "scheduler: {eta: 0}\n", ":4: scheduler.eta: input should be greater than or equal to 1"),
@@ -82,11 +82,11 @@ WRONG = {
     ),
     "sampler option": (
         HEAD + "sampler: {kind: nsga2, options: {population: 8}}\n",
-        ":4: sampler.options.population: is no option of sampler nsga2; did you mean 'population_size'?",
+        ":4: sampler.options.population: is not an option of sampler nsga2; did you mean 'population_size'?",
     ),
     "option without a sampler": (
         HEAD + "sampler: {options: {group: true}}\n",
-        ":4: sampler.options.group: is no option of sampler auto; leave it out, or name another sampler.kind",
+        ":4: sampler.options.group: is not an option of sampler auto; leave it out, or name another sampler.kind",
     ),
     "workers": (HEAD + "resources: {workers: all}\n", ":4: resources.workers: "),
     "no workers": (HEAD + "resources: {workers: 0}\n", ":4: resources.workers: "),
@@ -99,7 +99,7 @@ WRONG = {
     ),
     "unknown kind": (
         HEAD + "  recipe.ema: {kind: flot, low: 0, high: 1}\n",
-        ":4: space.recipe.ema.kind: 'flot' is no kind of domain; did you mean 'float'?",
+        ":4: space.recipe.ema.kind: 'flot' is not a kind of domain; did you mean 'float'?",
     ),
     "list for a domain": (HEAD + "  recipe.ema: [0, 1]\n", ":4: space.recipe.ema: "),
     "null for a domain": (HEAD + "  recipe.ema: null\n", ":4: space.recipe.ema: "),
@@ -132,11 +132,11 @@ WRONG = {
     ),
     "unknown path": (
         HEAD + "  recipe.base_lrr: {kind: float, low: 0.1, high: 1}\n",
-        ":4: space.recipe.base_lrr: is no path of a detector or recipe; did you mean 'recipe.base_lr'?",
+        ":4: space.recipe.base_lrr: is not a path of a detector or recipe; did you mean 'recipe.base_lr'?",
     ),
     "path of a part": (
         HEAD + "  neck: {kind: choice, values: [fpn]}\n",
-        ":4: space.neck: is no path of a detector or recipe",
+        ":4: space.neck: is not a path of a detector or recipe",
     ),
     "path decided by the data": (
         HEAD + "  head.classes: {kind: choice, values: [3]}\n",
@@ -178,7 +178,7 @@ WRONG = {
     ),
     "unknown condition": (
         HEAD + "  norm.groups: {kind: choice, values: [8], when: {norm.kin: gn}}\n",
-        ":4: space.norm.groups.when.norm.kin: is no parameter of this space; did you mean 'norm.kind'?",
+        ":4: space.norm.groups.when.norm.kin: is not a parameter of this space; did you mean 'norm.kind'?",
     ),
     "condition outside the domain": (
         HEAD + "  norm.groups: {kind: choice, values: [8], when: {norm.kind: [gn, syncbn]}}\n",
@@ -214,15 +214,15 @@ WRONG = {
     ),
     "constraint on nothing known": (
         HEAD + "constraints: ['param_m <= 5']\n",
-        ":4: constraints.0: cannot constrain 'param_m', which is no cost known before training; did you",
+        ":4: constraints.0: cannot constrain 'param_m', which is not a cost known before training; did you",
     ),
     "constraint on ap": (
         HEAD + "constraints:\n  - gflops <= 1\n  - ap >= 0.5\n",
-        ":6: constraints.1: cannot constrain 'ap', which is no cost known before training; known: gflops, latency_ms",
+        ":6: constraints.1: cannot constrain 'ap', which is not a cost known before training; known: gflops, latency",
     ),
     "malformed constraint": (
         HEAD + "constraints: [params_m = 5]\n",
-        ":4: constraints.0: 'params_m = 5' is no constraint; write for example 'params_m <= 5'",
+        ":4: constraints.0: 'params_m = 5' is not a constraint; write for example 'params_m <= 5'",
     ),
     "constraint without a number": (HEAD + "constraints: [params_m < x]\n", ":4: constraints.0: 'params_m < x' is no"),
     "constraint as a mapping": (HEAD + "constraints: [{params_m: 5}]\n", ":4: constraints.0: input should be a valid"),
@@ -232,7 +232,7 @@ WRONG = {
     ),
     "point with an unknown path": (
         HEAD + "points:\n  - {norm.kidn: gn}\n",
-        ":5: points.0.norm.kidn: is no parameter of this space; did you mean 'norm.kind'?",
+        ":5: points.0.norm.kidn: is not a parameter of this space; did you mean 'norm.kind'?",
     ),
     "point outside": (
         HEAD + "points:\n  - norm.kind: syncbn\n",
@@ -240,7 +240,7 @@ WRONG = {
     ),
     "fixed and unknown": (
         HEAD + "fixed:\n  neck:\n    widht: 8\n",
-        ":6: fixed.neck.widht: is no path of a detector or recipe; did you mean 'neck.width'?",
+        ":6: fixed.neck.widht: is not a path of a detector or recipe; did you mean 'neck.width'?",
     ),
     "fixed and refused": (
         HEAD + "fixed: {recipe: {optimizer: lion}}\n",
@@ -253,7 +253,7 @@ WRONG = {
     "fixed part as text": (HEAD + "fixed: {neck: pan}\n", ":4: fixed.neck: 'pan' stands where keys are expected"),
     "fixed stage": (
         HEAD + "fixed: {backbone: {stages: [{}, {with: 8}]}}\n",
-        ":4: fixed.backbone.stages.1.with: is no path of a detector or recipe",
+        ":4: fixed.backbone.stages.1.with: is not a path of a detector or recipe",
     ),
     "size twice": (
         HEAD + "fixed: {input: {size: 96, height: 96}}\n",
@@ -362,7 +362,7 @@ def test_function_space_has_free_names():
 
 
 def test_same_space_without_a_function_is_refused():
-    with pytest.raises(InputError, match=r"space.units: is no path of a detector or recipe"):
+    with pytest.raises(InputError, match=r"space.units: is not a path of a detector or recipe"):
         parse_space(FUNCTION)
 
 

@@ -118,7 +118,7 @@ def test_override_of_a_function_space(write):
         ("budget.trials=[", "--set budget.trials=[:1: is not YAML"),
         ("space.norm.kidn.values=[gn]", "--set space.norm.kidn.values=[gn]: space.norm"),
         ("space.norm.kind.values=[xn]", "--set space.norm.kind.values=[xn]: space.norm.kind.values.0: 'xn' is refused"),
-        ("objectives.1.name=ap", "--set objectives.1.name=ap: objectives is a list of 1; '1' is no index of it"),
+        ("objectives.1.name=ap", "--set objectives.1.name=ap: objectives is a list of 1; '1' is not an index of it"),
         ("objectives.0.name.x=1", "--set objectives.0.name.x=1: objectives.0.name is 'ap' and holds no keys"),
         ("extends=detnet", "--set extends=detnet: extends: unknown key"),
     ],

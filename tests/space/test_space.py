@@ -58,7 +58,7 @@ def test_problems_are_named(nested):
     assert nested.problems({"a": "on"}) == ["b is missing"]
     assert nested.problems({"a": "off", "d": [3], "b": 1}) == ["b does not exist under the other values"]
     assert nested.problems({"a": "off", "d": [4]}) == ["d = [4] is outside its domain"]
-    assert nested.problems({"a": "off", "d": [3], "z": 1}) == ["z is no parameter of space"]
+    assert nested.problems({"a": "off", "d": [3], "z": 1}) == ["z is not a parameter of space"]
 
 
 @pytest.mark.parametrize(

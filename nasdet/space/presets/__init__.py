@@ -1,5 +1,5 @@
-"""The systems of the literature as values. One decision: a preset is a specification of the common builder with the
-published figures beside it; nothing about it is code of its own, so that it can be trained, searched and exported."""
+"""The systems of the literature. Each is a specification for the common builder, with the published figures beside it,
+and has no code of its own, so that it can be trained, searched and exported like any other detector."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""One-stage detectors with dense heads. One decision: their sizes are those of torchvision's builders, whose figure
-leaves out the scales and shifts of the backbone's frozen batch norms; here nothing is frozen, norms are GN."""
+"""One-stage detectors with dense heads. Their published sizes are those of torchvision's builders, which leave out the
+scales and shifts of the backbone's frozen batch norms; here nothing is frozen and norms are GN."""
 
 from __future__ import annotations
 

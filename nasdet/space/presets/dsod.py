@@ -1,5 +1,5 @@
-"""DSOD (Shen et al. 2017). One decision: sizes are compared as the authors state them, bytes of their Caffe models by
-four, so running statistics count; their "lite" model is left out, because their code does not give its structure."""
+"""DSOD (Shen et al. 2017). Sizes are compared as the authors state them: bytes of their Caffe models divided by 4, so
+running statistics count. Their "lite" model is left out, because their code does not give its structure."""
 
 from __future__ import annotations
 

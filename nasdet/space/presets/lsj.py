@@ -1,6 +1,5 @@
 """Mask R-CNN from scratch with large-scale jitter, on convolutional networks and plain vision transformers, and Faster
-R-CNN on DetNet-59. One decision: head and pyramid are the same for all that are compared in one table, only the
-backbone changes."""
+R-CNN on DetNet-59. Systems that are compared in one table have the same head and pyramid and differ in the backbone."""
 
 from __future__ import annotations
 

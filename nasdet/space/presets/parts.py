@@ -1,4 +1,4 @@
-"""Parts that several presets share. One decision: a network that two papers take over is written once."""
+"""Parts that several presets share."""
 
 from __future__ import annotations
 

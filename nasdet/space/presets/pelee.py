@@ -1,5 +1,5 @@
-"""Pelee (Wang et al. 2018). One decision: the first level feeds two sets of default boxes, as in the authors' code,
-where their paper lists the scale 19 x 19 twice."""
+"""Pelee (Wang et al. 2018). The first level feeds two sets of default boxes, as in the authors' code; their paper lists
+the scale 19 x 19 twice."""
 
 from __future__ import annotations
 

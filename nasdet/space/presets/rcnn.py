@@ -1,5 +1,5 @@
-"""Two-stage detectors on ResNet-50 with a feature pyramid. One decision: torchvision's builders are the reference for
-structure and size, with their 91 outputs (COCO's category ids) where their figures are quoted."""
+"""Two-stage detectors on ResNet-50 with a feature pyramid. torchvision's builders are the reference for structure and
+size, with their 91 outputs (COCO's category ids) where their figures are quoted."""
 
 from __future__ import annotations
 

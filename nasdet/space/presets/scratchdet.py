@@ -1,5 +1,5 @@
-"""ScratchDet (Zhu et al. 2019). One decision: its extra layers are residual blocks, so they are further stages of the
-staged backbone and the neck only hands the levels on."""
+"""ScratchDet (Zhu et al. 2019). Its extra layers are residual blocks, thus further stages of the staged backbone,
+and the neck only passes the levels on."""
 
 from __future__ import annotations
 

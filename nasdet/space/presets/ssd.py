@@ -1,5 +1,5 @@
-"""SSD300 on VGG16 (Liu et al. 2016), the baseline of every study of detectors from scratch. One decision: sizes are
-torchvision's, because its builder can be compared parameter by parameter; its classes are COCO's 90 numbers."""
+"""SSD300 on VGG16 (Liu et al. 2016), the baseline of every study of detectors from scratch. Sizes are torchvision's,
+because its builder can be compared parameter by parameter; its classes are COCO's 90 numbers."""
 
 from __future__ import annotations
 

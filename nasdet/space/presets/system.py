@@ -1,4 +1,4 @@
-"""What a preset states. One decision: a published size is never compared without saying what its source counts."""
+"""`System`: a detector of the literature with its published figures, and what each published size counts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The project's own detector at a usable size. One decision: it is listed with the others, so that every comparison
-has it."""
+"""The project's own detector at a usable size, listed with the others so that every comparison includes it."""
 
 from __future__ import annotations
 
