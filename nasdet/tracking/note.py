@@ -19,8 +19,8 @@ MAX_ROWS = 30
 
 
 def study_note(summary: Summary, study_dir: Path, most: int) -> str:
-    """Markdown for `mlflow.note.content` from a study's summary, of at most so many characters: its table is shortened,
-    never its commands."""
+    """Markdown for `mlflow.note.content` from a study's summary, of at most `most` characters: the table is shortened,
+    never the commands."""
     trials, front = summary.trials.by_state(), summary.front
     head = f"Search of **{summary.space}** on **{summary.data}**, seed {summary.seed}."
     counts = ", ".join(f"{trials[k]} {k}" for k in ("complete", "stopped", "failed", "paused", "running") if trials[k])

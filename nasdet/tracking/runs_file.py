@@ -1,7 +1,7 @@
 """`tracking.jsonl` in the study folder: which MLflow run is which trial.
 
-One decision: a study is known to MLflow by a random key written here before its first run, not by its name, so that a
-new study of an old name never continues the old one's runs, and a moved study keeps its own.
+A study is known to MLflow by a random key that is written here before its first run, and not by its name: a new study
+of an old name never continues the old one's runs, and a moved study keeps its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal, cast
 FILE = "tracking.jsonl"
 PARENT = ""
 MirrorState = Literal["", "running", "whole", "lacking"]
-"""How MLflow stands to the study: never tracked, being written (or cut off by a crash), complete, or not."""
+"""Whether MLflow holds the study: never tracked, being written (or cut off by a crash), complete, or incomplete."""
 
 
 def study_key(study_dir: Path) -> str:
@@ -47,12 +47,12 @@ def parent_run_id(study_dir: Path) -> str:
 
 
 def note_mirror(study_dir: Path, state: MirrorState) -> None:
-    """Note how MLflow stands to the study from now on."""
+    """Note whether MLflow holds the study from now on."""
     _append(study_dir / FILE, {"mirror": state})
 
 
 def mirror_state(study_dir: Path) -> MirrorState:
-    """How MLflow stands to the study, by the last note."""
+    """Whether MLflow holds the study, by the last note."""
     states = [line["mirror"] for line in _lines(study_dir / FILE) if "mirror" in line]
     return cast(MirrorState, states[-1]) if states else ""
 
@@ -65,7 +65,7 @@ def _append(path: Path, line: dict[str, str]) -> None:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    """The whole lines; a last one cut off by a crash is passed over."""
+    """The complete lines; one that a crash cut off is skipped."""
     if not path.exists():
         return []
     lines = []

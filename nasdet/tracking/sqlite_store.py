@@ -1,7 +1,7 @@
-"""MLflow's SQLite file, opened directly: what must be right before MLflow itself opens it.
+"""MLflow's private tables in an SQLite file, which nasdet reads and corrects before MLflow opens it.
 
-One decision: artifacts lie beside the SQLite file, so the file's place is right and every other prefix that nasdet once
-stored is stale; that is how a moved study folder still opens.
+Artifacts lie beside the SQLite file, but MLflow stores absolute locations. Where a stored location is elsewhere, the
+study folder has moved, and the location is corrected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COLUMNS = (
     ("logged_models", "artifact_location", _IN_OURS),
     ("model_versions", "storage_location", f"run_id IN (SELECT run_uuid FROM runs WHERE {_IN_OURS})"),
 )
-"""Where locations stand: table, column, and which rows are nasdet's."""
+"""Table, column, and condition of nasdet's rows, of each location that is stored."""
 
 
 def artifact_root(database: Path) -> Path:
@@ -34,7 +34,7 @@ def relocate(database: Path) -> int:
     Experiments that nasdet did not make are left alone.
 
     Returns:
-        How many locations were stale.
+        How many locations were corrected.
     """
     if not database.is_file():
         return 0

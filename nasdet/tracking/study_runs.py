@@ -164,11 +164,9 @@ class StudyRuns:
         self._key = study_key(study.folder)
         self._experiment_id = ensure_experiment(self._client, study.space_name, database)
         self._noted = run_ids(study.folder)
-        own = f"tags.`{KEY_TAG}` = '{self._key}'"
-        found = all_pages(
-            lambda token: self._client.search_runs([self._experiment_id], own, max_results=1000, page_token=token)
-        )
-        self._runs = {run.data.tags.get(TRIAL_TAG, PARENT): StoredRun(run) for run in found}
+        self._runs: dict[str, StoredRun] = {}
+        self._runs_known = False
+        """Whether `_runs` is what the store holds: not at first, nor after a write of unknown outcome."""
         self._files: dict[str, str | Path] = {"space.yaml": study.space_yaml}
         """Files that the parent run lacks, besides those of the front."""
         self._epochs: dict[str, list[Point]] = defaultdict(list)
@@ -197,10 +195,13 @@ class StudyRuns:
             front: the front, its ranks and pictures are brought up to date from this; None: they stay.
             outcome: MLflow's status for a study that has ended; "": it goes on.
         """
-        parent = self._run(PARENT, self._study.name, {})
         while epochs:
             trial, point = epochs.popleft()
             self._epochs[trial].append(point)
+        if not self._runs_known:
+            self._read_runs()
+        self._runs_known = False  # should anything below fail, for example because a reply got lost
+        parent = self._run(PARENT, self._study.name, {})
         if front is not None:
             self._places = _places(records, front.summary)
         for record in records:
@@ -210,11 +211,19 @@ class StudyRuns:
             self._write_models(front)
         if front is not None or outcome or self._files:
             self._write_parent(parent, front, outcome or "RUNNING")
+        self._runs_known = True
 
     def holds(self, record: TrialRecord, *, ended: bool) -> bool:
         """Whether a trial's run was written from this record, and no metrics of its epochs wait."""
         wanted = (record, self._places.get(record.trial), ended)
         return self._written.get(record.trial) == wanted and record.trial not in self._epochs
+
+    def _read_runs(self) -> None:
+        own = f"tags.`{KEY_TAG}` = '{self._key}'"
+        found = all_pages(
+            lambda token: self._client.search_runs([self._experiment_id], own, max_results=1000, page_token=token)
+        )
+        self._runs = {run.data.tags.get(TRIAL_TAG, PARENT): StoredRun(run) for run in found}
 
     def _write_trial(self, record: TrialRecord, parent_id: str, *, ended: bool) -> None:
         trial, place = record.trial, self._places.get(record.trial)
