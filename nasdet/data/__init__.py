@@ -1,5 +1,4 @@
-"""Images and boxes: opening a data set, checking it, caching its pixels, feeding batches. One decision: everything
-else in the project sees data through the names listed here."""
+"""Images and boxes: opening a data set, checking it, caching its pixels, making batches."""
 
 from nasdet.data.cache import CachedSplit, fit_image, fitted_size
 from nasdet.data.dataset import Dataset, default_cache_root, open_data

@@ -1,5 +1,6 @@
-"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup, erasing. One decision: everything is
-drawn from the generator given, so that a sample depends on its seed alone.
+"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup, erasing.
+
+All random numbers come from one generator in a fixed order, so that a sample depends on its seed alone.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from nasdet.data.trivial_augment import Trivial, draw_trivial
 from nasdet.space.specs import AugmentSpec
 
 _MIXUP_BETA = 8.0
+"""Both parameters of the beta distribution of the share of the first image in a blend: 0.5 +- 0.12."""
 _MOSAIC_SCALE = 0.6
+"""What the drawn scale of each of a mosaic's four images is multiplied by."""
 _MOSAIC_CENTRE = (0.3, 0.7)
+"""Smallest and largest position of a mosaic's centre, as shares of the canvas."""
 
 
 def scale_range(augment: AugmentSpec) -> tuple[float, float]:
-    """Smallest and largest scale: as given, or by strength: 1 at 0, 0.6..1.4 at 0.5, 0.1..2.0 at 1 (large-scale
-    jitter)."""
+    """Smallest and largest scale of an image: the stated ones, else by strength: 1 at 0, 0.6..1.4 at 0.5, 0.1..2.0 at 1
+    (large-scale jitter), linear between."""
     if augment.scale is not None:
         return augment.scale
     strength = augment.strength
@@ -31,7 +35,8 @@ def scale_range(augment: AugmentSpec) -> tuple[float, float]:
 
 
 def blank(split: CachedSplit, fill: tuple[float, ...]) -> Pixels:
-    """An empty canvas `(H, W, C)`: uint8, or float32 for 16-bit images; one value of `fill` serves all channels."""
+    """An empty canvas `(H, W, C)`, uint8, or float32 for 16-bit images. `fill` has one value per channel or one for
+    all."""
     dtype = np.uint8 if split.dtype == np.uint8 else np.float32
     value = np.round(fill) if dtype == np.uint8 else np.array(fill)
     return np.broadcast_to(value.astype(dtype), (split.height, split.width, split.channels)).copy()
@@ -43,7 +48,13 @@ def sample(
 ) -> Objects:  # fmt: skip
     """Draw one augmented sample onto `canvas` (`(H, W, C)`, filled with the mean) and return its objects.
 
-    Masks, which take time, come with them if asked for; they draw nothing from `rng`.
+    Args:
+        split: cached images.
+        index: of the image in the split; mosaic and mixup choose further ones.
+        augment: which augmentations and how strong.
+        rng: source of all random numbers.
+        canvas: changed in place.
+        masks: whether objects have masks as well, which takes time; the random numbers are the same with and without.
     """
     fill = canvas[0, 0].copy()
     objects = _mixed(split, index, augment, rng, canvas, masks)
@@ -67,7 +78,8 @@ def _mixed(
 
 
 def _blend(canvas: Pixels, other: Pixels, share: float) -> None:
-    """`share` of the canvas and the rest of the other image, in place; bytes in fixed point (5 times as fast)."""
+    """Blend in place: `share` of the canvas and 1 - `share` of the other image. Bytes are blended in fixed point with
+    8 bits after the point, which is 5 times as fast as in floats."""
     if canvas.dtype != np.uint8:
         canvas[:] = canvas * np.float32(share) + other * np.float32(1 - share)
         return
@@ -94,9 +106,10 @@ def _scene(
 def _mosaic(
     split: CachedSplit, index: int, augment: AugmentSpec, rng: np.random.Generator, canvas: Pixels, masks: bool
 ) -> Objects:
-    """Four images around a random centre, each touching it."""
+    """Four images around a random centre, each with one corner on it as long as it is large enough."""
     height, width = split.height, split.width
     y, x = round(rng.uniform(*_MOSAIC_CENTRE) * height), round(rng.uniform(*_MOSAIC_CENTRE) * width)
+    # The quarters around the centre, each with the place (down, right) of an image smaller than it: towards the centre.
     regions = (
         (Region(0, 0, y, x), (1.0, 1.0)),
         (Region(0, x, y, width - x), (1.0, 0.0)),

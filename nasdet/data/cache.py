@@ -1,5 +1,8 @@
-"""Decoded images of a split, fitted into the canvas once. One decision: one `.npy` memory map per split and size, keyed
-by content, written beside its place and renamed, so that every process on the machine shares the same pages.
+"""The images of a split, decoded and fitted into the canvas once.
+
+One decision: one `.npy` memory map for each split and canvas size, named by a hash of the content, so that all
+processes of the machine share the same pages and a changed image makes a new file. It is written under
+another name and renamed, so that no process sees half of it.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ from nasdet.data.records import DatasetInfo, Flags, ImageRecord, Pixels, Target
 from nasdet.errors import InputError
 
 CACHE_LIMIT = 32 << 30
-"""Bytes that all arrays under one cache root may take."""
+"""Bytes that all arrays under one cache root may take together."""
 DECODED = 2 << 30
-"""Bytes of whole images that may be decoded side by side."""
+"""Bytes of decoded whole images that may be in memory at the same time while a cache is written."""
 _VERSION = 1
 Places = npt.NDArray[np.float64]
 
@@ -80,7 +83,10 @@ def with_channels(pixels: Pixels, channels: int, where: str) -> Pixels:
 
 
 class CachedSplit:
-    """Images and targets of a split at canvas scale; picklable, and the pickle holds no pixels."""
+    """Images and targets of a split at canvas scale.
+
+    It can be pickled, and the pickle holds no pixels: the other process maps the same file.
+    """
 
     def __init__(
         self, info: DatasetInfo, split: str, records: Sequence[ImageRecord], height: int, width: int, *,
@@ -101,22 +107,24 @@ class CachedSplit:
         return len(self.records)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None, "streams": self.streams}
+        return {**self.__dict__, "_array": None, "on_demand": self.decodes_on_demand}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        streams = state.pop("streams")
+        on_demand = state.pop("on_demand")
         self.__dict__.update(state)
-        if not streams:
+        if not on_demand:
             self._array = _map(self._path)
 
     @property
-    def streams(self) -> bool:
-        """Whether images are decoded on demand because the split exceeds the limit."""
+    def decodes_on_demand(self) -> bool:
+        """Whether every image is decoded each time it is asked for, because the split exceeds the cache's limit."""
         return self._array is None
 
     def share(self, share: float) -> Self:
-        """This split with only a share of its images, at least one: those first in the order of their content, so that
-        a smaller share is part of a larger one. Pixels are shared."""
+        """This split with only a share of its images, at least one, from the same pixels.
+
+        Images are chosen in the order of their content's hash, so that a smaller share is part of a larger one.
+        """
         count = max(1, round(share * len(self)))
         if count == len(self):
             return self
@@ -155,15 +163,15 @@ class CachedSplit:
         return (record.tile.image_height, record.tile.image_width) if record.tile else (record.height, record.width)
 
     def in_original(self, i: int, boxes: Places) -> tuple[Places, Flags]:
-        """Boxes `(n, 4)` of the canvas in pixels of the original image, and which of them are to be kept: all but those
-        that another tile of it shows better."""
+        """Boxes `(n, 4)` of the canvas in pixels of the original image, and which of them to keep, `(n,)`: all but
+        those that another tile of the image shows better."""
         boxes, tile = boxes / self.scale(i), self.records[i].tile
         if tile is None:
             return boxes, np.ones(len(boxes), np.bool_)
         return boxes + np.array([tile.left, tile.top] * 2), tile.owns(boxes)
 
     def _decode(self, i: int, scene: Scene | None = None) -> Pixels:
-        """Pixels of an image or tile on the canvas; tiles are read from `scene` where it is open."""
+        """Pixels of an image or tile at canvas scale; a tile is read from `scene` if that is given."""
         record, tile = self.records[i], self.records[i].tile
         if tile is None:
             pixels = read_image(record.path, alpha=self._alpha)
@@ -178,15 +186,16 @@ class CachedSplit:
         if size > cache_limit:
             return None
         if not self._path.is_file():
+            # Of several processes that start at once one writes; the others wait for the lock and then find the file.
             with _writable(folder), _locked(folder / f"{self._path.stem}.lock"):
                 if not self._path.is_file() and not self._write(folder, shape, size, cache_limit):
                     return None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # `_make_room` removes the files used longest ago
             os.utime(self._path)
         return _map(self._path)
 
     def _write(self, folder: Path, shape: tuple[int, ...], size: int, cache_limit: int) -> bool:
-        """Decode everything into a new file; False if the disk has no room for it."""
+        """Decode the whole split into a new file; False if the disk has no room for it."""
         _make_room(folder, cache_limit - size)
         handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self._path.stem}-", suffix=".tmp")
         os.close(handle)
@@ -206,7 +215,7 @@ class CachedSplit:
             temporary.unlink(missing_ok=True)
 
     def _fill(self, array: np.memmap, indices: Sequence[int]) -> None:
-        """Decode what comes from one file."""
+        """Decode the images or tiles `indices`, which all come from one file, into their rows of the array."""
         first = self.records[indices[0]]
         scene = open_scene(first.path, alpha=self._alpha) if first.tile else None
         for i in indices:
@@ -214,12 +223,12 @@ class CachedSplit:
             array[i, : pixels.shape[0], : pixels.shape[1]] = pixels
 
     def _files(self) -> list[list[int]]:
-        """Indices of the tiles of each image, or of each image by itself."""
+        """Indices grouped by image file: all tiles of an image together, a whole image by itself."""
         tiles = itertools.groupby(range(len(self)), lambda i: (self.records[i].path, self.records[i].tile is None or i))
         return [list(own) for _, own in tiles]
 
     def _decoders(self) -> int:
-        """Threads, as many as whole images may be decoded side by side."""
+        """Number of threads that decode, so that the whole images they hold take at most `DECODED` bytes."""
         pixels = max((math.prod(self.original_size(i)) for i in range(len(self))), default=1)
         most = DECODED // (pixels * self.channels * self.dtype.itemsize)
         return max(1, min(16, os.cpu_count() or 1, most))
@@ -227,7 +236,7 @@ class CachedSplit:
 
 @functools.lru_cache(maxsize=1)
 def _last_scene(path: Path, alpha: bool, digest: str) -> Scene:
-    """The scene that a tile was last read from: tiles of one image mostly follow each other."""
+    """The image that a tile was last read from stays open: tiles of one image mostly follow each other."""
     return open_scene(path, alpha=alpha)
 
 
@@ -239,7 +248,8 @@ def _cache_file(folder: Path, split: CachedSplit) -> Path:
 
 
 def _map(path: Path) -> np.memmap:
-    """Copy-on-write, so that torch takes the pages without a warning and nobody can change the file."""
+    """Map a file copy-on-write: torch takes such pages without a warning, and writing to them does not change the
+    file."""
     return np.lib.format.open_memmap(path, mode="c")
 
 
@@ -257,7 +267,7 @@ def _writable(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time; file systems without locks let all write, which only costs time."""
+    """Let one process write at a time. On file systems without locks several may write, which costs only time."""
     with path.open("w") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -265,7 +275,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _reserve(path: Path) -> bool:
-    """Allocate the blocks of a sparse file; a full disk would otherwise kill the process that writes to the map."""
+    """Allocate the blocks of a sparse file, and say whether there was room. Writing to a map on a full disk would
+    otherwise kill the process."""
     if not hasattr(os, "posix_fallocate"):  # macOS
         return True
     with path.open("r+b") as file:

@@ -1,5 +1,6 @@
-"""The COCO layout: JSON files with images, annotations and categories. One decision: labels are the ranks of the
-category ids, so sparse ids (COCO's own 1..90) need no table.
+"""The COCO layout: JSON files with images, annotations and categories.
+
+Labels are the ranks of the category ids, so that sparse ids (COCO's own 1..90) need no table.
 
 Found are `annotations/*.json`, `<split>/_annotations.coco.json` (Roboflow) and JSON files beside the images; the split
 is taken from the name (`instances_train.json`, `train2017.json`, `valid/`).
@@ -21,7 +22,7 @@ from nasdet.errors import InputError
 
 
 @dataclasses.dataclass
-class _Source:
+class _AnnotationFile:
     """One annotation file, parsed."""
 
     path: Path
@@ -64,8 +65,8 @@ def _is_coco(content: Any) -> bool:
     )
 
 
-def _named_sources(parts: dict[str, Path]) -> list[_Source]:
-    sources = [_Source(path, split, read_json(path)) for split, path in parts.items()]
+def _named_sources(parts: dict[str, Path]) -> list[_AnnotationFile]:
+    sources = [_AnnotationFile(path, split, read_json(path)) for split, path in parts.items()]
     for source in sources:
         if not _is_coco(source.content):
             missing = _missing_keys(source.content)
@@ -79,15 +80,15 @@ def _missing_keys(content: Any) -> str:
     return ", ".join(repr(k) for k in ("images", "annotations", "categories") if not isinstance(content.get(k), list))
 
 
-def _found_sources(root: Path, notes: list[str]) -> list[_Source]:
+def _found_sources(root: Path, notes: list[str]) -> list[_AnnotationFile]:
     """The best file of each split; files that are not COCO detection files are passed over."""
-    sources: list[_Source] = []
+    sources: list[_AnnotationFile] = []
     passed: list[str] = []
     for path in find_coco(root):
         content = read_json(path)
         if _is_coco(content):
             split = split_of(path.stem) or (split_of(path.parent.name) if path.parent != root else "")
-            sources.append(_Source(path, split, content))
+            sources.append(_AnnotationFile(path, split, content))
         else:
             passed.append(f"{path.name} (no list {_missing_keys(content)})")
     if not sources:
@@ -101,7 +102,7 @@ def _found_sources(root: Path, notes: list[str]) -> list[_Source]:
     return named or chosen
 
 
-def _best(sources: list[_Source], split: str, root: Path, notes: list[str]) -> _Source | None:
+def _best(sources: list[_AnnotationFile], split: str, root: Path, notes: list[str]) -> _AnnotationFile | None:
     """Of several files of one split: `instances*` before others, then the shortest name."""
     own = [s for s in sources if s.split == split]
     if len(own) > 1 and not split:
@@ -117,7 +118,7 @@ def _best(sources: list[_Source], split: str, root: Path, notes: list[str]) -> _
     return own[0] if own else None
 
 
-def _categories(sources: list[_Source], notes: list[str]) -> dict[int, str]:
+def _categories(sources: list[_AnnotationFile], notes: list[str]) -> dict[int, str]:
     """Name of each category id, the same in all files."""
     names: dict[int, str] = {}
     parents: set[str] = set()
@@ -158,7 +159,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _read_source(
-    source: _Source, labels: dict[int, int], finder: ImageFinder, log: DefectLog, group: str
+    source: _AnnotationFile, labels: dict[int, int], finder: ImageFinder, log: DefectLog, group: str
 ) -> list[RawImage]:
     """The images of one file with their objects; images that are missing stay out."""
     name = source.path.name
@@ -179,7 +180,9 @@ def _read_source(
     return images
 
 
-def _read_image_entry(entry: Any, source: _Source, finder: ImageFinder, log: DefectLog, group: str) -> RawImage | None:
+def _read_image_entry(
+    entry: Any, source: _AnnotationFile, finder: ImageFinder, log: DefectLog, group: str
+) -> RawImage | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or entry.get("id") is None:
         raise InputError(f"an image needs an id and a file_name, got {str(entry)[:80]}", where=str(source.path))
     path = finder.find(entry["file_name"], split=source.split)

@@ -1,5 +1,7 @@
-"""Colour jitter in one pass. One decision: brightness, contrast, saturation and hue are composed to one affine map of
-the channels, which costs one small matrix product (torchvision's hue alone costs 5 ms on 256x256).
+"""Colour jitter in one pass.
+
+One decision: brightness, contrast, saturation and hue are composed into one affine map of the channels, which costs one
+small matrix product (torchvision's hue alone takes 5 ms on 256 x 256 pixels).
 
 Each factor means what it means in torchvision.transforms.v2; hue is a rotation in YIQ. Images with other than three
 channels get brightness, contrast and a gain of their own for each channel.
@@ -20,9 +22,13 @@ _GRAY = np.array([0.2989, 0.587, 0.114])
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 _SHARE = 0.8
+"""Of images whose colours are changed."""
 _RANGE = 0.4
+"""Largest change of brightness, contrast and saturation at strength 1."""
 _GAIN = 0.1
+"""Largest change of a channel of its own at strength 1, in images without three channels."""
 _TURN = 0.04
+"""Largest change of hue at strength 1, in turns."""
 _PIXELS_PER_ROW = 8
 """Pixels that share a row of the matrix product: 24 columns are 5 times as fast as 3."""
 
@@ -78,8 +84,9 @@ def apply_jitter(pixels: Pixels, jitter: Jitter) -> Pixels:
 
 
 def _affine(pixels: Pixels, jitter: Jitter) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Matrix `(C, C)` and offset `(C,)` of `x @ matrix + offset`; order: brightness, contrast, saturation, hue."""
+    """Matrix `(C, C)` and offset `(C,)` of `x @ matrix + offset`: brightness, contrast, saturation, then hue."""
     channels = pixels.shape[2]
+    # Contrast is a blend with the mean grey, taken from every 16th pixel; saturation a blend with each pixel's grey.
     sample = pixels[::4, ::4].reshape(-1, channels).mean(0, dtype=np.float64) * jitter.brightness
     matrix = np.eye(channels) * jitter.brightness * jitter.contrast
     if channels != 3:

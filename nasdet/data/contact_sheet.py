@@ -1,5 +1,7 @@
-"""A picture of a data set: images with their boxes and class names. One decision: every image is drawn as the loader
-sees it (fitted into a square), so that wrong boxes, rotations and bit depths show.
+"""A picture of a data set: images with their boxes and class names.
+
+Every image is drawn as the loader reads it, so that wrong boxes, rotations and bit depths can be seen. Names stand
+above their boxes; torchvision's `draw_bounding_boxes` writes them inside, where they would hide small objects.
 """
 
 from __future__ import annotations
@@ -116,7 +118,7 @@ def _legend_labels(dataset: Dataset, chosen: list[ImageRecord]) -> list[int]:
 
 
 def _legend_rows(dataset: Dataset, labels: list[int], width: int) -> list[list[tuple[int, int]]]:
-    """Classes laid out in at most four rows: (label, left edge)."""
+    """Classes in at most four rows of the legend, each as (label, left edge in pixels)."""
     rows: list[list[tuple[int, int]]] = [[]]
     x = _MARGIN
     for label in labels:

@@ -1,5 +1,5 @@
-"""A data set's source, resolved. One decision: a YAML names only what the folder does not say by itself; every key is
-optional.
+"""The YAML file of a data set, and the folder that it, or a path, stands for. Every key is optional: it states only
+what the folder does not say by itself.
 
 ```yaml
 format: coco            # coco, voc or yolo; left out, it is detected
@@ -85,7 +85,7 @@ class DataFile(BaseModel):
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class DataSource:
     """A data set's folder with what its YAML says."""
 
     root: Path
@@ -103,11 +103,15 @@ class Source:
         return {split: part for split, part in named.items() if part is not None}
 
 
-def resolve_source(source: str | Path) -> Source:
-    """Return the folder and settings that `source`, a folder or a YAML file, stands for."""
+def resolve_source(source: str | Path) -> DataSource:
+    """The folder and settings that `source`, a folder or a YAML file, stands for.
+
+    Raises:
+        InputError: there is no such file or folder, or the YAML is wrong.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
-        return Source(path.resolve(), path.resolve().name, DataFile(), str(path))
+        return DataSource(path.resolve(), path.resolve().name, DataFile(), str(path))
     if not path.exists():
         raise InputError(
             f"no data set {str(source)!r}", remedy="give 'digits', a folder, or a YAML file that names the parts"
@@ -119,16 +123,16 @@ def resolve_source(source: str | Path) -> Source:
         )  # fmt: skip
     content = read_yaml(path)
     if "names" in content and "format" not in content:
-        return Source(path.resolve().parent, path.resolve().parent.name, DataFile(), str(path), path.resolve())
+        return DataSource(path.resolve().parent, path.resolve().parent.name, DataFile(), str(path), path.resolve())
     file = _parse(content, path)
     root = (path.parent / Path(file.root).expanduser()).resolve()
     if not root.is_dir():
         raise InputError(f"no folder {str(root)!r}", where=f"{path}: root")
-    return Source(root, file.name or (path.stem if file.root == "." else root.name), file, str(path))
+    return DataSource(root, file.name or (path.stem if file.root == "." else root.name), file, str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds; InputError with the line if it is damaged."""
+    """The mapping that a YAML file holds; InputError with the line if it is damaged."""
     try:
         content = YAML(typ="safe", pure=True).load(io.StringIO(read_text(path)))
     except MarkedYAMLError as error:
@@ -156,8 +160,8 @@ def _parse(content: dict[str, Any], path: Path) -> DataFile:
         raise InputError(f"{message}, got {str(first['input'])[:60]}", where=f"{path}: {keys}") from None
 
 
-def group_finder(source: Source) -> Callable[[Path], str] | None:
-    """Return what names the group of an image file by regex or table, or None if no such rule is given."""
+def group_finder(source: DataSource) -> Callable[[Path], str] | None:
+    """A function that gives the group of an image file by regex or table; None if the YAML states no such rule."""
     rule = source.file.group
     if rule is None or rule.field:
         return None
@@ -166,7 +170,7 @@ def group_finder(source: Source) -> Callable[[Path], str] | None:
     return _by_table(_read_table(source.root / rule.csv, rule), source)
 
 
-def _by_regex(pattern: re.Pattern[str], source: Source) -> Callable[[Path], str]:
+def _by_regex(pattern: re.Pattern[str], source: DataSource) -> Callable[[Path], str]:
     def find(path: Path) -> str:
         match = pattern.search(path.as_posix())
         if not match:
@@ -178,7 +182,7 @@ def _by_regex(pattern: re.Pattern[str], source: Source) -> Callable[[Path], str]
     return find
 
 
-def _by_table(groups: dict[str, str], source: Source) -> Callable[[Path], str]:
+def _by_table(groups: dict[str, str], source: DataSource) -> Callable[[Path], str]:
     def find(path: Path) -> str:
         relative = path.relative_to(source.root).as_posix() if path.is_relative_to(source.root) else path.name
         for name in (relative, path.name, path.stem):

@@ -1,5 +1,6 @@
-"""`open_data`: from a name, folder or YAML to a checked data set. One decision: a data set is its records and file
-paths only, so that it opens in a second in every worker; pixels come from the cache.
+"""`open_data`: from a name, folder or YAML to a checked data set.
+
+A data set holds records and file paths only, so that it opens in a second in every worker; pixels come from the cache.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from nasdet.data.box_checks import check_image
+from nasdet.data.annotation_checks import check_image
 from nasdet.data.cache import CACHE_LIMIT, CachedSplit
-from nasdet.data.data_yaml import DataFile, Source, group_finder, resolve_source
+from nasdet.data.data_yaml import DataFile, DataSource, group_finder, resolve_source
 from nasdet.data.defects import DefectLog
 from nasdet.data.detect_layout import read_layout
 from nasdet.data.digits import digits_folder
@@ -32,7 +33,7 @@ _VAL_SHARE = 0.15
 
 
 class Dataset:
-    """A checked data set: records of every split and what is known of the whole."""
+    """A checked data set: the records of every split, and the facts about the whole (`info`)."""
 
     def __init__(self, info: DatasetInfo, records: dict[str, list[ImageRecord]], cache_root: Path, alpha: bool) -> None:
         self.info = info
@@ -76,8 +77,8 @@ class Dataset:
         return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
     def cached(self, split: str, height: int, width: int, *, cache_limit: int = CACHE_LIMIT) -> CachedSplit:
-        """The split's images, or their tiles, decoded and fitted into `height` x `width`, from a memory map shared by
-        all processes.
+        """The split's images, or their tiles, decoded and fitted into `height` x `width`, from a memory map that all
+        processes share.
 
         Args:
             split: train, val or test.
@@ -86,12 +87,12 @@ class Dataset:
             cache_limit: bytes all arrays of this cache may take; a larger split is decoded on demand.
         """
         return CachedSplit(
-            self.info, split, self._shown(split, height, width), height, width,
+            self.info, split, self._for_canvas(split, height, width), height, width,
             folder=self._cache_root / "pixels", cache_limit=cache_limit, alpha=self._alpha,
         )  # fmt: skip
 
-    def _shown(self, split: str, height: int, width: int) -> list[ImageRecord]:
-        """The images of a split, or their tiles for a canvas."""
+    def _for_canvas(self, split: str, height: int, width: int) -> list[ImageRecord]:
+        """The images of a split, or their tiles for a canvas of `height` x `width`."""
         tiling = self.info.tiling
         if tiling is None:
             return self.images(split)
@@ -106,7 +107,7 @@ class Dataset:
         own = f"{self.info.fingerprint.partition('-')[0]}-{tiling.size}-{tiling.shared}-{tiling.empty:g}"
         info = dataclasses.replace(self.info, tiling=tiling, aspect=1.0, fingerprint=own)
         cut = Dataset(info, self._records, self._cache_root, self._alpha)
-        counts = {split: len(cut._shown(split, tiling.size, tiling.size)) for split in self._records}
+        counts = {split: len(cut._for_canvas(split, tiling.size, tiling.size)) for split in self._records}
         cut.info = dataclasses.replace(info, splits=counts)
         return cut
 
@@ -133,7 +134,7 @@ def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = No
     cache_root = cache_root or default_cache_root()
     if str(source) == DIGITS:
         folder = digits_folder(cache_root, seed)
-        resolved = Source(folder, DIGITS, DataFile(), DIGITS)
+        resolved = DataSource(folder, DIGITS, DataFile(), DIGITS)
     else:
         resolved = resolve_source(source)
     if resolved.file.max_bad is not None:
@@ -141,7 +142,7 @@ def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = No
     return _open(resolved, str(source), seed, cache_root, max_bad)
 
 
-def _open(source: Source, stated: str, seed: int, cache_root: Path, max_bad: float) -> Dataset:
+def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad: float) -> Dataset:
     log = DefectLog()
     raw = read_layout(source, log)
     _add_groups(raw, source)
@@ -169,14 +170,14 @@ def _open(source: Source, stated: str, seed: int, cache_root: Path, max_bad: flo
     return dataset.tiled(source.file.tile) if source.file.tile else dataset
 
 
-def _add_groups(raw: RawData, source: Source) -> None:
+def _add_groups(raw: RawData, source: DataSource) -> None:
     find = group_finder(source)
     if find:
         for image in raw.images:
             image.group = find(image.path)
 
 
-def _decodable(raw: RawData, scans: dict[Path, Scan], source: Source, log: DefectLog) -> list[RawImage]:
+def _decodable(raw: RawData, scans: dict[Path, Scan], source: DataSource, log: DefectLog) -> list[RawImage]:
     usable = []
     for image in raw.images:
         error = scans[image.path].error
@@ -191,7 +192,7 @@ def _decodable(raw: RawData, scans: dict[Path, Scan], source: Source, log: Defec
     return usable
 
 
-def _pixel_kind(images: Sequence[RawImage], scans: dict[Path, Scan], source: Source) -> tuple[int, int]:
+def _pixel_kind(images: Sequence[RawImage], scans: dict[Path, Scan], source: DataSource) -> tuple[int, int]:
     """Channels and bits that all images share; gray images among colour ones are expanded to three channels."""
     by_channels = {scans[i.path].channels: i.path for i in images}
     by_bits = {scans[i.path].bits: i.path for i in images}
@@ -209,7 +210,7 @@ def _pixel_kind(images: Sequence[RawImage], scans: dict[Path, Scan], source: Sou
 
 
 def _split(
-    records: list[ImageRecord], stated: list[str], source: Source, seed: int
+    records: list[ImageRecord], stated: list[str], source: DataSource, seed: int
 ) -> tuple[dict[str, list[ImageRecord]], str]:
     """Records of each split, and the rule in words."""
     shares = source.file.split
@@ -238,7 +239,7 @@ def _split(
 
 
 def _split_or_fail(
-    keys: list[str], seed: int, shares: Sequence[float], names: Sequence[str], source: Source
+    keys: list[str], seed: int, shares: Sequence[float], names: Sequence[str], source: DataSource
 ) -> list[str]:
     chosen = split_by_content(keys, seed, shares, names)
     if chosen is None:
@@ -256,7 +257,7 @@ def _unique_ids(records: list[ImageRecord]) -> list[ImageRecord]:
     return [dataclasses.replace(record, id=number) for number, record in enumerate(records, 1)]
 
 
-def _require_objects(splits: dict[str, list[ImageRecord]], source: Source) -> None:
+def _require_objects(splits: dict[str, list[ImageRecord]], source: DataSource) -> None:
     for split in ("train", "val"):
         if not any((~r.crowd).any() for r in splits[split]):
             raise InputError(f"no usable box in split {split!r}", where=source.where, remedy="annotate some objects")

@@ -1,5 +1,8 @@
-"""Counting what is wrong with a data set. One decision: a fault is counted and named where it is met, and the verdict
-(go on or stop) falls once, at the end, over the shares of bad annotations and bad images."""
+"""Counting what is wrong with a data set.
+
+One decision: a fault is counted and named where it is met, and whether the data set is refused is decided once, at the
+end, from the shares of bad annotations and of bad images.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _BAD_IMAGES = {"missing image", "undecodable image", "duplicate image id", "miss
 
 
 class DefectLog:
-    """Collects faults; `objects` and `images` are the totals the shares are taken of."""
+    """Collects faults by kind, with examples."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, Action], tuple[int, list[str]]] = {}

@@ -1,5 +1,7 @@
-"""Telling the layout of a folder. One decision: where several are present COCO goes before VOC before YOLO, because it
-says most (crowds, empty images, areas), and the choice is noted.
+"""Which layout a folder has.
+
+One decision: where several are present, COCO goes before VOC before YOLO, because it states most (crowds, empty images,
+areas), and the choice is noted.
 """
 
 from __future__ import annotations
@@ -7,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nasdet.data.coco import find_coco, read_coco
-from nasdet.data.data_yaml import Part, Source
+from nasdet.data.data_yaml import DataSource, Part
 from nasdet.data.defects import DefectLog
 from nasdet.data.records import RawData
 from nasdet.data.voc import find_voc, read_voc
@@ -17,8 +19,8 @@ from nasdet.errors import InputError
 _FINDERS = {"coco": find_coco, "voc": find_voc, "yolo": find_yolo}
 
 
-def read_layout(source: Source, log: DefectLog) -> RawData:
-    """Read the source in the layout that it states or that is found."""
+def read_layout(source: DataSource, log: DefectLog) -> RawData:
+    """Read a data set in the layout that its YAML states, else in the one that is found."""
     if source.yolo_yaml:
         return read_yolo(source.root, log, data_yaml=source.yolo_yaml)
     found = (
@@ -38,7 +40,7 @@ def read_layout(source: Source, log: DefectLog) -> RawData:
     return raw
 
 
-def _read(layout: str, source: Source, log: DefectLog) -> RawData:
+def _read(layout: str, source: DataSource, log: DefectLog) -> RawData:
     file, root = source.file, source.root
     images = root / file.images if file.images else None
     if images is not None and not images.is_dir():
@@ -57,7 +59,7 @@ def _read(layout: str, source: Source, log: DefectLog) -> RawData:
     return read_yolo(root, log, parts=source.parts or None, classes=classes)
 
 
-def _one_file(part: Part, split: str, source: Source) -> Path:
+def _one_file(part: Part, split: str, source: DataSource) -> Path:
     if isinstance(part, list):
         raise InputError("needs one path, not a list", where=f"{source.where}: {split}")
     path = source.root / part

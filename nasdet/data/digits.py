@@ -1,5 +1,5 @@
-"""The built-in data set: scenes of real handwritten digits. One decision: it is written once as PNG files with COCO
-annotations, so that it takes the same path as a person's own folder.
+"""The built-in data set: scenes of real handwritten digits. It is written once as PNG files with COCO annotations, so
+that it is read in the same way as a user's own folder.
 
 The digits are scikit-learn's `load_digits` (1,797 samples of 8x8 pixels from the UCI optical recognition set). Train,
 validation and test use different samples.
@@ -27,7 +27,7 @@ _OVERLAP = 0.05
 _INK = 0.25
 _SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 
-Scene = tuple[npt.NDArray[np.uint8], list[tuple[int, list[int]]]]
+DigitScene = tuple[npt.NDArray[np.uint8], list[tuple[int, list[int]]]]
 
 
 def digits_folder(cache_root: Path, seed: int) -> Path:
@@ -63,7 +63,7 @@ def write_digits(folder: Path, seed: int) -> None:
         _write_split(folder, split, scenes)
 
 
-def _scene(samples: npt.NDArray[Any], labels: npt.NDArray[Any], rng: np.random.Generator) -> Scene:
+def _scene(samples: npt.NDArray[Any], labels: npt.NDArray[Any], rng: np.random.Generator) -> DigitScene:
     """One image `(SIZE, SIZE)` and its objects as (digit, xywh)."""
     canvas = _background(rng)
     objects: list[tuple[int, list[int]]] = []
@@ -113,7 +113,7 @@ def _shared(x: int, y: int, w: int, h: int, x2: int, y2: int, w2: int, h2: int) 
     return max(across, 0) * max(down, 0)
 
 
-def _write_split(folder: Path, split: str, scenes: list[Scene]) -> None:
+def _write_split(folder: Path, split: str, scenes: list[DigitScene]) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (pixels, objects) in enumerate(scenes, 1):

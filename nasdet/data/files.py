@@ -1,5 +1,5 @@
-"""Finding and reading the files of a data set. One decision: a path is looked up in the usual places of all three
-layouts, so that a folder moved or unpacked differently still opens."""
+"""Finding and reading the files of a data set. A path is looked up in the usual places of all three layouts, so that a
+folder that was moved or unpacked differently can still be opened."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Scale, crop, flip and place an image on a canvas together with its boxes and masks. One decision: the part that
-will be seen is cut out first and resized once, so that the cost never exceeds one canvas.
+"""Scale, crop, flip and place an image on a canvas together with its boxes and masks.
+
+The part that will be seen is cut out first and resized once, so that the cost never exceeds that of one canvas.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from nasdet.data.records import Boxes, Flags, Labels, Objects, Pixels, Target
 from nasdet.data.trivial_augment import Trivial
 
 VISIBLE_SHARE = 0.25
-"""A box of which less is left after cropping is dropped."""
+"""Share of its area: a box of which less is left after cropping is dropped."""
 VISIBLE_SIDE = 2.0
 """Pixels; a box with a shorter side is dropped."""
 CROWD = -2
@@ -34,9 +35,11 @@ class Region(NamedTuple):
 
 
 class View(NamedTuple):
-    """How an image is shown in a region; positions in 0..1 of the free play."""
+    """How an image is scaled, cropped, placed and flipped in a region. Positions are shares of the room that is left:
+    0 is at the top or left, 1 at the bottom or right."""
 
     factor: float = 1.0
+    """Pixels of the canvas per pixel of the image."""
     crop: tuple[float, float] = (0.0, 0.0)
     """Where the crop lies (down, right) if the scaled image is larger than the region."""
     place: tuple[float, float] = (0.0, 0.0)
@@ -61,19 +64,23 @@ def draw(
     Returns:
         The objects that are still visible, with masks if `target` has them.
     """
+    # 1. The part of the image that fits into the region at this scale, in image pixels, and where it lies.
     height, width = image.shape[:2]
     rows = min(height, math.ceil(region.height / view.factor))
     columns = min(width, math.ceil(region.width / view.factor))
     y, x = round(view.crop[0] * (height - rows)), round(view.crop[1] * (width - columns))
+    # 2. That part at the scale of the canvas, recoloured and flipped.
     tall = min(region.height, max(1, round(rows * view.factor)))
     wide = min(region.width, max(1, round(columns * view.factor)))
     part = resize(image[y : y + rows, x : x + columns], tall, wide)
     if colour:
         part = colour.apply(part.astype(np.float32) if part.dtype == np.uint16 else part)
     part = part[:: -1 if view.vflip else 1, :: -1 if view.hflip else 1]
+    # 3. Its place in the region.
     top = region.top + round(view.place[0] * (region.height - tall))
     left = region.left + round(view.place[1] * (region.width - wide))
     canvas[top : top + tall, left : left + wide] = part
+    # 4. Boxes and masks take the same steps, by the scale of the rounded sizes, which differs a little from `factor`.
     scale = np.array([wide / columns, tall / rows] * 2, np.float32)
     boxes = (target.boxes - np.array([x, y, x, y], np.float32)) * scale
     labels = np.where(target.crowd, CROWD, target.labels)
@@ -87,7 +94,7 @@ def draw(
 
 
 def _show(mask: Mask | None, window: Window, view: View, top: int, left: int) -> Patch | None:
-    """The visible part of a mask on the canvas."""
+    """The visible part of a mask in its place on the canvas; None if nothing of it is visible."""
     patch = mask.show(window) if mask is not None else None
     if patch is None:
         return None
@@ -96,10 +103,11 @@ def _show(mask: Mask | None, window: Window, view: View, top: int, left: int) ->
 
 
 def visible(boxes: Boxes, labels: Labels, height: int, width: int) -> tuple[Boxes, Flags]:
-    """Boxes cut to `height` x `width`, without those of which too little is left; crowds stay while any is left.
+    """Boxes `(n, 4)` cut to `height` x `width`, without those of which too little is left. Regions to ignore stay as
+    long as anything of them is left.
 
     Returns:
-        The boxes that stay, and which of the given ones they are.
+        The boxes that stay, `(k, 4)`, and flags `(n,)` that say which they are.
     """
     if not len(boxes):
         return boxes, np.zeros(0, bool)

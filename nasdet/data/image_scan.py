@@ -1,6 +1,7 @@
-"""One look at every image file: content hash, size, channels, channel sums. One decision: each file is decoded once
-in full, so that damaged files are known before training; the result is kept beside the cache and reused while the
-file's size and time stay the same.
+"""One scan of every image file: content hash, size, channels, means.
+
+One decision: each file is decoded once in full, so that damaged files are known before training. The result is kept
+beside the cache and reused as long as size and modification time of the file stay the same.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from nasdet.files import atomic_write
 _VERSION = 1
 _STATS_PIXELS = 65536
 _LARGE_FILE = 32 << 20
-"""Bytes above which files are decoded one after another, for the memory that several would take."""
+"""Bytes; files above this size are decoded one at a time, because several at once could take all memory."""
 _ONE_LARGE = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What is known of one image file."""
+    """The result for one image file."""
 
     stamp: tuple[int, int]
     """Bytes and modification time in ns."""
@@ -53,7 +54,7 @@ class Scan:
 
 
 def scan_images(paths: Sequence[Path], cache_root: Path, *, alpha: bool = False) -> dict[Path, Scan]:
-    """Look at every file, in threads; files known from before and unchanged are not read again.
+    """Scan every file, in threads; files that were scanned before and have not changed are not read again.
 
     Args:
         paths: existing files.
@@ -103,10 +104,10 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _scan(path: Path, stamp: tuple[int, int], alpha: bool) -> Scan:
     with _ONE_LARGE if stamp[0] > _LARGE_FILE else contextlib.nullcontext():
-        return _look(path, stamp, alpha)
+        return _decode(path, stamp, alpha)
 
 
-def _look(path: Path, stamp: tuple[int, int], alpha: bool) -> Scan:
+def _decode(path: Path, stamp: tuple[int, int], alpha: bool) -> Scan:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

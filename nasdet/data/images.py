@@ -1,6 +1,8 @@
-"""Reading image files. One decision: every image becomes `(height, width, channels)` uint8 or uint16 in stored units,
-upright (EXIF orientation applied); palettes become RGB, bits become 0/255, transparency is dropped except in TIFF
-and .npy files, where every band counts.
+"""Reading image files.
+
+Every image becomes `(height, width, channels)` uint8 or uint16 in stored units, upright (EXIF orientation applied).
+Palettes become RGB, one-bit images become 0 and 255, and transparency is dropped, except in TIFF and .npy files, where
+every band counts.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
 
 @contextlib.contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn every way in which decoders fail into one line that names the file."""
+    """Turn whatever a decoder raises into an InputError of one line that names the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -146,7 +148,11 @@ def _read_compressed_tiff(path: Path, reason: str) -> tuple[Pixels, int]:
 
 
 def bands_last(pixels: Pixels, axes: str = "") -> Pixels:
-    """`(height, width, bands)` from an array in any common axis order."""
+    """`(height, width, bands)` from an array in any common axis order.
+
+    `axes` are the letters by which tifffile names them, such as YXS; without them bands are the shorter outer axis.
+    """
+    # Axes of length 1 are left out where there are more than two.
     keep = [i for i, n in enumerate(pixels.shape) if n > 1 or pixels.ndim <= 2]
     if len(keep) < pixels.ndim and len(keep) >= 2:
         axes = "".join(axes[i] for i in keep) if len(axes) == pixels.ndim else ""
@@ -155,6 +161,7 @@ def bands_last(pixels: Pixels, axes: str = "") -> Pixels:
         return pixels[:, :, None]
     if pixels.ndim != 3:
         raise ValueError(f"shape {pixels.shape} is not (height, width, bands)")
+    # Bands are samples (S) or channels (C); if neither is named, they come first if they are fewer than the columns.
     known = [i for i in (0, 2) if len(axes) == 3 and axes[i] in "SC"]
     first = known[0] == 0 if known else pixels.shape[0] < pixels.shape[2]
     return np.moveaxis(pixels, 0, 2) if first else pixels

@@ -1,5 +1,7 @@
-"""Reading a part of an image file. One decision: only what a part needs is read where the format allows it
-(uncompressed and tiled or stripped TIFF, .npy); any other file is decoded once, as bytes, and parts are cut from that.
+"""Reading parts of image files that are too large to hold as a whole.
+
+Only what a part needs is read where the format allows it (.npy and uncompressed, tiled or stripped TIFF); any other
+file is decoded once, and parts are cut from its pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ Read = Callable[[int, int, int, int], Pixels]
 
 
 class Scene:
-    """An image file of which parts are read; the same pixels as `read_image` gives."""
+    """An image file of which parts are read; the pixels are those that `read_image` gives."""
 
     def __init__(self, path: Path, height: int, width: int, read: Read) -> None:
         self.path, self.height, self.width, self._read = path, height, width, read
@@ -32,7 +34,7 @@ class Scene:
             return np.array(stored_units(self._read(top, left, height, width)), order="C")
 
     def strips(self, rows: int) -> Iterator[Pixels]:
-        """The image in pieces of so many rows, the last one maybe of fewer."""
+        """The image from top to bottom in strips of `rows` rows, the last one of fewer where they do not divide it."""
         for top in range(0, self.height, rows):
             yield self.part(top, 0, min(rows, self.height - top), self.width)
 
@@ -82,7 +84,8 @@ def _open_tiff(path: Path) -> Scene | None:
 
 
 def _of_tiff(path: Path, file: Any) -> Scene | None:
-    """None where parts cannot be read by themselves, or where pixels are not stored as they are meant."""
+    """The scene of an open TIFF file; None where its parts cannot be read by themselves, or where `read_image` would
+    change the pixels that are stored."""
     import tifffile
 
     page, series = file.pages[0], file.series[0]
@@ -104,9 +107,10 @@ def _of_tiff(path: Path, file: Any) -> Scene | None:
 
 
 def _read_segments(page: Any, tall: int, wide: int, top: int, left: int, height: int, width: int) -> Pixels:
-    """Decode the tiles or strips `(tall, wide)` of a TIFF page that a part touches, and put the part together."""
+    """Decode the tiles or strips, each `(tall, wide)`, of a TIFF page that a part touches, and join them."""
     across = math.ceil(page.imagewidth / wide)
     part = np.zeros((height, width, page.samplesperpixel), page.dtype)
+    # Numbers of the first and last segment that the part touches, down and across.
     rows = range(top // tall, (top + height - 1) // tall + 1)
     columns = range(left // wide, (left + width - 1) // wide + 1)
     for row, column in itertools.product(rows, columns):
@@ -116,6 +120,7 @@ def _read_segments(page: Any, tall: int, wide: int, top: int, left: int, height:
         segment = page.decode(data, index, jpegtables=page.jpegtables)[0]
         if segment is None:  # never written: zeros
             continue
+        # The intersection of segment and part, in pixels of the page, is copied.
         y, x = row * tall, column * wide
         y0, y1, x0, x1 = max(top, y), min(top + height, y + tall), max(left, x), min(left + width, x + wide)
         part[y0 - top : y1 - top, x0 - left : x1 - left] = segment[0, y0 - y : y1 - y, x0 - x : x1 - x]
@@ -123,7 +128,7 @@ def _read_segments(page: Any, tall: int, wide: int, top: int, left: int, height:
 
 
 def _is_plain(dtype: Any) -> bool:
-    """Whether a part can be told from its own values: whole bytes or pairs of them."""
+    """Whether `stored_units` treats each value by itself, so that a part can be converted without the rest."""
     return np.dtype(dtype).newbyteorder("=") in (np.uint8, np.uint16)
 
 

@@ -1,5 +1,7 @@
-"""Batches for training and evaluation. One decision: the training sample at position p of epoch e is a function of
-(seed, e, p); ranks share out positions, so that the global batch is the same for every number of workers.
+"""Batches for training and evaluation.
+
+One decision: the training sample at position p of epoch e is a function of (seed, e, p), and ranks divide the positions
+among themselves, so that the global batch is the same for every number of workers.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Batch:
         return type(self)(change(self.images), change(self.boxes), change(self.labels), change(self.indices), masks)
 
 
-Drawn = tuple[Objects, int]
+Sample = tuple[Objects, int]
 """Objects of a sample and its index into the split."""
 
 
@@ -84,7 +86,7 @@ class TrainBatches:
         images = _canvases(self._blank, self._batch_size)
         return collate(images, [self._draw(first + i, images[i]) for i in range(self._batch_size)])
 
-    def _draw(self, position: int, canvas: Pixels) -> Drawn:
+    def _draw(self, position: int, canvas: Pixels) -> Sample:
         index = int(self._order[position % len(self._order)])
         rng = np.random.default_rng((self._seed, self._epoch, position))
         return sample(self._split, index, self._augment, rng, canvas, masks=self._masks), index
@@ -109,7 +111,7 @@ class EvalBatches:
         images = _canvases(self._blank, len(own))
         return collate(images, [self._draw(index, canvas) for index, canvas in zip(own, images, strict=True)])
 
-    def _draw(self, index: int, canvas: Pixels) -> Drawn:
+    def _draw(self, index: int, canvas: Pixels) -> Sample:
         pixels, target = self._split.image(index), self._split.target(index)
         canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
         return Objects(target.boxes, np.where(target.crowd, CROWD, target.labels)), index
@@ -163,7 +165,7 @@ def eval_loader(
     return EvalBatches(split, batch_size=batch_size, rank=rank, world=world, fill=fill)
 
 
-def collate(images: Pixels, drawn: Sequence[Drawn]) -> Batch:
+def collate(images: Pixels, drawn: Sequence[Sample]) -> Batch:
     """One batch from canvases `(B, H, W, C)` and the objects and index of each."""
     most = max(1, max(len(objects.labels) for objects, _ in drawn))
     boxes = np.zeros((len(drawn), most, 4), np.float32)
@@ -196,7 +198,7 @@ def _canvases(blank_canvas: Pixels, count: int) -> Pixels:
 
 
 class _Steps(Dataset[Batch]):
-    """Batches by step, for torch's worker processes."""
+    """Batches by step, as torch's DataLoader takes them for its worker processes."""
 
     def __init__(self, make: Callable[[int], Batch], steps: int) -> None:
         self._make, self._steps = make, steps

@@ -1,5 +1,7 @@
-"""What an object covers, pixel by pixel. One decision: a mask stays as the annotation states it (polygons or runs) and
-is rasterised only in the view that is shown and in the rectangle it covers, so that who needs no masks pays nothing.
+"""Masks: which pixels an object covers.
+
+One decision: a mask stays as the annotation states it (polygons or runs) and is rasterised only for the part of the
+image that a sample shows, in the rectangle that it covers, so that training without masks costs nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Patch(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of an image and the size at which it is shown, in whole pixels."""
+    """A part of an image and the size to which it is resized, in whole pixels."""
 
     height: int
     """Of the whole image."""
@@ -69,7 +71,7 @@ class Polygons:
         return Polygons(tuple(part * np.array([x, y]) for part in self.parts))
 
     def show(self, window: Window) -> Patch | None:
-        """What is seen of the mask in a part of its image, in pixels as shown; None if nothing."""
+        """The part of the mask inside a window, in pixels of the resized window; None if it is empty."""
         factor = np.array([window.wide / window.columns, window.tall / window.rows])
         parts = [(part - np.array([window.left, window.top])) * factor for part in self.parts]
         low = np.clip(np.floor(np.min([p.min(0) for p in parts], 0)), 0, None).astype(int)
@@ -94,12 +96,13 @@ class Polygons:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """COCO's run-length code over a grid that is stretched over the image (mostly the image's own)."""
+    """COCO's run-length code over a grid of pixels that covers the image; mostly it is the image's own grid, but a mask
+    may be stated at another resolution."""
 
     height: int
     width: int
     counts: bytes
-    """COCO's compressed form of the run lengths, column by column, of empty and full pixels in turn."""
+    """COCO's compressed run lengths, column by column: of empty pixels, of full ones, of empty ones, and so on."""
 
     @classmethod
     def of(cls, pixels: Bitmap) -> Runs:
@@ -124,7 +127,9 @@ class Runs:
         return self
 
     def show(self, window: Window) -> Patch | None:
-        """What is seen of the mask in a part of its image: the nearest pixel of the grid; None if nothing."""
+        """The part of the mask inside a window, in pixels of the resized window, each by the nearest pixel of the grid;
+        None if it is empty."""
+        # Centres of the resized pixels, in pixels of the whole image.
         y = window.top + (np.arange(window.tall) + 0.5) * window.rows / window.tall
         x = window.left + (np.arange(window.wide) + 0.5) * window.columns / window.wide
         seen = self.bitmap()[np.ix_(_nearest(y, window.height, self.height), _nearest(x, window.width, self.width))]
@@ -210,7 +215,12 @@ def _parse_runs(value: dict[str, Any]) -> Runs:
 
 
 def _run_lengths(counts: bytes) -> list[int]:
-    """Run lengths of COCO's compressed code: 5 bits a byte, from the third on as difference to the last but one."""
+    """Run lengths of COCO's compressed code.
+
+    A byte holds 5 bits of a number, the lowest ones first; its sixth bit says whether more bytes of the number follow,
+    and the fifth bit of the last byte is the sign. From the fourth run on the number is the difference to the run before
+    the last one.
+    """
     lengths: list[int] = []
     value = shift = 0
     for byte in counts:
@@ -231,7 +241,7 @@ def _run_lengths(counts: bytes) -> list[int]:
 
 
 def _fill(parts: Sequence[Points], height: int, width: int) -> Bitmap:
-    """Rasterise polygons as COCO does; what lies outside `height` x `width` is cut."""
+    """Rasterise the union of polygons as COCO does; what lies outside `height` x `width` is cut off."""
     codes = coco_mask.frPyObjects([part.ravel() for part in parts], height, width)
     filled: Bitmap = coco_mask.decode(coco_mask.merge(codes)).view(np.bool_)
     return filled
@@ -244,7 +254,7 @@ def _whole(patch: Patch | None, height: int, width: int) -> Bitmap:
 
 
 def _nearest(positions: Points, extent: int, cells: int) -> npt.NDArray[np.int64]:
-    """Cells of a grid stretched over 0..extent in which positions lie."""
+    """Indices of the cells, of a grid of `cells` over 0..extent, in which positions lie."""
     found = np.clip(np.floor(positions * cells / extent), 0, cells - 1)
     return found.astype(np.int64)
 

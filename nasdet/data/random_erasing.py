@@ -1,5 +1,7 @@
-"""Random erasing (Zhong et al. 2020): a rectangle of the sample becomes the mean. One decision: a box of which too
-little stays visible is dropped by the same rule as one cut by a crop, so that no hidden object is asked for.
+"""Random erasing (Zhong et al. 2020): a rectangle of the sample becomes the mean.
+
+A box of which too little stays visible is dropped by the same rule as one that is cut by a crop, so that the detector
+need not find hidden objects.
 """
 
 from __future__ import annotations

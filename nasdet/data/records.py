@@ -1,5 +1,5 @@
-"""The values a data set consists of. One decision: they are frozen and small, so that they cross process borders;
-pixels live elsewhere (`nasdet.data.cache`)."""
+"""The values that a data set consists of. They are small, so that they can be sent to other processes; pixels are in
+`nasdet.data.cache`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Defect:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without touching a pixel again."""
+    """Facts about a data set, which `open_data` finds out once."""
 
     source: str
     name: str
@@ -109,7 +109,7 @@ class Target(NamedTuple):
 
 
 class Objects(NamedTuple):
-    """What a training sample shows."""
+    """The objects in a training sample."""
 
     boxes: Boxes
     """`(n, 4)` xyxy canvas pixels."""
@@ -160,7 +160,7 @@ class RawImage:
 
 @dataclasses.dataclass
 class RawData:
-    """All that a reader found in a folder."""
+    """What a reader found in a folder."""
 
     layout: str
     classes: tuple[str, ...]

@@ -1,5 +1,8 @@
-"""Splitting images that come without split files. One decision: the order is a hash of seed and content, so that names,
-order and machine don't matter and an image that is added moves few others."""
+"""Splitting images that come without split files.
+
+One decision: the order is a hash of seed and content, so that names, order and machine do not matter, and an image that
+is added moves few others to another split.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ def split_by_content(
     sizes = dict.fromkeys(order, 0)
     for group in groups:
         sizes[group] += 1
+    # Groups in the order of their hashes; a group belongs to the split in whose share of the images its middle lies.
     chosen: dict[str, str] = {}
     done = 0
     for group in order:

@@ -1,6 +1,4 @@
-"""What a person should know of a data set before training on it. One decision: `describe` is plain JSON, and the
-command line only prints it.
-"""
+"""Figures and advice that a user should read before training on a data set, as plain JSON values."""
 
 from __future__ import annotations
 
@@ -58,7 +56,7 @@ def suggest_size(dataset: Dataset) -> int:
 
 
 def _shown_side(dataset: Dataset, record: ImageRecord) -> int:
-    """Longer side in pixels of what the canvas shows: the image, or a tile of it."""
+    """Longer side in pixels of what is resized to the canvas: the image, or a tile of it."""
     tiling = dataset.info.tiling
     return tiling.size if tiling else max(record.width, record.height)
 
@@ -106,7 +104,7 @@ def _sizes(boxes: npt.NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
-    """What follows from the figures, one sentence each."""
+    """Advice that follows from the figures, one sentence each."""
     advice = []
     train = facts["splits"]["train"]
     if train < FEW_IMAGES and (dataset.info.channels, dataset.info.bits) == (3, 8):
@@ -133,7 +131,7 @@ def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
 
 
 def _tile_advice(dataset: Dataset) -> list[str]:
-    """Where images are cut, whether the overlap holds the objects; where they are not, whether they should be."""
+    """If images are cut into tiles: whether objects fit into the overlap. If not: whether they should be cut."""
     tiling, records = dataset.info.tiling, dataset.images("train")
     if tiling is None:
         longest = int(np.median([max(r.width, r.height) for r in records]))

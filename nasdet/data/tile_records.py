@@ -1,5 +1,7 @@
-"""The tiles of a split as records of their own. One decision: an object is learnt from every tile that shows at least
-half of it, cut to the tile; what shows less is a region to ignore, so that no part of an object counts as background.
+"""The tiles of a split as records of their own.
+
+One decision: an object is learnt from every tile that shows at least half of it, cut to the tile. In a tile that shows
+less it is a region to ignore, so that no part of an object counts as background.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nasdet.data.box_checks import SMALLEST_SIDE
+from nasdet.data.annotation_checks import SMALLEST_SIDE
 from nasdet.data.records import ImageRecord
 from nasdet.data.tiles import Tile, Tiling, grid
 
@@ -27,7 +29,8 @@ def cut_records(
         records: whole images.
         tiling: how they are cut.
         canvas: height and width that tiles are resized to.
-        sample: leave out tiles without an object beyond `tiling.empty` of all; which, follows from their content.
+        sample: whether tiles without an object are left out beyond a share of `tiling.empty` of all tiles; which ones
+            are kept depends on their content only.
     """
     tiles = [
         cut_record(record, tile) for record in records for tile in grid(record.height, record.width, tiling, canvas)
@@ -36,11 +39,12 @@ def cut_records(
 
 
 def cut_record(record: ImageRecord, tile: Tile) -> ImageRecord:
-    """What a tile shows of an image, in pixels of the tile; the id stays the image's."""
+    """The record of a tile: objects in pixels of the tile, the id of the image."""
     left, top, right, bottom = tile.extent
     boxes = np.clip(record.boxes, [left, top, left, top], [right, bottom, right, bottom])
     boxes = (boxes - np.array([left, top, left, top])).astype(np.float32)
     sides, whole = boxes[:, 2:] - boxes[:, :2], record.boxes[:, 2:] - record.boxes[:, :2]
+    # Objects that have any extent in the tile; those of which it shows less than half become regions to ignore.
     seen = (sides >= np.minimum(SMALLEST_SIDE, whole)).all(1)
     share = sides.prod(1) / whole.prod(1)
     crowd, area = record.crowd | (share < SHOWN), record.area * share
@@ -54,8 +58,9 @@ def cut_record(record: ImageRecord, tile: Tile) -> ImageRecord:
 
 
 def _sampled(tiles: list[ImageRecord], empty: float) -> list[ImageRecord]:
-    """All tiles with an object, and of the others those whose hash comes first, in the given order."""
+    """All tiles with an object, and of the others those whose hashes come first, in the order of `tiles`."""
     bare = [i for i, tile in enumerate(tiles) if tile.crowd.all()]
+    # With f tiles that have objects and a share e of empty ones: count / (f + count) = e.
     count = int((len(tiles) - len(bare)) * empty / (1 - empty))
     bare.sort(key=lambda i: hashlib.sha256(tiles[i].digest.encode()).digest())
     left_out = set(bare[count:])

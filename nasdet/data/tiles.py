@@ -1,6 +1,7 @@
-"""How a large image is cut into overlapping tiles, and which tile a found box belongs to. One decision: the tiles of an
-image lie at equal distances and all have the same size, so that every tile shows objects at the same scale and what is
-not larger than the overlap is seen whole by at least one of them.
+"""How a large image is cut into overlapping tiles, and which tile a detected box belongs to.
+
+One decision: the tiles of an image lie at equal distances and have the same size, so that every tile shows objects at
+the same scale, and an object that is not larger than the overlap lies in at least one of them as a whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 CUT = 1 / 8
-"""Share of the overlap: a box that ends nearer to its tile's edge than this may be cut by it."""
+"""Share of the overlap: a box that ends nearer to its tile's edge than this may have been cut by it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +75,15 @@ class Tile:
         return min(height, max(1, own[0])), min(width, max(1, own[1])), scale
 
     def owns(self, boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-        """Which boxes `(n, 4)` xyxy pixels of the tile no neighbour sees better.
+        """Whether each of boxes `(n, 4)`, xyxy pixels of the tile, belongs to this tile and not to a neighbour: `(n,)`.
 
-        A neighbour sees a box better if the box lies inside the strip that both share, ends within `CUT` of that strip
-        from the tile's edge there, and is further from the neighbour's edge: whatever the edge has cut off, the
-        neighbour shows. Larger boxes, and those at an edge of the image, are kept.
+        A box belongs to the neighbour if it lies inside the strip that both tiles share, ends nearer to this tile's
+        edge than `CUT` of the strip's width, and lies further from the neighbour's edge: the neighbour then shows what this
+        edge may have cut off. Larger boxes, and those at an edge of the image, are kept.
         """
         keep = np.ones(len(boxes), np.bool_)
+        # For each of the four edges: how far the box is from it with its near and its far side. A box in the strip is
+        # `strip - far` from the neighbour's edge.
         for axis, length in enumerate((self.width, self.height)):
             low, high = boxes[:, axis], boxes[:, axis + 2]
             for strip, near, far in (
@@ -108,7 +111,7 @@ def grid(height: int, width: int, tiling: Tiling, canvas: tuple[int, int]) -> li
 
 
 def _starts(extent: int, side: int, shared: int) -> list[int]:
-    """First pixels of as few tiles as cover `extent` with the overlap, at equal distances."""
+    """First pixels of the fewest tiles that cover `extent` with at least the overlap, at equal distances."""
     shared = min(shared, side // 2)
     if extent <= side:
         return [0]
@@ -117,6 +120,6 @@ def _starts(extent: int, side: int, shared: int) -> list[int]:
 
 
 def _strip(starts: list[int], index: int, step: int, side: int) -> int:
-    """Pixels shared with the neighbour before (-1) or after (1)."""
+    """Pixels shared with the neighbour before (`step` -1) or after (1); 0 if there is none."""
     other = index + step
     return side - abs(starts[other] - starts[index]) if 0 <= other < len(starts) else 0

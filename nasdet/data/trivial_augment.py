@@ -1,9 +1,10 @@
-"""One photometric operation of random strength per image (Mueller and Hutter 2021, TrivialAugment, wide ranges). One
-decision: only operations that leave boxes where they are; rotation and shear would need boxes of turned objects, and
-translation is what crop and place already do.
+"""TrivialAugment (Mueller and Hutter 2021, wide ranges): one photometric operation of random strength per image.
 
-Images with other than three channels are taken as a stack of grey ones, so that every operation but saturation exists
-for them; 16-bit images get those that are defined without a table of 256 values.
+One decision: only operations that leave boxes where they are. Rotation and shear would need the boxes of turned
+objects, and cropping already translates.
+
+Images with other than three channels are treated as a stack of grey images, so that they can have every operation but
+saturation; 16-bit images get only operations that need no table of 256 values.
 """
 
 from __future__ import annotations

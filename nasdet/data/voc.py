@@ -1,5 +1,7 @@
-"""The Pascal VOC layout: one XML an image. One decision: coordinates are taken as they stand (no shift by one pixel,
-xmax is the right edge), as the tools that write VOC today mean them; the original 1-based ones are within a pixel.
+"""The Pascal VOC layout: one XML file per image.
+
+One decision: coordinates are taken as they are (no shift by one pixel, xmax is the right edge), as today's tools mean
+them; the original 1-based ones differ by at most a pixel.
 
 Found are `Annotations/*.xml` with `ImageSets/Main/{train,val,test}.txt`, and XML files beside their images, in one
 folder or in `train/`, `valid/`, `test/`. Objects marked difficult are regions to be ignored, as in VOC's own protocol.

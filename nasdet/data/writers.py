@@ -1,5 +1,5 @@
-"""Writing a data set as a COCO, VOC or YOLO folder. One decision: image files are linked or copied as they are, so that
-converting loses no bit; only annotations are rewritten, in the upright pixel grid.
+"""Writing a data set as a COCO, VOC or YOLO folder. Image files are linked or copied unchanged, so that no bit is lost;
+only annotations are rewritten, in pixels of the upright image.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The YOLO layout: one text file an image with rows `class cx cy w h` in shares of the image. One decision: `data.yaml`
-leads where there is one; an image without a label file has no objects.
+"""The YOLO layout: one text file per image with rows `class cx cy w h` in shares of the image.
+
+If there is a `data.yaml`, it says where the splits are; an image without a label file has no objects.
 
 `labels/` lies parallel to `images/`, or the text files beside the images. Rows with more values are polygons, of which
 the extent is the box. Shares refer to the upright image.

@@ -65,10 +65,10 @@ def test_changed_image_is_seen(coco_folder: Any, tmp_path: Path) -> None:
     assert before.fingerprint != after.fingerprint
 
 
-def test_above_the_limit_it_streams(digits: Dataset) -> None:
+def test_above_the_limit_images_are_decoded_on_demand(digits: Dataset) -> None:
     mapped = digits.cached("val", 96, 96)
     streamed = digits.cached("val", 96, 96, cache_limit=1000)
-    assert streamed.streams and not mapped.streams
+    assert streamed.decodes_on_demand and not mapped.decodes_on_demand
     for i in (0, 7, 149):
         np.testing.assert_array_equal(mapped.image(i), streamed.image(i))
 

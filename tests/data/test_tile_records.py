@@ -115,7 +115,7 @@ def test_no_image_is_in_two_splits(few_digits: Dataset) -> None:
 @pytest.mark.parametrize("limit", [1 << 30, 0])
 def test_pixels_of_the_cache_are_those_of_the_part(few_cells: Dataset, limit: int) -> None:
     split = few_cells.tiled(TILING).cached("test", *CANVAS, cache_limit=limit)
-    assert split.streams == (limit == 0)
+    assert split.decodes_on_demand == (limit == 0)
     for i in (0, 5, 11, len(split) - 1):
         record, tile = split.records[i], split.records[i].tile
         assert tile is not None
