@@ -218,8 +218,8 @@ def _run_lengths(counts: bytes) -> list[int]:
     """Run lengths of COCO's compressed code.
 
     A byte holds 5 bits of a number, the lowest ones first; its sixth bit says whether more bytes of the number follow,
-    and the fifth bit of the last byte is the sign. From the fourth run on the number is the difference to the run before
-    the last one.
+    and the fifth bit of the last byte is the sign. From the fourth run on the number is the difference to the run
+    before the last one.
     """
     lengths: list[int] = []
     value = shift = 0

@@ -78,8 +78,8 @@ class Tile:
         """Whether each of boxes `(n, 4)`, xyxy pixels of the tile, belongs to this tile and not to a neighbour: `(n,)`.
 
         A box belongs to the neighbour if it lies inside the strip that both tiles share, ends nearer to this tile's
-        edge than `CUT` of the strip's width, and lies further from the neighbour's edge: the neighbour then shows what this
-        edge may have cut off. Larger boxes, and those at an edge of the image, are kept.
+        edge than `CUT` of the strip's width, and lies further from the neighbour's edge: the neighbour then shows what
+        this edge may have cut off. Larger boxes, and those at an edge of the image, are kept.
         """
         keep = np.ones(len(boxes), np.bool_)
         # For each of the four edges: how far the box is from it with its near and its far side. A box in the strip is
