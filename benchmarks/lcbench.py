@@ -1,9 +1,10 @@
-"""LCBench's surrogate as a search problem (34 tasks, 7 hyperparameters, learning curves of 52 epochs).
+"""The surrogate of LCBench as a search problem: 34 tasks, 7 hyperparameters, learning curves of 52 epochs.
 
     from lcbench import Task
 
-One decision: the model file is not part of the project; it is looked up in `$NASDET_TEST_DATA/lcbench`, then in
-`../shared/data/lcbench`. LCBench: Zimmer et al. 2021; surrogate: Pfisterer et al. 2022 (YAHPO Gym), Apache-2.0.
+LCBench (Zimmer et al. 2021) holds learning curves of small networks on tabular data; the surrogate (Pfisterer et al.
+2022, YAHPO Gym, Apache-2.0) predicts the curve of any configuration. Its model file is not part of the project; it is
+looked for in `$NASDET_TEST_DATA/lcbench`, then in `../shared/data/lcbench`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EPOCHS = 52
 SAMPLES = 60_000
 """Random configurations behind a reference front."""
 REFINED = 40
-"""Rounds in which the reference front is improved by changed copies of its members, for the regret."""
+"""Rounds of local search that improve the reference front; regret is measured to the result."""
 _INPUTS = ("batch_size", "learning_rate", "momentum", "weight_decay", "num_layers", "max_units", "max_dropout")
 SPACE: dict[str, Any] = {
     "name": "lcbench",
@@ -79,7 +80,7 @@ def task_names() -> list[str]:
 
 
 def size_of(params: dict[str, Any]) -> float:
-    """log10 of about the number of weights: known before training."""
+    """log10 of the approximate number of weights, which is known before training."""
     units, layers = params["max_units"], params["num_layers"]
     return math.log10(50 * units + (layers - 1) * units**2 / 2 + 10 * units)
 
@@ -100,9 +101,9 @@ class Task:
 
     def accuracies(self, table: Floats, epochs: float) -> Floats:
         """Validation accuracy `(N,)` in percent of configurations `(N, 7)` in the order of `_INPUTS`."""
-        shown = np.concatenate([np.full((len(table), 1), epochs), table], axis=1).astype(np.float32)
+        inputs = np.concatenate([np.full((len(table), 1), epochs), table], axis=1).astype(np.float32)
         code = np.full((len(table), 1), self._code, dtype=np.int32)
-        return np.asarray(self._session.run(None, {"x_cat": code, "x_cont": shown})[0][:, 1], dtype=np.float64)
+        return np.asarray(self._session.run(None, {"x_cat": code, "x_cont": inputs})[0][:, 1], dtype=np.float64)
 
     def evaluate(self, params: dict[str, Any], epochs: int) -> dict[str, float]:
         """Values of one configuration at a budget."""
@@ -112,8 +113,8 @@ class Task:
     def reference(self) -> dict[str, Any]:
         """Reference point, hypervolume of the front of 60,000 random configurations, and of the best front known.
 
-        The point is (5th percentile of their accuracy, their largest size). The best front improves the random one by
-        changed copies of its members; it is what regret is measured to.
+        The point is (5th percentile of their accuracy, their largest size). The best front known is the random one
+        after local search; regret is measured to it.
         """
         rng = np.random.default_rng(0)
         table, points = self._random(SAMPLES, rng)
@@ -130,18 +131,19 @@ class Task:
         return {"point": [-float(corner[0]), float(corner[1])], "hypervolume": random_volume, "best_hypervolume": best}
 
     def random_epochs(self, seed: int, point: list[float], volume: float, most: int) -> int:
-        """Epochs that random search needs for this hypervolume to `point` (accuracy, size); `most` if it needs more."""
+        """Epochs that random search needs to reach this hypervolume below `point` (accuracy, size); `most` if it needs
+        more."""
         low, front = np.array([-point[0], point[1]]), np.empty((0, 2))
         _, points = self._random(most // EPOCHS, np.random.default_rng([1, seed]))
-        for number, found in enumerate(points, 1):
-            if not np.any(np.all(front <= found, axis=1)):
-                front = np.concatenate([front[~np.all(found <= front, axis=1)], found[None]])
+        for number, new in enumerate(points, 1):
+            if not np.any(np.all(front <= new, axis=1)):
+                front = np.concatenate([front[~np.all(new <= front, axis=1)], new[None]])
                 if hypervolume(front, low) >= volume:
                     return number * EPOCHS
         return most
 
     def _random(self, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """So many random configurations `(N, 7)` and their points (minus accuracy, size)."""
+        """`count` random configurations `(N, 7)` and their points (minus accuracy, size)."""
         where = space((EPOCHS,), EPOCHS)
         table = np.array([_row(where.sample(rng)) for _ in range(count)])
         return table, self._points(table)
@@ -157,14 +159,14 @@ def _row(params: dict[str, Any]) -> list[float]:
 
 
 def _changed(table: Floats, rng: np.random.Generator) -> Floats:
-    """Copies in which about a third of the values moved a little; whole numbers stay whole."""
+    """Copies in which about a third of the values are moved a little; integers stay integers."""
     low = np.array([math.log(16), math.log(1e-4), 0.1, 1e-5, 1, math.log(64), 0.0])
     high = np.array([math.log(512), math.log(0.1), 0.99, 0.1, 5, math.log(1024), 1.0])
     logs, whole = [0, 1, 5], [0, 4, 5]
-    shown = table.copy()
-    shown[:, logs] = np.log(shown[:, logs])
+    moved = table.copy()
+    moved[:, logs] = np.log(moved[:, logs])
     step = 10 ** rng.uniform(-2.5, -0.5, size=(len(table), 1)) * rng.standard_normal(table.shape) * (high - low)
-    shown = np.clip(shown + step * (rng.random(table.shape) < 0.35), low, high)
-    shown[:, logs] = np.exp(shown[:, logs])
-    shown[:, whole] = np.round(shown[:, whole])
-    return shown
+    moved = np.clip(moved + step * (rng.random(table.shape) < 0.35), low, high)
+    moved[:, logs] = np.exp(moved[:, logs])
+    moved[:, whole] = np.round(moved[:, whole])
+    return moved

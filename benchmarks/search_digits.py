@@ -3,10 +3,10 @@
     python benchmarks/search_digits.py --json --plot curves.png       3 hours and a half on 2 cores: 6 methods, 3 seeds
     python benchmarks/search_digits.py --methods nasdet ray_optuna --seeds 1 --minutes 5
 
-The space is `detnet` on the built-in digits, without a limit of trials. `ray_optuna` is what one would write without
+The space is `detnet` on the built-in digits, without a limit of trials. `ray_optuna` is what a user would write without
 nasdet: `OptunaSearch` (its default sampler, all objectives, the space's conditions and `points`), in every Tune trial
 one `TorchTrainer` with the same number of workers, and in it the same models, training loop, evaluation and latency
-measurement. It cannot be told constraints; a candidate that cannot be built fails.
+measurement. It does not support constraints; a candidate that cannot be built fails.
 
 Time counts from the first proposal, when Ray is already up; a result that comes after the limit doesn't count, nor does
 one at less than the full budget. Hypervolume is a share of the box from the reference point to AP 1, no latency and no
@@ -14,8 +14,9 @@ parameters. The reference point is the same for all methods and seeds, fixed bef
 study without constraints: AP 0, the most parameters among 16 random candidates (seed 0), and the latency of the one
 among them with the most multiply-adds.
 
-One decision: a finished search is a line in a file, under a key that holds the engine's source where it was used, so
-that an interrupted benchmark goes on and a changed engine is measured anew; all methods run on a seed before the next.
+A finished search is a line in a file, under a key that holds a digest of the search's source where that was used, so
+that an interrupted benchmark can continue and a changed engine is measured again. All methods run on one seed before
+the next seed.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ def curve_of(found: Found, space: SearchSpace, corner: list[float], seconds: flo
 
 
 def report(rows: Cache, methods: list[str], seeds: int, seconds: float) -> dict[str, Any]:
-    """What is printed: medians over seeds, every seed, and all curves."""
+    """The result as printed: medians over seeds, every seed, and all curves."""
     space, corner = load_space(SPACE), rows.values["reference"]
     result: dict[str, Any] = {"summary": {}, "seeds": {}, "curves": {}}
     for method in methods:

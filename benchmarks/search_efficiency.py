@@ -1,17 +1,17 @@
-"""How many epochs a search needs for how good a front, on learning curves of LCBench.
+"""How many epochs a search needs to reach a given hypervolume, on learning curves of LCBench.
 
     python benchmarks/search_efficiency.py --json                          every method, 1 worker, 3 seeds: hours
     python benchmarks/search_efficiency.py --json --methods nasdet tpe --tasks 3945 7593 --seeds 2      5 minutes
 
-Accuracy at 52 epochs is to be maximised, log10 of the network's size minimised; the size is known before training. Only
-configurations trained in full count; a run costs 5,200 epochs, those of stopped configurations included. The reference
-front is that of 60,000 random configurations, the reference point (5th percentile of their accuracy, largest size); a
-run that never gets to 95% of its hypervolume counts as 5,200; `epochs_to_95_uncut` is what random search needs when it
-may go on to 208,000. Regret is log10 of the share that lacks to the best front known (the reference front improved by
-local search), at least 1e-4.
+Accuracy at 52 epochs is maximised, log10 of the network's size minimised; the size is known before training. Only
+configurations trained in full count. A run spends 5,200 epochs, those of stopped configurations included. The reference
+front is that of 60,000 random configurations, the reference point (5th percentile of their accuracy, largest size). A
+run that never reaches 95% of the reference front's hypervolume counts as 5,200 epochs; `epochs_to_95_uncut` is what
+random search needs if it may continue to 208,000. Log regret is log10 of the share of hypervolume that is missing to
+the best front known (the reference front after local search), at least 1e-4.
 
-One decision: every method is driven by the same virtual clock, and a finished run is a line in a file, under a key that
-holds the search's own source, so that an interrupted benchmark goes on and a changed engine is measured anew.
+Every method is driven by the same virtual clock. A finished run is a line in a file, under a key that holds a digest of
+the search's source, so that an interrupted benchmark can continue and a changed engine is measured again.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _simulated(task: Task, seed: int, workers: int, **more: Any) -> list[tuple[i
         costs=lambda params: {"size": size_of(params)},
         seed=seed,
     )
-    return [(told.epochs, told.values) for told in done.history if told.stop == EPOCHS]
+    return [(result.epochs, result.values) for result in done.history if result.stop == EPOCHS]
 
 
 def _full(task: Task, sampler: Any, workers: int) -> list[tuple[int, dict[str, float]]]:
@@ -177,7 +177,7 @@ class Cache:
 
 @functools.cache
 def engine_source() -> str:
-    """Of the engine: a changed one is measured anew."""
+    """Digest of the search's source: a changed engine is measured again."""
     import nasdet.search
 
     files = sorted(Path(nasdet.search.__file__).parent.rglob("*.py"))
@@ -216,7 +216,7 @@ def _run(job: tuple[str, str, int, int, list[float]]) -> tuple[str, Any]:
 def run_all(
     cache: Cache, tasks: Sequence[str], methods: Sequence[str], seeds: int, workers: int, processes: int
 ) -> None:
-    """Fill the cache with what is not there yet."""
+    """Run what is not in the cache yet."""
     with contextlib.ExitStack() as stack:
         side_by_side = map
         if processes > 1:
@@ -276,7 +276,7 @@ def summary(by_task: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def report(cache: Cache, tasks: Sequence[str], methods: Sequence[str], seeds: int, workers: int) -> dict[str, Any]:
-    """What is printed for a list of tasks."""
+    """The result for a list of tasks, as printed."""
     by_task = {t: figures(cache, t, methods, seeds, workers) for t in tasks}
     shown = {
         t: {metric: {m: float(np.median(v)) for m, v in values.items()} for metric, values in found.items()}

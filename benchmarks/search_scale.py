@@ -4,14 +4,14 @@
     python benchmarks/search_scale.py --json --told 100 1000 --only halving   some of it
     python benchmarks/search_scale.py --json --quality                        whether bounding the history costs quality
 
-`ask_tell_ms` and `memory_mb` are those of the slowest and the largest that `auto` can choose (`samplers` has all of
-them): the median over `--repeats` of one `Study.ask` and one `Study.tell`, with so many trials told, 64 pending, 15
-parameters of which 4 are conditional, 3 objectives and a constraint; and the peak of the process. `tracking_ms` is the
-time from the first event until MLflow holds everything, divided by the trials (`tracking` tells what of it the search
-waits for). `--quality` compares TPE's hypervolume after `--trials` trials, as a share of the best possible one, with
-the history that its sampler sees bounded and not.
+`ask_tell_ms` is the median over `--repeats` of one `Study.ask` and one `Study.tell`, in a study with results of
+`--told` trials, 64 pending trials, 15 parameters of which 4 are conditional, 3 objectives and a constraint; `memory_mb`
+is the peak of the process. Both are the largest of the schedulers and samplers that `auto` can choose; `samplers` has
+all of them. `tracking_ms` is the time from the first event until MLflow holds everything, divided by the trials;
+`tracking` says how much of it the search waits for. `--quality` compares TPE's hypervolume after `--trials` trials, as
+a share of the best possible one, with a bounded and with an unbounded history for its sampler.
 
-One decision: every cell is a process of its own, because memory counts, and its history is written down instead of
+One decision: every cell is a process of its own, because memory is measured, and its history is made up instead of
 searched for, because ten thousand decisions would take hours.
 """
 
@@ -109,7 +109,8 @@ def _best_ap(width: float, resolution: float) -> float:
 
 
 def records(where: SearchSpace, told: int) -> list[TrialRecord]:
-    """So many trials with results, promoted as halving would have; one in twenty more infeasible, and 64 that run."""
+    """`told` trials with results, promoted as successive halving would have, some infeasible ones, and 64 running
+    ones."""
     rng = random.Random(0)
     drawn: list[TrialRecord] = []
     while sum(r.state == "running" for r in drawn) < told + PENDING:
@@ -201,7 +202,7 @@ def tracking(told: int) -> dict[str, float]:
 
 
 def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
-    """TPE's hypervolume after so many trials in full, as a share of the best one."""
+    """TPE's hypervolume after `trials` full trainings, as a share of the best possible one."""
     from nasdet.search import simulate
     from nasdet.search.samplers import optuna_samplers
 
@@ -224,7 +225,7 @@ def _best_hypervolume(steps: int = 60) -> float:
 
 
 def cells(only: str) -> dict[str, dict[str, Any]]:
-    """Everything that is offered, by name."""
+    """Every scheduler with every sampler that it uses, by name."""
     found: dict[str, dict[str, Any]] = {}
     for scheduler in SCHEDULERS:
         for sampler in ("auto",) if scheduler == "freeze_thaw" else ("auto", *SAMPLERS):
@@ -245,7 +246,7 @@ def measure(function: str, **arguments: Any) -> dict[str, float]:
 
 
 def report(told: list[int], repeats: int, only: str) -> dict[str, Any]:
-    """What is printed without `--quality`."""
+    """The result without `--quality`."""
     found = {
         name: {str(n): measure("ask_tell", **cell, told=n, repeats=repeats) for n in told}
         for name, cell in cells(only).items()
@@ -261,7 +262,7 @@ def report(told: list[int], repeats: int, only: str) -> dict[str, Any]:
 
 
 def compare(trials: int, seeds: int, most: int) -> dict[str, Any]:
-    """What is printed with `--quality`."""
+    """The result with `--quality`."""
     runs = {
         name: [measure("quality", trials=trials, seed=s, bound=bound) for s in range(seeds)]
         for name, bound in (("bounded", most), ("unbounded", None))

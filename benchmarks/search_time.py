@@ -4,12 +4,12 @@
     python benchmarks/search_time.py --json --full-trainings 12 --workers 8
 
 LCBench's accuracy against size is made to look like a short search for detectors: rungs at 13, 26 and 52 epochs, 16
-parameters more without any effect, sizes that only become known when a candidate is told, and seconds per epoch that
-grow with the size and fall with the batch. `--full-trainings` says for how many full trainings of random candidates
-there is time. Figures are means over tasks and seeds of log10 of the share that lacks to the best front known (0:
-nothing was trained in full yet), after a quarter, half and all of the time.
+more parameters without any effect, sizes that are only known after a candidate's first result, and seconds per epoch
+that grow with the size and fall with the batch. `--full-trainings` is the time limit in full trainings of random
+candidates. Figures are means over tasks and seeds of log10 of the share of hypervolume that is missing to the best
+front known (0: nothing was trained in full yet), after a quarter, half and all of the time.
 
-One decision: finished runs are lines in a file under a key that holds the engine's source.
+Finished runs are lines in a file under a key that holds a digest of the search's source.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def pace(params: Params) -> float:
 
 
 def timed_space(method: str, full_trainings: float) -> SearchSpace:
-    """The space with a time limit of so many full trainings of random candidates."""
+    """The space with a time limit of `full_trainings` average full trainings of random candidates."""
     more = {f"z{i}": {"kind": "float", "low": 0.0, "high": 1.0} for i in range(WITHOUT_EFFECT)}
     raw = {**SPACE, "space": {**SPACE["space"], **more}, **METHODS[method]}
     budget = {"epochs": EPOCHS, "rungs": list(RUNGS)}
@@ -61,7 +61,7 @@ def timed_space(method: str, full_trainings: float) -> SearchSpace:
 
 
 def curve(task: str, method: str, seed: int, full_trainings: float, workers: int, corner: list[float]) -> Any:
-    """(time in `STEPS`, hypervolume) of one search, wherever it grew."""
+    """(time in `STEPS`, hypervolume) of one search, each time that the hypervolume grew."""
     space = timed_space(method, full_trainings)
     limit = space.budget.time_limit
     assert limit is not None
@@ -69,8 +69,8 @@ def curve(task: str, method: str, seed: int, full_trainings: float, workers: int
     def seconds(job: Job) -> float:
         return pace(job.params) * (job.stop - job.record.epochs)
 
-    told = simulate(Task(task).evaluate, space, workers=workers, seed=seed, seconds=seconds).history
-    timely = [t for t in told if t.stop == EPOCHS and t.time <= limit]
+    history = simulate(Task(task).evaluate, space, workers=workers, seed=seed, seconds=seconds).history
+    timely = [t for t in history if t.stop == EPOCHS and t.time <= limit]
     return curve_of(((round(STEPS * t.time / limit), t.values) for t in timely), corner)
 
 

@@ -42,7 +42,7 @@ def test_directions_nan_and_nothing() -> None:
         non_dominated(values, ["max"])
 
 
-@pytest.mark.parametrize("dims", [1, 2, 3, 4])
+@pytest.mark.parametrize("dims", [1, 2, 3, 4, 5])
 def test_hypervolume_equals_inclusion_exclusion(dims: int) -> None:
     rng = np.random.default_rng(dims)
     points, reference = rng.random((7, dims)), np.full(dims, 0.9)

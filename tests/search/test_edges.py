@@ -67,7 +67,7 @@ def test_a_budget_of_less_than_eight_first_rungs(kind: str, workers: int) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fewer_candidates_than_results_that_are_waited_for(kind: str) -> None:
+def test_a_space_with_fewer_candidates_than_the_reference_point_waits_for(kind: str) -> None:
     document = space(kind).raw | {"space": {"s": {"kind": "int", "low": 1, "high": 3}}}
     study = simulate(lambda p, e: evaluate({"x": 0.3, **p}, e), parse_space(document, function=True), workers=1).study
     assert study.summary().trials.complete >= 1 and study.summary().hypervolume > 0
@@ -91,10 +91,10 @@ def test_candidates_too_slow_for_the_time_do_not_decide(kind: str) -> None:
     def seconds(job: Any) -> float:
         return (60.0 if job.record.params["s"] >= 6 else 1.0) * (job.stop - job.record.epochs)
 
-    told = simulate(evaluate, limited, workers=1, seconds=seconds)
-    first = [t.values["size"] for t in told.history if t.stop == 1][:8]
-    assert len(first) == 8 and told.study.engine.reference[1] >= max(first)
-    assert told.study.summary().trials.complete >= 1
+    done = simulate(evaluate, limited, workers=1, seconds=seconds)
+    first = [t.values["size"] for t in done.history if t.stop == 1][:8]
+    assert len(first) == 8 and done.study.engine.reference[1] >= max(first)
+    assert done.study.summary().trials.complete >= 1
 
 
 def test_near_the_end_the_best_one_is_finished_also_beside_running_ones() -> None:
@@ -119,7 +119,7 @@ def test_a_function_that_always_fails_ends_the_simulation() -> None:
         simulate(broken, space("halving", total_epochs=1000), workers=1)
 
 
-def test_a_function_may_change_its_parameters_and_tell_more_than_numbers() -> None:
+def test_a_function_may_change_its_parameters_and_return_more_than_numbers() -> None:
     def careless(params: dict[str, Any], epochs: int) -> dict[str, Any]:
         values = evaluate(params, epochs)
         params.clear()
@@ -130,7 +130,7 @@ def test_a_function_may_change_its_parameters_and_tell_more_than_numbers() -> No
     assert study.records[0].values.keys() == {"acc", "size", "more"}
 
 
-def test_going_on_in_memory_has_the_same_reference_point() -> None:
+def test_a_study_continued_in_memory_has_the_same_reference_point() -> None:
     study = Study(space("halving", trials=40))
     for _ in range(30):
         job = study.ask()
@@ -161,7 +161,7 @@ def test_the_seed_is_that_of_the_store() -> None:
         Study(store.space, seed=7, store=store)
 
 
-def test_a_measured_violation_that_was_not_judged_before_the_end_is_judged_after() -> None:
+def test_a_violation_measured_just_before_an_interruption_is_found_on_resume() -> None:
     limited = dataclasses.replace(space("full", trials=4), constraints=(Constraint("size", "<=", 4.0),))
     running = TrialRecord("t0000", 0, "running", {"x": 0.5, "s": 8}, values={"size": 8.0})
     study = Study(limited, store=MemoryStore(limited, [running]))
@@ -170,11 +170,11 @@ def test_a_measured_violation_that_was_not_judged_before_the_end_is_judged_after
     assert study.records[0].state == "infeasible" and "size <= 4" in study.records[0].reason
 
 
-def test_a_study_that_holds_removed_keys_opens_and_goes_on(tmp_path: Path) -> None:
+def test_a_study_of_a_space_with_removed_keys_opens_and_continues(tmp_path: Path) -> None:
     where = space("halving", trials=6)
     folder = StudyStore.create(tmp_path / "old", StudyConfig(study="old", data=""), where).dir
-    held = where.raw | {"mode": {"kind": "joint"}, "scheduler": {"kind": "halving", "brackets": 1}}
-    (folder / "space.yaml").write_text(dump_yaml(held))
+    older = where.raw | {"mode": {"kind": "joint"}, "scheduler": {"kind": "halving", "brackets": 1}}
+    (folder / "space.yaml").write_text(dump_yaml(older))
     opened = StudyStore.open(folder)
     assert opened.space == where
     assert simulate(evaluate, opened.space, workers=1, store=opened).study.summary().trials.total == 6

@@ -1,5 +1,5 @@
 """The same seed gives the same study, bit for bit: in another run, in another process, with eight workers, and with one
-worker also when the process ends at any moment and the study goes on from its folder."""
+worker also when the process is killed at any moment and the study continues from its folder."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def reopened(folder: Path, space: SearchSpace, left: int) -> Mortal:
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_a_study_killed_at_any_moment_goes_on_as_an_unbroken_one(name: str, tmp_path: Path) -> None:
+def test_a_study_killed_at_any_moment_continues_as_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
     space, rng = short(CASES[name]), random.Random(name)
     for folder in ("whole", "broken"):
         StudyStore.create(tmp_path / folder, StudyConfig(study=folder, data=""), space)

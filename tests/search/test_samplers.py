@@ -39,7 +39,7 @@ def test_proposals_are_valid(space: SearchSpace, kind: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_proposals_repeat(space: SearchSpace, kind: str) -> None:
+def test_the_same_seed_and_number_give_the_same_proposal(space: SearchSpace, kind: str) -> None:
     chosen, records = with_sampler(space, kind), observed(space, 30)
     once, twice = (propose(chosen, records, seed=3, number=31) for _ in range(2))
     assert once == twice and not chosen.problems(once)
@@ -67,7 +67,7 @@ def test_an_option_with_a_wrong_value_is_a_plain_error(space: SearchSpace) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_runs_is_not_proposed_again(space: SearchSpace, kind: str) -> None:
+def test_running_candidates_are_not_proposed_again(space: SearchSpace, kind: str) -> None:
     chosen, records = with_sampler(space, kind), observed(space, 30)
     for number in range(30, 32 if kind == "gp" else 46):
         params = propose(chosen, records, seed=1, number=number)

@@ -77,7 +77,7 @@ class ReferencePoint:
         return None
 
     def _without_training(self, objective: Objective, measured: dict[str, float]) -> float | None:
-        """The objective's reference value, if it can be told before any training."""
+        """The objective's reference value, if it is known before any training."""
         if objective.name in AP:
             return 0.0
         _, bound = bounds(self._space, objective.name)

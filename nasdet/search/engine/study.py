@@ -118,7 +118,7 @@ def problem(space: SearchSpace, values: Mapping[str, Any]) -> str:
     for objective in space.objectives:
         value = values.get(objective.name)
         if value is None:
-            return f"no value of {objective.name!r} was told, only {sorted(values)}"
+            return f"no value of {objective.name!r} was reported, only {sorted(values)}"
         if _finite(value) is None:
             return f"{objective.name} is {value!r}"
     return ""

@@ -175,15 +175,15 @@ def _condition(
     """The condition under which a parameter exists, {other parameter: values}; empty if it always does, or if no other
     parameter explains it."""
     having = [t for t in trials if name in t]
-    lacking = [t for t in trials if name not in t]
+    without = [t for t in trials if name not in t]
     count = {n: sum(n in t for t in trials) for n in distributions}
     # The rarest of the more common parameters first: it is the nearest ancestor where conditions are nested.
     for other in sorted((n for n in distributions if count[n] > len(having)), key=lambda n: count[n]):
-        if not lacking or isinstance(distributions[other], FloatDistribution):
+        if not without or isinstance(distributions[other], FloatDistribution):
             continue
         values = {t.get(other) for t in having}
         allowed = sorted((v for v in values if v is not None and _offers(distributions[other], v)), key=str)
-        if allowed and None not in values and values.isdisjoint(t[other] for t in lacking if other in t):
+        if allowed and None not in values and values.isdisjoint(t[other] for t in without if other in t):
             return {other: allowed}
     return {}
 

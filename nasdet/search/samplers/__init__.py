@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nasdet.search.samplers.history import Request
+from nasdet.search.samplers.history import ProposalRequest
 from nasdet.search.samplers.optuna_samplers import gp, nsga2, nsga3, tpe
 from nasdet.search.samplers.random_sampling import quasi_random, random_params
 from nasdet.space import Params, SearchSpace
@@ -16,7 +16,7 @@ from nasdet.trial import TrialRecord
 
 AUTO = "tpe"
 """What `sampler.kind: auto` stands for."""
-SAMPLERS: dict[str, Callable[[Request], Params]] = {
+SAMPLERS: dict[str, Callable[[ProposalRequest], Params]] = {
     "tpe": tpe,
     "gp": gp,
     "nsga2": nsga2,
@@ -37,4 +37,4 @@ def propose(space: SearchSpace, records: Sequence[TrialRecord], *, seed: int, nu
         number: of the proposal; the same (records, seed, number) give the same proposal.
     """
     kind = AUTO if space.sampler.kind == "auto" else space.sampler.kind
-    return SAMPLERS[kind](Request(space, records, seed, number))
+    return SAMPLERS[kind](ProposalRequest(space, records, seed, number))

@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nasdet.search.samplers.distributions import direction, distribution, encode, suggest
-from nasdet.search.samplers.history import History
+from nasdet.search.samplers.history import SamplerHistory
 from nasdet.space import Domain, Json, Params, SearchSpace
 from nasdet.trial import TrialRecord
 
@@ -28,7 +28,7 @@ Fill = Callable[[TrialRecord, str, Domain], Json]
 
 def ask(
     space: SearchSpace,
-    seen: History,
+    seen: SamplerHistory,
     sampler: Callable[[], optuna.samplers.BaseSampler],
     *,
     fill: Fill | None,
@@ -71,7 +71,9 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def _trials(space: SearchSpace, seen: History, fill: Fill | None, attributes: Mapping[str, Any]) -> list[FrozenTrial]:
+def _trials(
+    space: SearchSpace, seen: SamplerHistory, fill: Fill | None, attributes: Mapping[str, Any]
+) -> list[FrozenTrial]:
     """What the sampler sees, in the order of the proposals; infeasible and failed candidates have the worst values of
     all."""
     make = functools.partial(_trial, space, {n: distribution(d) for n, d in space.parameters.items()}, fill)

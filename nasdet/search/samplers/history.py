@@ -27,7 +27,7 @@ MIN_AT_RUNG = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ProposalRequest:
     """A sampler is to propose candidate `number` of a study with this seed and these records."""
 
     space: SearchSpace
@@ -42,7 +42,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class History:
+class SamplerHistory:
     """What a sampler sees, in the order of the proposals.
 
     Attributes:
@@ -65,7 +65,7 @@ class History:
 
 def history(
     records: Sequence[TrialRecord], objectives: Sequence[Objective], rng: random.Random, most: int, best: int
-) -> History:
+) -> SamplerHistory:
     """Choose what a sampler sees: at most `most` observations, of them the `best` ones, the newest quarter, and random
     others; and at most a quarter of `most` infeasible and failed candidates.
 
@@ -83,13 +83,13 @@ def history(
             running.append(record)
         for rung in record.rungs:
             by_rung[rung.epochs].append((record, rung.values))
-    seen = by_rung[fidelity({epochs: len(observed) for epochs, observed in by_rung.items()})]
+    seen = by_rung[fidelity({epochs: len(pairs) for epochs, pairs in by_rung.items()})]
     kept = [seen[i] for i in _kept(seen, objectives, most, best, rng)]
-    shown = {record.trial for record, _ in kept}
+    observed = {record.trial for record, _ in kept}
     if len(broken) > most // 4:
         broken = broken[-(most // 4) :]
     duplicates = sum(1 for _ in itertools.takewhile(lambda r: r.state == "duplicate", reversed(records)))
-    return History(kept, broken, [r for r in running if r.trial not in shown], duplicates)
+    return SamplerHistory(kept, broken, [r for r in running if r.trial not in observed], duplicates)
 
 
 def fidelity(counts: Mapping[int, int]) -> int:

@@ -13,7 +13,7 @@ import optuna
 
 from nasdet.errors import InputError
 from nasdet.search.samplers.ask_optuna import Fill, ask
-from nasdet.search.samplers.history import Request, history
+from nasdet.search.samplers.history import ProposalRequest, history
 from nasdet.search.samplers.random_sampling import random_params
 from nasdet.space import Domain, Json, Params
 from nasdet.trial import TrialRecord
@@ -33,13 +33,13 @@ POPULATION = 16
 """Parents of the genetic samplers: the best of all that they see."""
 
 
-def tpe(request: Request) -> Params:
+def tpe(request: ProposalRequest) -> Params:
     """Tree-structured Parzen estimator."""
     arguments = {"multivariate": True, "group": True, "constant_liar": True, "n_startup_trials": 0}
     return _learnt(request, optuna.samplers.TPESampler, arguments)
 
 
-def gp(request: Request) -> Params:
+def gp(request: ProposalRequest) -> Params:
     """Gaussian process; it takes parameters that do not exist to be in the middle of their domain."""
 
     def middle(record: TrialRecord, name: str, domain: Domain) -> Json:
@@ -49,17 +49,17 @@ def gp(request: Request) -> Params:
     return _learnt(request, optuna.samplers.GPSampler, arguments, most=GP_HISTORY, best=GP_HISTORY // 2, fill=middle)
 
 
-def nsga2(request: Request) -> Params:
+def nsga2(request: ProposalRequest) -> Params:
     """NSGA-II."""
     return _genetic(request, optuna.samplers.NSGAIISampler)
 
 
-def nsga3(request: Request) -> Params:
+def nsga3(request: ProposalRequest) -> Params:
     """NSGA-III."""
     return _genetic(request, optuna.samplers.NSGAIIISampler)
 
 
-def _genetic(request: Request, kind: type[optuna.samplers.BaseSampler]) -> Params:
+def _genetic(request: ProposalRequest, kind: type[optuna.samplers.BaseSampler]) -> Params:
     """Parents are chosen among all observations as if they were one generation: asynchronous workers have none.
     Parameters that do not exist have a random value each, as dormant genes."""
 
@@ -71,7 +71,7 @@ def _genetic(request: Request, kind: type[optuna.samplers.BaseSampler]) -> Param
 
 
 def _learnt(
-    request: Request,
+    request: ProposalRequest,
     kind: Callable[..., optuna.samplers.BaseSampler],
     arguments: Mapping[str, Any],
     *,

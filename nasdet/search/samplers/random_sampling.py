@@ -7,16 +7,16 @@ import random
 from scipy.stats import qmc
 
 from nasdet.search.freeze_thaw.encoding import Encoder
-from nasdet.search.samplers.history import Request
+from nasdet.search.samplers.history import ProposalRequest
 from nasdet.space import Params
 
 
-def random_params(request: Request) -> Params:
+def random_params(request: ProposalRequest) -> Params:
     """Random parameters."""
     return request.space.sample(random.Random(request.proposal_seed))
 
 
-def quasi_random(request: Request) -> Params:
+def quasi_random(request: ProposalRequest) -> Params:
     """The proposal's point of a scrambled Sobol sequence over all parameters; those that do not exist are left out."""
     encoder = Encoder(request.space)
     sequence = qmc.Sobol(len(encoder.names), scramble=True, rng=request.seed)

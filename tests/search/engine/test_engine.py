@@ -68,7 +68,7 @@ def test_duplicates_are_found_by_content(store: MemoryStore, runs: Runs) -> None
     assert any(r.state == "duplicate" and "the same as t0" in r.reason for r in store.records())
 
 
-def test_a_job_cut_off_is_done_again_and_no_other(store: MemoryStore, builds: Any, runs: Runs) -> None:
+def test_an_interrupted_job_is_handed_out_again_first(store: MemoryStore, builds: Any, runs: Runs) -> None:
     engine = Engine(store, builds)
     runs(engine, jobs=3)
     engine.fix_reference()

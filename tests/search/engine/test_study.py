@@ -39,7 +39,7 @@ def test_ask_and_tell_until_the_budget_is_spent() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "good", True])
-def test_what_is_no_number_fails_the_trial(value: Any) -> None:
+def test_a_value_that_is_not_a_finite_number_fails_the_trial(value: Any) -> None:
     study = Study(toy())
     job = study.ask()
     assert job is not None
@@ -47,7 +47,7 @@ def test_what_is_no_number_fails_the_trial(value: Any) -> None:
     assert record.state == "failed" and "ap" in record.reason
 
 
-def test_a_reference_that_is_given_is_kept() -> None:
+def test_a_reference_point_of_the_user_is_kept() -> None:
     study = Study(toy(), reference=[0.2, 30.0])
     study.ask()
     assert study.summary().reference_point == (0.2, 30.0)

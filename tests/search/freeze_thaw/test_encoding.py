@@ -57,7 +57,7 @@ def test_a_neighbour_differs_in_a_parameter_that_exists(nested: SearchSpace) -> 
     assert same < 10  # a whole number may come back to where it was
 
 
-def test_features_ignore_what_does_not_exist(nested: SearchSpace) -> None:
+def test_features_ignore_parameters_that_do_not_exist(nested: SearchSpace) -> None:
     encoder = Encoder(nested)
     params = {"norm": "bn", "width": 8, "units": 64, "shape": [3, 4]}
     rows = np.stack([encoder.filled(encoder.row(params)[None], np.random.default_rng(s))[0] for s in range(5)])

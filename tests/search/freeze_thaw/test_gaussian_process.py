@@ -45,7 +45,7 @@ def test_the_posterior_is_the_closed_form() -> None:
     assert found[1] == pytest.approx(np.sqrt(np.maximum(variance, 0)), abs=1e-5)
 
 
-def test_a_candidate_with_a_curve_is_known_better_than_a_stranger_beside_it() -> None:
+def test_a_trial_with_a_learning_curve_is_predicted_better_than_a_new_candidate_with_equal_features() -> None:
     rng = np.random.default_rng(2)
     at, kernel = places(20, rng), Kernel(np.arange(3), curves=True)
     posterior = Posterior(kernel, kernel.mean, at, rng.standard_normal(20), centre=0.0, spread=1.0)
@@ -68,7 +68,7 @@ def test_fit_finds_the_feature_that_matters() -> None:
     assert np.abs(posterior.predict(new)[0] - np.sin(6 * new.features[:, 1])).max() < 0.1
 
 
-def test_believing_leaves_the_mean_and_takes_the_doubt() -> None:
+def test_fantasies_keep_the_mean_and_reduce_the_deviation() -> None:
     rng = np.random.default_rng(4)
     at, kernel = places(12, rng), Kernel(np.arange(3), curves=True)
     posterior = Posterior(kernel, kernel.mean, at, rng.standard_normal(12), centre=0.0, spread=1.0)

@@ -23,7 +23,7 @@ def test_equals_monte_carlo(size: int, known: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_without_doubt_it_is_the_gain_in_hypervolume(size: int) -> None:
+def test_without_uncertainty_it_is_the_gain_in_hypervolume(size: int) -> None:
     rng = np.random.default_rng(size)
     front = rng.random((20 if size < 4 else MAX_POINTS[4], size))  # more would be thinned
     corner, points = np.ones(size), rng.random((30, size)) * 1.2
@@ -32,7 +32,7 @@ def test_without_doubt_it_is_the_gain_in_hypervolume(size: int) -> None:
     assert exact == pytest.approx(np.array(gains), abs=1e-12)
 
 
-def test_without_a_front_all_below_the_reference_counts() -> None:
+def test_without_a_front_all_of_the_box_below_the_reference_counts() -> None:
     boxes = decompose(np.zeros((0, 2)), np.array([1.0, 2.0]))
     assert expected_improvement(boxes, np.array([[0.5, 0.5]]), np.zeros((1, 2))) == pytest.approx(0.75)
 

@@ -18,7 +18,7 @@ def seen(who: list[int], epochs: list[int], values: list[float]) -> Observations
     return Observations(np.array(who), np.array(epochs, dtype=float), np.array(values))
 
 
-def test_a_failure_counts_as_the_worst_where_it_failed() -> None:
+def test_a_failure_is_imputed_as_the_worst_value_where_it_failed() -> None:
     found = impute_failures(seen([0, 0], [1, 3], [-0.1, -0.4]), np.array([1, 2]), np.array([0, 3]))
     assert found.trial.tolist() == [0, 0, 1, 2] and found.epochs.tolist() == [1, 3, 1, 3]
     assert found.values.tolist() == [-0.1, -0.4, -0.1, -0.1]
@@ -53,17 +53,17 @@ def table(records: list[TrialRecord]) -> RecordTable:
     return made
 
 
-def test_order_is_that_of_telling_and_signs_are_costs() -> None:
+def test_observations_are_in_the_order_of_reporting_and_smaller_is_better() -> None:
     seen = table([curve(0, [0.1, 0.4], told=3), curve(1, [0.2], told=0)]).observations(AP)
     assert seen.trial.tolist() == [1, 0, 0] and seen.epochs.tolist() == [1, 1, 3]
     assert seen.values.tolist() == [-0.2, -0.1, -0.4]
 
 
-def test_values_that_are_no_numbers_are_left_out() -> None:
+def test_values_that_are_not_finite_are_left_out() -> None:
     assert len(table([curve(0, [np.nan, 0.4], told=0)]).observations(AP)) == 1
 
 
-def test_static_is_what_never_changes_with_the_budget() -> None:
+def test_a_value_is_static_if_it_never_changes_with_the_budget() -> None:
     records = [curve(i, [0.1, 0.2], told=2 * i, size=float(i)) for i in range(3)]
     assert table(records).is_static("size") and not table(records).is_static("ap")
     assert not table(records[:2]).is_static("size")
@@ -72,7 +72,7 @@ def test_static_is_what_never_changes_with_the_budget() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_table_that_followed_is_one_made_anew(seed: int) -> None:
+def test_an_updated_table_equals_a_new_one(seed: int) -> None:
     rng = random.Random(seed)
     made, records, told = RecordTable(Encoder(toy()), ["ap", "size"]), list[TrialRecord](), 0
     for _ in range(60):
@@ -95,7 +95,7 @@ def test_a_table_that_followed_is_one_made_anew(seed: int) -> None:
         np.testing.assert_array_equal(getattr(made.observations(AP), name), getattr(anew.observations(AP), name))
 
 
-def test_other_records_are_taken_as_another_study() -> None:
+def test_records_that_do_not_continue_the_known_ones_are_another_study() -> None:
     made = table([curve(0, [0.1, 0.4], told=0), curve(1, [0.2], told=2)])
     made.update([curve(5, [0.3], told=0)])
     assert made.result_count == 1 and len(made) == 1 and made.observations(AP).values.tolist() == [-0.3]

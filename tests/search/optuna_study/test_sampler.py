@@ -39,7 +39,7 @@ def test_beats_random_in_a_plain_study() -> None:
     assert np.median(gains) > 0.03
 
 
-def test_same_seed_same_study() -> None:
+def test_the_same_seed_gives_the_same_study() -> None:
     first, second, other = (search(FreezeThawSampler(seed=s), 24) for s in (1, 1, 2))
     assert [t.params for t in first.trials] == [t.params for t in second.trials] != [t.params for t in other.trials]
 
@@ -56,7 +56,7 @@ def test_one_objective_with_a_constraint() -> None:
     assert max(feasible) > 0.45
 
 
-def test_thaws_what_promises_most_and_goes_on_in_another_process() -> None:
+def test_thaws_the_most_promising_trial_and_continues_in_another_process() -> None:
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(directions=["minimize"] * 2, storage=storage, study_name="s")
     spent, thawed, full = 0, 0, 9

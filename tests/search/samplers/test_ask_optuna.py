@@ -30,7 +30,7 @@ def shown(space: SearchSpace, records: list[TrialRecord], fill: Any = None) -> l
     return spy.shown
 
 
-def test_shows_values_constraints_and_what_runs(space: SearchSpace) -> None:
+def test_the_sampler_sees_values_constraints_and_running_trials(space: SearchSpace) -> None:
     records = observed(space, 30)
     running = TrialRecord("t30", 30, "running", space.sample(random.Random(9)))
     broken = records[0].replace(state="failed", trial="t31", number=31)
@@ -51,13 +51,13 @@ def test_shows_values_constraints_and_what_runs(space: SearchSpace) -> None:
     assert trials[31].values == [min(r[0] for r in rows), max(r[1] for r in rows)]
 
 
-def test_fills_in_what_does_not_exist(space: SearchSpace) -> None:
+def test_parameters_that_do_not_exist_are_filled_in(space: SearchSpace) -> None:
     trials = shown(space, observed(space, 20), fill=lambda record, name, domain: domain.from_unit(0.5))
     assert all(t.params.keys() == space.parameters.keys() for t in trials)
     assert {t.params["extra"] for t in trials if t.params["kind"] != "b"} == {0.5}
 
 
-def test_optuna_stays_as_loud_as_it_was(space: SearchSpace) -> None:
+def test_the_verbosity_of_optuna_is_restored(space: SearchSpace) -> None:
     before = optuna.logging.get_verbosity()
     shown(space, observed(space, 10))
     assert optuna.logging.get_verbosity() == before

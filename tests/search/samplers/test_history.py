@@ -46,7 +46,7 @@ def test_a_bounded_history_holds_best_newest_and_others(most: int, best: int) ->
     assert again == kept != other
 
 
-def test_of_a_large_front_the_spread_ones_are_kept() -> None:
+def test_of_a_large_front_evenly_spread_members_are_kept() -> None:
     line = [
         TrialRecord(f"t{i}", i, "complete", {}, rungs=(Rung(1, {"ap": i / 1000, "size": i / 1000}),))
         for i in range(1000)
@@ -67,7 +67,7 @@ def test_a_short_history_is_seen_whole() -> None:
     assert len(history(observed(500), OBJECTIVES, random.Random(0), 500, 32).observed) == 500
 
 
-def test_every_running_one_is_seen_and_what_is_broken_is_bounded() -> None:
+def test_all_running_trials_are_seen_and_a_bounded_number_of_broken_ones() -> None:
     records = observed(500)
     records += [TrialRecord(f"i{n}", n, "infeasible", {}) for n in range(500, 700)]
     records += [TrialRecord(f"r{n}", n, "running", {}) for n in range(700, 764)]
@@ -80,8 +80,8 @@ def test_every_running_one_is_seen_and_what_is_broken_is_bounded() -> None:
     assert seen.duplicates == 3
 
 
-def test_apart_from_the_best_what_is_kept_looks_as_all_do() -> None:
-    """Otherwise TPE's model of the bad is one of the second best."""
+def test_apart_from_the_best_the_kept_observations_are_representative() -> None:
+    """Otherwise TPE would model the second best as the bad ones."""
     records = sorted(observed(4000), key=lambda r: random.Random(r.number).random())
     objective = OBJECTIVES[:1]
     kept = [v["ap"] for _, v in history(records, objective, random.Random(0), 400, 32).observed]
