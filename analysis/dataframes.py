@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nasdet.pareto import ObjectiveLike, front
-from nasdet.search import open_study, summarise
+from nasdet.search import StudyStore, summarise
 from nasdet.tracking import run_ids
 from nasdet.trial import TrialRecord
 
@@ -36,9 +36,8 @@ class StudyFrames:
     """The object that `nasdet pareto --json` prints."""
 
 
-def read_frames(study: str | Path | None) -> StudyFrames:
-    """Read a study, as `nasdet.load_study`."""
-    store = open_study(study)
+def read_frames(store: StudyStore) -> StudyFrames:
+    """The tables of an opened study."""
     rows, runs = trial_rows(store.records(), store.objectives), run_ids(store.dir)
     rows = [{**row, "mlflow_run_id": runs.get(row["trial"], "")} for row in rows]
     trials = pd.DataFrame(rows, columns=None if rows else [*COLUMNS, "mlflow_run_id"])

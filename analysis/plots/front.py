@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasdet.analysis.front_history import Curve
+from nasdet.analysis.front_history import Curve, hypervolume_history, study_curves
 from nasdet.analysis.plots.front_view import Axis, FrontView, interval_reach, staircase, value
 from nasdet.analysis.plots.hypervolume import draw_curves, draw_history
 from nasdet.analysis.plots.interactive_front import pareto_html
 from nasdet.analysis.plots.style import FRONT, GREY, GRID, INK, OTHER, QUIET, frame, new_figure, save
+from nasdet.errors import InputError
 from nasdet.pareto import FrontStep
+from nasdet.search import StudyStore, summarise
 from nasdet.study_summary import Summary
 from nasdet.trial import TrialRecord
 
@@ -38,7 +42,43 @@ def draw_front(
     pareto_html(view, folder / "pareto.html", curves)
 
 
+def plot_front(store: StudyStore, path: Path | None = None) -> Figure:
+    """Draw the front of a study as `front_figure` does, and save it if a path is given: a page that answers the pointer
+    where it ends in .html, else a picture of the kind that its suffix says.
+
+    Raises:
+        InputError: no trial was measured yet, or the path cannot be written.
+    """
+    records, summary = store.records(), summarise(store)
+    if not summary.reference_point:
+        raise InputError("no trial was measured yet, so there is nothing to draw", where=store.name)
+    history = hypervolume_history(records, store.objectives, summary.reference_point)
+    view, curves = FrontView.of(summary, records, history), study_curves(store)
+    figure = front_figure(view, curves)
+    # A notebook shows what has this method; of matplotlib's figures it knows only those of pyplot.
+    setattr(figure, "_repr_png_", functools.partial(_png, figure))  # noqa: B010
+    try:
+        if path is not None:
+            pareto_html(view, path, curves) if path.suffix.lower() == ".html" else save(figure, path)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror or error})", where=str(path)) from error
+    except ValueError as error:  # matplotlib knows no such kind of picture
+        raise InputError(str(error), where=str(path), remedy="name a file that ends in .png or .html") from None
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
 def pareto_png(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> None:
+    """Write `front_figure` as a picture."""
+    save(front_figure(view, curves), path)
+
+
+def front_figure(view: FrontView, curves: Sequence[Curve] = ()) -> Figure:
     """Draw all trials and the front in the first two objectives, with the intervals of their values, and the
     hypervolume over the finished trials; below them `curves` over the epochs and over the time, if there are any."""
     figure = new_figure(11, 9.6 if curves else 5.6, view.title, dpi=150)
@@ -54,7 +94,7 @@ def pareto_png(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> Non
     frame([main, side, *spent])
     figure.supxlabel(view.subtitle, fontsize=8.5, color=QUIET)
     _mark(figure, main, view, x, y)
-    save(figure, path)
+    return figure
 
 
 def _scatter(axes: Axes, view: FrontView, x: Axis, y: Axis) -> None:

@@ -54,6 +54,9 @@ class Detector:
 
     def __init__(self, bundle: Bundle, *, device: str | None = None) -> None:
         self.bundle = bundle
+        self.training: dict[str, Any] | None = None
+        """Of a detector that `nasdet.train` returns: the figures of the best weights on the validation split, their
+        `epoch`, `epochs` in all, `seconds`, and `init`, what was loaded from a checkpoint if anything."""
         self._device = device
 
     @property

@@ -1,4 +1,4 @@
-"""Options that several commands share. One decision: a wrong value names its option and shows a right one."""
+"""Options that several commands share; a wrong value is an error that names its option and shows a right one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from nasdet.errors import InputError
 
-SEEDS_HELP = "Then train the front again with so many further seeds; those that are done count."
+SEEDS_HELP = "Then train the front again with this many further seeds; those that are done count."
 
 
 def tile_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -24,21 +24,6 @@ def stage_options(command: Callable[..., None]) -> Callable[..., None]:
     repeat = click.option("--repeat-front", type=click.IntRange(min=0), default=0, metavar="SEEDS", help=SEEDS_HELP)
     what = "Then spend the same budget on random search."
     return repeat(click.option("--baseline", type=click.Choice(["random"]), help=what)(command))
-
-
-def parse_duration(text: str | None, option: str) -> float | None:
-    """Seconds of a text such as 90s, 30m or 1h30m; None stays None."""
-    from nasdet.space.schema import parse_seconds
-
-    if text is None:
-        return None
-    try:
-        seconds = float(parse_seconds(text))
-    except ValueError as error:
-        raise InputError(str(error), where=option) from None
-    if seconds <= 0:
-        raise InputError(f"{text!r} is not above 0", where=option, remedy="write for example 30m")
-    return seconds
 
 
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -24,7 +23,7 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
       nasdet pareto digits-1 --plot front.html --csv trials.csv
     """
     from nasdet.analysis.dataframes import write_trials
-    from nasdet.analysis.front_history import hypervolume_history, study_curves
+    from nasdet.analysis.plots.front import plot_front
     from nasdet.analysis.rank_correlation import score_correlation
     from nasdet.cli.output import print_study
     from nasdet.errors import InputError
@@ -34,12 +33,9 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
         raise InputError(f"cannot draw {plot.name!r}", where="--plot", remedy="name a file that ends in .png or .html")
     store = open_study(study)
     records, summary = store.records(), summarise(store)
-    if plot is not None and not summary.reference_point:
-        raise InputError("no trial was measured yet, so there is nothing to draw", where=store.name)
+    if plot is not None:
+        plot_front(store, plot)
     try:
-        if plot is not None:
-            history = hypervolume_history(records, store.objectives, summary.reference_point)
-            _draw(plot, summary, records, history, study_curves(store))
         if table is not None:
             write_trials(records, store.objectives, table)
     except OSError as error:
@@ -52,12 +48,3 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
             click.echo(f"  {p['name']:<14} {p['tau']:+.2f}  (95%: {p['low']:+.2f} to {p['high']:+.2f})")
     for path in filter(None, (plot, table)):
         click.echo(f"written: {path}", err=True)
-
-
-def _draw(path: Path, summary: Any, records: Any, history: Any, curves: Any) -> None:
-    from nasdet.analysis.plots.front import pareto_png
-    from nasdet.analysis.plots.front_view import FrontView
-    from nasdet.analysis.plots.interactive_front import pareto_html
-
-    draw = pareto_html if path.suffix.lower() == ".html" else pareto_png
-    draw(FrontView.of(summary, records, history), path, curves)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from nasdet.cli.options import complete_path, stage_options
-
-if TYPE_CHECKING:
-    from nasdet.driver.study.options import SearchOptions
-    from nasdet.space import SearchSpace
 
 
 @click.command("search")
@@ -54,7 +50,8 @@ def command(
     baseline: str | None,
     dry_run: bool,
     as_json: bool,
-    **resources: str | None,
+    workers: str | None,
+    concurrent: str | None,
 ) -> None:
     """Search for detectors, each trained from random initialisation.
 
@@ -65,63 +62,41 @@ def command(
       nasdet search my_space.yaml --objective my_module:my_function
       nasdet search search_spaces/detnet.yaml --repeat-front 3 --baseline random
     """
-    from nasdet.cli.options import parse_duration
+    from nasdet.api.arguments import seconds_of
+    from nasdet.api.search import prepare_space
     from nasdet.cli.output import print_json, print_study
     from nasdet.driver.study.detector_search import check_search, start_search
+    from nasdet.driver.study.function_search import check_function, start_function_search
     from nasdet.driver.study.options import SearchOptions
-    from nasdet.driver.study.warm_start import with_start
-    from nasdet.space import load_space
 
-    function = objective is not None
-    loaded = with_start(load_space(space, overrides=[*overrides, *_as_overrides(resources)], function=function))
-    seconds = parse_duration(time_limit, "--time-limit")
-    loaded = loaded.with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
+    loaded = prepare_space(
+        space,
+        overrides=overrides,
+        trials=trials,
+        max_epochs=max_epochs,
+        time_limit=seconds_of(time_limit, "--time-limit"),
+        seed=seed,
+        workers=workers,
+        concurrent=concurrent,
+        function=objective is not None,
+    )
     options = SearchOptions(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
     if not (loaded.budget.trials or loaded.budget.time_limit or loaded.budget.total_epochs):
         click.echo("no limit: it ends by Ctrl-C, or when nothing new is left; --time-limit 30m sets one", err=True)
-    if objective is not None:
-        _search_function(loaded, objective, options, dry_run, as_json)
-        return
     if dry_run:
-        checked = check_search(loaded, options)
-        print_json(checked) if as_json else click.echo(_told(checked))
-        return
-    print_study(start_search(loaded, options), as_json)
+        checked = check_function(loaded, objective, options) if objective else check_search(loaded, options)
+        print_json(checked) if as_json else click.echo(_ready(checked))
+    elif objective is not None:
+        print_study(start_function_search(loaded, objective, options), as_json)
+    else:
+        print_study(start_search(loaded, options), as_json)
 
 
-def _search_function(space: SearchSpace, name: str, options: SearchOptions, dry_run: bool, as_json: bool) -> None:
-    from nasdet.cli.output import print_json, print_study
-    from nasdet.driver.study.function_search import check_function, start_function_search
-    from nasdet.errors import InputError
-
-    meant = {"--data": options.data, "--address": options.address, "--repeat-front": options.repeat_front}
-    for option, value in meant.items():
-        if value:
-            raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
-    if dry_run:
-        checked = check_function(space, name, options)
-        told = f"{checked['space']}: {checked['parameters']} parameters of {name}: ready to search"
-        print_json(checked) if as_json else click.echo(told)
-        return
-    print_study(start_function_search(space, name, options), as_json)
-
-
-def _told(checked: dict[str, Any]) -> str:
-    images = ", ".join(f"{n} {split}" for split, n in checked["images"].items())
-    what = f"{checked['parameters']} parameters, {images} images of {checked['data']}"
+def _ready(checked: dict[str, Any]) -> str:
+    """What `--dry-run` found, in one line."""
+    if "objective" in checked:
+        what = f"{checked['parameters']} parameters of {checked['objective']}"
+    else:
+        images = ", ".join(f"{n} {split}" for split, n in checked["images"].items())
+        what = f"{checked['parameters']} parameters, {images} images of {checked['data']}"
     return f"{checked['space']}: {what}: ready to search"
-
-
-def _as_overrides(options: dict[str, Any]) -> list[str]:
-    """SearchOptions that `--set` could give too.
-
-    Raises:
-        InputError: one is neither a number of at least 1 nor `auto`.
-    """
-    from nasdet.errors import InputError
-
-    for name, value in options.items():
-        if value not in (None, "auto") and not (value.isdecimal() and int(value)):
-            remedy = "write for example 2, or auto"
-            raise InputError(f"{value!r} is no number of at least 1", where=f"--{name}", remedy=remedy)
-    return [f"resources.{name}={value}" for name, value in options.items() if value is not None]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
 from nasdet.cli.options import data_option
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from nasdet.data import Dataset
     from nasdet.errors import NasdetError
-    from nasdet.models.pretrained import InitReport
     from nasdet.space.specs import DetectorSpec
-    from nasdet.trainers.messages import Reply
 
 
 @click.command("train")
@@ -71,8 +68,9 @@ def command(
       dsod, scratchdet, rethinking_1x, rethinking_2x, rethinking_3x, rethinking_6x, rethinking_9x, megdet,
       lsj_100, lsj_200, lsj_400, vit_scratch, rsb_adamw, torchvision_new
     """
-    from nasdet.cli.options import parse_duration
+    from nasdet.api.arguments import seconds_of
     from nasdet.cli.output import print_json
+    from nasdet.driver.training.progress import TrainingProgress
     from nasdet.driver.training.request import TrainingOptions, read_source
     from nasdet.driver.training.train import train_detector
     from nasdet.errors import InputError
@@ -82,18 +80,22 @@ def command(
     if epochs is not None and time_limit is not None:
         raise InputError("--epochs and --time-limit exclude each other", remedy="give one of them")
     named = load_recipe(recipe, where="--recipe") if recipe is not None else None
-    options = TrainingOptions(epochs, parse_duration(time_limit, "--time-limit"), workers, seed, address, named, init)
+    options = TrainingOptions(epochs, seconds_of(time_limit, "--time-limit"), workers, seed, address, named, init)
     loaded = read_source(source)
     dataset = open_bundle_data(data, loaded.card)
-    board = _Board()
-    try:
-        result = train_detector(
-            loaded, dataset, out, options, resume=resume, report=board.show, on_init=_say_what_was_loaded
-        )
-    except KeyboardInterrupt:
-        raise _interrupted(source, data, out) from None
-    finally:
-        board.close()
+    with contextlib.closing(TrainingProgress()) as shown:
+        try:
+            result = train_detector(
+                loaded,
+                dataset,
+                out,
+                options,
+                resume=resume,
+                report=shown.show,
+                on_init=lambda report: shown.loaded(report, sys.stderr),
+            )
+        except KeyboardInterrupt:
+            raise _interrupted(source, data, out) from None
     if as_json:
         print_json({"bundle": str(out), **result})
         return
@@ -114,19 +116,6 @@ def _next(spec: DetectorSpec, dataset: Dataset, out: Path, data: str) -> str:
     return "; ".join(map(shlex.join, commands))
 
 
-def _say_what_was_loaded(loaded: InitReport) -> None:
-    """Counts and the first names, on stderr; init.json has all of them."""
-    click.echo(f"init {loaded.source}: {loaded.summary}, matched by {loaded.rule}", err=True)
-    for what, unmatched in (
-        ("of the file not used", loaded.unmatched_file),
-        ("of the backbone not loaded", [n for n in loaded.unmatched_detector if n.name.startswith("backbone.")]),
-    ):
-        if unmatched:
-            shown = ", ".join(f"{n.name} {list(n.shape)}" for n in unmatched[:3])
-            more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
-            click.echo(f"  {len(unmatched)} {what}: {shown}{more}", err=True)
-
-
 def _interrupted(source: Path, data: str, out: Path) -> NasdetError:
     from nasdet.errors import NasdetError
     from nasdet.export.bundle import LAST, TRAINING
@@ -138,42 +127,3 @@ def _interrupted(source: Path, data: str, out: Path) -> NasdetError:
         error = NasdetError("interrupted in the first epoch, nothing is kept; start again with the same command")
     error.exit_code = 130
     return error
-
-
-class _Board:
-    """A progress bar on a terminal; a line per evaluation elsewhere."""
-
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-
-    def show(self, reply: Reply, terminal: TextIO) -> None:
-        """One epoch is over."""
-        if reply.kind != "epoch":
-            return
-        values, total = reply.values, int(reply.values["epochs"])
-        is_first = self._bar is None
-        bar = self._bar = self._bar or self._begin(terminal, total)
-        if is_first and values.get("recompute"):
-            bar.console.print("activations are computed again for the gradient: a step takes longer and less memory")
-        bar.update(bar.task_ids[0], completed=reply.epoch, total=total, description=f"loss {values['loss']:.3f}")
-        if "ap" in values:
-            figures = f"AP {values['ap']:.4f}  AP50 {values['ap50']:.4f}"
-            bar.console.print(f"epoch {reply.epoch:>4}/{total}  loss {values['loss']:.3f}  {figures}")
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _begin(self, terminal: TextIO, total: int) -> Progress:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} epochs"))
-        console = Console(file=terminal, highlight=False, soft_wrap=not terminal.isatty())
-        mine = terminal is sys.stderr  # else stderr is a log, and what libraries print must stay there
-        bar = Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=mine, redirect_stderr=mine)
-        bar.add_task("training", total=total)
-        if console.is_terminal:
-            bar.start()
-        return bar

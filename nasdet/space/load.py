@@ -32,14 +32,22 @@ def load_space(path: str | Path, *, overrides: Sequence[str] = (), function: boo
     """
     file = find_space(path)
     document = read_with_ancestors(file, read_document, _find_parent, _inherited)
-    for option in overrides:
-        document = apply_override(document, option, () if function else known_paths())
+    document = _overridden(document, overrides, function)
     return _parse(document, default_name=file.stem, folder=file.parent, function=function)
 
 
-def parse_space(data: Mapping[str, Any], *, name: str = "space", function: bool = False) -> SearchSpace:
+def parse_space(
+    data: Mapping[str, Any], *, name: str = "space", function: bool = False, overrides: Sequence[str] = ()
+) -> SearchSpace:
     """A search space from plain values, laid out as the YAML is; `extends` is not resolved."""
-    return _parse(Document(dict(data), {(): name}), default_name=name, folder=None, function=function)
+    document = _overridden(Document(dict(data), {(): name}), overrides, function)
+    return _parse(document, default_name=name, folder=None, function=function)
+
+
+def _overridden(document: Document, overrides: Sequence[str], function: bool) -> Document:
+    for option in overrides:
+        document = apply_override(document, option, () if function else known_paths())
+    return document
 
 
 def _find_parent(name: Any, beside: Path, where: str) -> Path:

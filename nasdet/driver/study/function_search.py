@@ -74,9 +74,16 @@ def _on_path(folder: str) -> Iterator[None]:
 
 
 def start_function_search(
-    space: SearchSpace, name: str, options: SearchOptions, display: Display = TERMINAL
+    space: SearchSpace, objective: str | Function, options: SearchOptions, display: Display = TERMINAL
 ) -> Summary:
     """Run a new study of a function.
+
+    Args:
+        space: what is searched.
+        objective: the function, or MODULE:FUNCTION. Only a function that can be imported by its module and name can be
+            found again by a resume that is not given it.
+        options: `data`, `address` and `repeat_front` have no meaning here.
+        display: how the study is shown.
 
     Raises:
         InputError: the function, the folder or the storage does not work, or the function does not return the
@@ -84,8 +91,8 @@ def start_function_search(
         Interrupted: by Ctrl-C.
         FunctionBroken: every call fails.
     """
-    folder = Path.cwd()
-    _check(name, options)
+    folder, name = Path.cwd(), _name_of(objective)
+    _check(objective, options)
     study = options.study or study_root() / f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     config = StudyConfig(
         study=study.absolute().name,
@@ -98,15 +105,26 @@ def start_function_search(
     )
     store = StudyStore.create(study, config, space)
     try:
-        return _run(store, display)
+        return _run(store, display, None if isinstance(objective, str) else objective)
     except InputError:
         if not any(r.rungs for r in store.records()):
             store.remove()
         raise
 
 
-def resume_function_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> Summary:
-    """`nasdet.driver.study.resume.resume_search` for the study of a function."""
+def _name_of(objective: str | Function) -> str:
+    """MODULE:FUNCTION of a function."""
+    if isinstance(objective, str):
+        return objective
+    name = getattr(objective, "__qualname__", type(objective).__qualname__)
+    return f"{getattr(objective, '__module__', '__main__')}:{name}"
+
+
+def resume_function_search(
+    store: StudyStore, repeat_front: int, baseline: bool, display: Display, function: Function | None = None
+) -> Summary:
+    """`nasdet.driver.study.resume.resume_search` for the study of a function; `function` is looked up by the name that
+    the study keeps unless it is given."""
     if repeat_front:
         what = "has no meaning with --objective: a function is given no seed"
         raise InputError(what, where="--repeat-front", remedy="leave it out")
@@ -115,28 +133,29 @@ def resume_function_search(store: StudyStore, repeat_front: int, baseline: bool,
     if store.config.finished and not lacks_baseline(store):
         write_missing(store, display)
         return summarise(store)
-    return _run(store, display)
+    return _run(store, display, function)
 
 
-def _run(store: StudyStore, display: Display) -> Summary:
+def _run(store: StudyStore, display: Display, function: Function | None) -> Summary:
     """Do what is left of the study of a function and of its baseline; raises as `start_function_search`."""
     try:
         with log_to(store.dir / LOG):
             if not store.config.finished:
-                _search(store, display)
+                _search(store, display, function)
             if lacks_baseline(store):
                 click.echo("random search with the same budget, to compare with", file=display.stream)
-                _search(find_baseline(store.dir) or create_baseline(store, store_uri(store)), display)
+                _search(find_baseline(store.dir) or create_baseline(store, store_uri(store)), display, function)
                 note_mirror(store.dir, "lacking")
     except KeyboardInterrupt:
         raise interrupted(store.dir) from None
     return summarise(store)
 
 
-def _search(store: StudyStore, display: Display) -> None:
+def _search(store: StudyStore, display: Display, given: Function | None) -> None:
     """Search until the engine has no job left."""
     name = store.config.objective or ""
-    with loaded_function(name, Path(store.config.objective_folder or "")) as function:
+    found = contextlib.nullcontext(given) if given else loaded_function(name, Path(store.config.objective_folder or ""))
+    with found as function:
         study = Study(store.space, costs=getattr(function, "costs", None), store=store)
         note_mirror(store.dir, "lacking")
         try:
@@ -154,10 +173,15 @@ def check_function(space: SearchSpace, name: str, options: SearchOptions) -> dic
     return {"space": space.name, "objective": name, "parameters": len(space.parameters), "ready": True}
 
 
-def _check(name: str, options: SearchOptions) -> None:
+def _check(objective: str | Function, options: SearchOptions) -> None:
     """All that can be wrong before the first call."""
-    with loaded_function(name, Path.cwd()):
-        pass
+    unmeant = {"--data": options.data, "--address": options.address, "--repeat-front": options.repeat_front}
+    for option, value in unmeant.items():
+        if value:
+            raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
+    if isinstance(objective, str):
+        with loaded_function(objective, Path.cwd()):
+            pass
     check_tracking_uri(options.tracking_uri)
     check_storage(options.storage)
     if options.study is not None:

@@ -1,0 +1,101 @@
+"""`nasdet.load` and what a detector does, on a bundle trained for a few steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nasdet
+from nasdet.data import open_data, read_image
+from nasdet.export import Bundle
+
+
+@pytest.fixture(scope="module")
+def detector(digits_bundle: Bundle) -> nasdet.Detector:
+    return nasdet.load(digits_bundle.path)
+
+
+@pytest.fixture(scope="module")
+def images() -> list[Path]:
+    return [record.path for record in open_data("digits").images("val")[:3]]
+
+
+def test_a_bundle_is_opened(detector: nasdet.Detector, digits_bundle: Bundle) -> None:
+    assert detector.path == digits_bundle.path and detector.classes == digits_bundle.classes
+    assert detector.spec == digits_bundle.spec and detector.recipe == digits_bundle.recipe
+    assert detector.card["data"] == "digits" and not detector.network.training
+    assert repr(detector).startswith(f"Detector({str(detector.path)!r}, 10 classes")
+    with pytest.raises(nasdet.InputError, match="no such bundle folder") as error:
+        nasdet.load("nowhere")
+    assert error.value.where == "nowhere" and error.value.remedy
+
+
+def test_one_image_or_several(detector: nasdet.Detector, images: list[Path]) -> None:
+    threads = torch.get_num_threads()
+    one = detector.predict(images[0], score=0.01)
+    pixels = read_image(images[0])
+    several = detector.predict([str(images[0]), pixels, Image.open(images[0])], score=0.01)
+    assert torch.get_num_threads() == threads
+    assert isinstance(one, nasdet.Detections) and len(one) > 3
+    assert one.boxes.shape == (len(one), 4) and one.labels.dtype == np.int64 and (one.scores >= 0.01).all()
+    assert (one.boxes >= 0).all() and (one.boxes <= 96).all() and one.names[0] == detector.classes[one.labels[0]]
+    for found in several:
+        np.testing.assert_array_equal(found.boxes, one.boxes)
+        np.testing.assert_array_equal(found.labels, one.labels)
+    assert detector.predict([]) == [] and detector.predict((images[0],), score=0.01)[0].names == one.names
+    assert len(detector.predict(images[0], score=1.0)) == 0
+    assert one.plot().size == (96, 96) and np.asarray(one.plot()).std() > 0
+
+
+def test_tiles(detector: nasdet.Detector, images: list[Path]) -> None:
+    scene = np.concatenate([read_image(path) for path in images], axis=1)
+    tiled = detector.predict(scene, score=0.01, tile=96, overlap=24)
+    assert tiled.size == (96, 288) and tiled.boxes[:, 2].max() > 200
+    with pytest.raises(nasdet.InputError, match="an overlap without tiles"):
+        detector.predict(scene, overlap=24)
+
+
+def test_the_files_of_a_prediction(detector: nasdet.Detector, images: list[Path]) -> None:
+    report = detector.predict_files(images[0], "found", score=0.01)
+    assert report["images"] == 1 and report["boxes"] == len(detector.predict(images[0], score=0.01))
+    assert json.loads(Path("found", "predictions.json").read_text()) == report["predictions"]
+    assert len(list(Path("found").glob("*.png"))) == 1
+
+
+def test_supervision_takes_what_was_found(detector: nasdet.Detector, images: list[Path]) -> None:
+    supervision = pytest.importorskip("supervision")
+    found = detector.predict(images[0], score=0.01)
+    other = found.to_supervision()
+    assert isinstance(other, supervision.Detections) and len(other) == len(found)
+    np.testing.assert_allclose(other.xyxy, found.boxes, atol=1e-4)
+    assert other.data["class_name"].tolist() == found.names and other.class_id.tolist() == found.labels.tolist()
+    picture = supervision.BoxAnnotator().annotate(np.zeros((96, 96, 3), np.uint8), other)
+    assert picture.any()
+
+
+def test_metrics_of_a_split(detector: nasdet.Detector) -> None:
+    figures = detector.evaluate()  # on the validation split of the data set that its card names
+    assert figures["images"] == 150 and 0 <= figures["ap"] <= figures["ap50"] <= 1
+    with pytest.raises(nasdet.InputError, match="no split 'dev'"):
+        detector.evaluate("digits", "dev")
+
+
+def test_onnx_files_are_noted_in_the_card(digits_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nasdet.export import export_onnx
+
+    made: list[Path] = []
+
+    def export(network: object, batch: torch.Tensor, folder: Path) -> export_onnx.OnnxCheck:
+        made.append(folder)
+        assert batch.shape == (8, 1, 64, 64)
+        return export_onnx.OnnxCheck(8, 0.0, 0.0, 5, 1.5, 1)
+
+    monkeypatch.setattr(export_onnx, "export_onnx", export)
+    detector = nasdet.load(digits_bundle.path)
+    assert detector.export_onnx().ms == 1.5 and made == [digits_bundle.path]
+    assert detector.card["onnx"]["detections"] == 5
