@@ -12,8 +12,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
+
 from nasdet.analysis.spectrum import ENERGIES, LayerSpectrum
-from nasdet.models.costs import count_costs
+from nasdet.models import build_detector
+from nasdet.models.costs import count_params
 from nasdet.space.specs import DetectorSpec
 
 MULTIPLE = 8
@@ -62,7 +65,13 @@ def suggest_widths(spec: DetectorSpec, spectra: Sequence[LayerSpectrum]) -> Sugg
     for width in widths:
         _set(tree, width.field.split("."), width.suggested)
     narrow = DetectorSpec.model_validate(tree)
-    return Suggestion(widths, narrow, count_costs(spec).params, count_costs(narrow).params)
+    return Suggestion(widths, narrow, _params(spec), _params(narrow))
+
+
+def _params(spec: DetectorSpec) -> int:
+    """Trainable parameters of a detector, which is built for it without memory."""
+    with torch.device("meta"):
+        return count_params(build_detector(spec))
 
 
 def _measured(spec: DetectorSpec, spectra: Sequence[LayerSpectrum]) -> Iterator[Width]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import torch
 
 from nasdet.analysis.front_history import Curve, hypervolume_history
 from nasdet.analysis.plots.front_view import Axis, FrontView
-from nasdet.data import eval_loader, open_data
+from nasdet.data import Dataset, default_cache_root, eval_loader, open_data
+from nasdet.driver.inference.evaluate import predict_bundle
+from nasdet.evaluation import Predictions
 from nasdet.export import Bundle, write_bundle
 from nasdet.models import Targets, build_detector
 from nasdet.pareto import front
+from nasdet.search import StudyStore
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.study_summary import Summary
 from nasdet.trial import TrialRecord
+from tests.analysis.made_study import NASTY, made_study
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 AXES = (Axis("ap", "max"), Axis("latency_ms", "min"), Axis("params_m", "min"))
@@ -109,6 +114,26 @@ def digits_bundle_in(folder: Path) -> Bundle:
         classes=dataset.info.classes,
         card=card,
     )
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
+    """A stored study, to be read only."""
+    return made_study(tmp_path_factory.mktemp("studies") / NASTY.replace("/", "_"))
+
+
+@pytest.fixture(scope="session")
+def few_digits() -> Dataset:
+    """The digits with the first 40 of their validation images alone."""
+    digits = open_data("digits")
+    info = dataclasses.replace(digits.info, fingerprint="few")
+    return Dataset(info, {"val": digits.images("val")[:40]}, default_cache_root(), alpha=False)
+
+
+@pytest.fixture(scope="session")
+def found_digits(digits_bundle: Bundle, few_digits: Dataset) -> Predictions:
+    """What the tiny detector finds in them."""
+    return predict_bundle(digits_bundle, few_digits, "val")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,25 +16,24 @@ import nasdet
 from nasdet.analysis.dataframes import trial_rows, write_csv, write_trials
 from nasdet.analysis.plots.front_view import Axis
 from nasdet.errors import InputError
-from nasdet.search import StudyStore, summarise
+from nasdet.search import StudyStore, open_study, summarise
 from nasdet.space import parse_space
 from nasdet.study_config import StudyConfig
 from nasdet.tracking import run_ids
 from nasdet.tracking.runs_file import add_run
 from nasdet.trial import TrialRecord
-from tests.analysis.made_study import made_study
 
 
-def test_trials_and_front_are_dataframes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_and_front_are_dataframes(study: StudyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NASDET_HOME", str(tmp_path))
-    store = made_study(tmp_path / "studies" / "one")
+    store = open_study(shutil.copytree(study.dir, tmp_path / "studies" / "one"))
     add_run(store.dir, "t0001", "abc")
-    study = nasdet.load_study("one")
-    assert isinstance(study.trials, pd.DataFrame) and isinstance(study.front, pd.DataFrame)
-    assert list(study.trials.trial) == [r.trial for r in store.records()]
-    assert list(study.front.trial) == [m["trial"] for m in study.summary["front"]] and study.front.pareto.all()
-    assert study.summary == summarise(store).to_json() and study.front.ap.is_monotonic_decreasing
-    rows = study.trials.set_index("trial")
+    read = nasdet.load_study("one")
+    assert isinstance(read.trials, pd.DataFrame) and isinstance(read.front, pd.DataFrame)
+    assert list(read.trials.trial) == [r.trial for r in store.records()]
+    assert list(read.front.trial) == [m["trial"] for m in read.summary["front"]] and read.front.pareto.all()
+    assert read.summary == summarise(store).to_json() and read.front.ap.is_monotonic_decreasing
+    rows = read.trials.set_index("trial")
     assert rows.loc["t0003", "state"] == "failed" and pd.isna(rows.loc["t0003", "ap"])
     assert rows.loc["t0001", "mlflow_run_id"] == "abc" and rows.loc["t0002", "mlflow_run_id"] == ""
     assert run_ids(store.dir) == {"t0001": "abc"}
@@ -41,7 +41,7 @@ def test_trials_and_front_are_dataframes(tmp_path: Path, monkeypatch: pytest.Mon
     assert lacking and rows.loc[lacking, "depth"].isna().all() and rows.x.between(0, 1).all()
     best = rows.nlargest(1, "ap")
     assert best.x.item() == store.get(best.index[0]).params["x"]
-    pd.testing.assert_frame_equal(nasdet.load_study(store.dir).trials, study.trials)
+    pd.testing.assert_frame_equal(nasdet.load_study(store.dir).trials, read.trials)
 
 
 def test_a_study_without_trials(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_was_spent_until_a_candidate_was_complete(axes: Any, reference: Any
 def test_curves_of_a_study_and_its_baseline_end_where_they_ended(tmp_path: Path) -> None:
     store = StudyStore.create(tmp_path / "s", StudyConfig(study="s", data="none"), toy())
     engine = Engine(store, build)
-    work(engine, 30)
+    work(engine, 12)
     engine.close()
     assert study_curves(store) == ()
     baseline = create_baseline(store, "")

@@ -16,6 +16,11 @@ def records(count: int, state: str = "complete") -> list[TrialRecord]:
     return [TrialRecord(f"t{i}", i, state, {}, values=v) for i, v in enumerate(values)]  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasdet.analysis.rank_correlation.RESAMPLES", 200)
+
+
 def test_orders_are_compared_with_plain_size_beside() -> None:
     found = score_correlation(records(6), OBJECTIVES)
     assert found is not None and (found["objective"], found["trials"]) == ("ap", 6)

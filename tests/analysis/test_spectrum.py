@@ -18,7 +18,7 @@ from nasdet.space.specs import DetectorSpec, InputSpec
 from nasdet.space.timm_backbones import TimmSpec, VitSpec
 
 
-def batches(size: int = 16, images: int = 48) -> list[Tensor]:
+def batches(size: int = 8, images: int = 24) -> list[Tensor]:
     pixels = open_data("digits").cached("val", 64, 64)
     loader = eval_loader(pixels, batch_size=size, fill=(60.0,))
     return [batch.images for batch in loader][: math.ceil(images / size)]
@@ -54,7 +54,7 @@ def test_equal_to_all_features_held_in_memory(digits_bundle: Bundle) -> None:
 
 def test_batches_do_not_matter(digits_bundle: Bundle) -> None:
     detector = digits_bundle.load_detector()
-    for one, other in zip(*(measure_spectrum(detector, batches(size)) for size in (48, 6)), strict=True):
+    for one, other in zip(*(measure_spectrum(detector, batches(size)) for size in (24, 6)), strict=True):
         assert (one.layer, one.positions) == (other.layer, other.positions)
         np.testing.assert_allclose(one.eigenvalues, other.eigenvalues, rtol=1e-4, atol=1e-6 * one.eigenvalues[0])
 

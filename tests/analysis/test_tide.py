@@ -12,11 +12,9 @@ from tidecv import TIDE, Data
 
 from benchmarks.eval_speed import by_pycocotools, scene
 from nasdet.analysis.tide import CORRECT, FALSE, IGNORED, MISSED, SHORT, error_report
-from nasdet.data import open_data
-from nasdet.driver.inference.evaluate import predict_bundle
+from nasdet.data import Dataset, open_data
 from nasdet.errors import InputError
 from nasdet.evaluation import METRICS, Predictions
-from nasdet.export import Bundle
 
 
 def by_tidecv(truth: dict[str, Any], found: Predictions) -> tuple[float, dict[str, float], dict[str, int]]:
@@ -80,11 +78,9 @@ def test_crowds_as_tidecv(seed: int) -> None:
     agree(*scene(seed, spurious=30))
 
 
-def test_predictions_of_a_trained_bundle_as_tidecv(digits_bundle: Bundle) -> None:
-    dataset = open_data("digits")
-    found = predict_bundle(digits_bundle, dataset, "val")
-    report = agree(dataset.coco("val"), found)
-    assert len(found.scores) > 1000 and report["types"][0]["ap50_cost"] > 0.01
+def test_predictions_of_a_trained_bundle_as_tidecv(few_digits: Dataset, found_digits: Predictions) -> None:
+    report = agree(few_digits.coco("val"), found_digits)
+    assert len(found_digits.scores) > 1000 and report["types"][0]["ap50_cost"] > 0.01
 
 
 def test_a_recall_on_a_bin_is_read_as_tidecv() -> None:

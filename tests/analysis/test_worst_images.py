@@ -8,10 +8,8 @@ from PIL import Image
 from nasdet.analysis.plots.detection_errors import COLOURS, errors_png
 from nasdet.analysis.tide import CORRECT, MISSED, error_report
 from nasdet.analysis.worst_images import PER_SHEET, draw_worst, worst_images
-from nasdet.data import open_data
-from nasdet.driver.inference.evaluate import predict_bundle
+from nasdet.data import Dataset, open_data
 from nasdet.evaluation import Predictions
-from nasdet.export import Bundle
 
 
 def colours_of(path: Path) -> set[tuple[int, ...]]:
@@ -23,9 +21,8 @@ def rgb(name: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(COLOURS[name][1:]))
 
 
-def test_the_worst_come_first_and_are_drawn(digits_bundle: Bundle) -> None:
-    dataset = open_data("digits")
-    found = predict_bundle(digits_bundle, dataset, "val")
+def test_the_worst_come_first_and_are_drawn(few_digits: Dataset, found_digits: Predictions) -> None:
+    dataset, found = few_digits, found_digits
     report, outcomes = error_report(dataset.coco("val"), found)
     score = report["working_score"]
     worst = worst_images(dataset, "val", found, outcomes, score)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,24 +13,19 @@ from markupsafe import escape
 from nasdet.analysis.front_history import compare_curves
 from nasdet.analysis.report.content import Pictures, Report
 from nasdet.analysis.report.page import page
-from nasdet.search import StudyStore, summarise
+from nasdet.search import StudyStore, open_study, summarise
 from nasdet.search.records.baseline import create_baseline
 from tests.analysis.made_study import NASTY, made_study
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
-    return made_study(tmp_path_factory.mktemp("studies") / NASTY.replace("/", "_"))
+def text(study: StudyStore) -> str:
+    best = summarise(study).front[0].trial
+    return page(Report.of(study, Pictures([b"true"], {best: [b"found"]}, f"Pictures of one {NASTY}")))
 
 
-@pytest.fixture(scope="module")
-def text(store: StudyStore) -> str:
-    best = summarise(store).front[0].trial
-    return page(Report.of(store, Pictures([b"true"], {best: [b"found"]}, f"Pictures of one {NASTY}")))
-
-
-def test_everything_is_on_the_page(store: StudyStore, text: str) -> None:
-    best = summarise(store).front[0]
+def test_everything_is_on_the_page(study: StudyStore, text: str) -> None:
+    best = summarise(study).front[0]
     for words in ("The question", "The answer", "Progress", "What mattered", "All candidates", "What did not make it"):
         assert f"<h2>{words}</h2>" in text
     assert "1 h 01 min from start to end" in text and "nasdet export" in text
@@ -57,13 +53,14 @@ def test_few_trials_of_a_function(tmp_path: Path) -> None:
     assert "nasdet export" not in few and 'id="importance"' not in few
 
 
-def test_the_random_search_with_the_same_budget(tmp_path: Path) -> None:
-    store = made_study(tmp_path / "made", 12)
+def test_the_random_search_with_the_same_budget(study: StudyStore, tmp_path: Path) -> None:
+    store = open_study(shutil.copytree(study.dir, tmp_path / "made"))
     baseline = create_baseline(store, "")
-    for number, record in enumerate(store.records()[5:12]):
+    for number, record in enumerate(store.records()[5:9]):
         baseline.put(record.replace(number=number))
     report = Report.of(store, Pictures())
-    assert escape(compare_curves(report.curves)) in page(report) and 'id="curves"' in page(report)
+    text = page(report)
+    assert escape(compare_curves(report.curves)) in text and 'id="curves"' in text
 
 
 def test_no_front_yet(tmp_path: Path) -> None:
@@ -74,6 +71,5 @@ def test_members_that_cannot_be_told_apart_are_hollow(tmp_path: Path) -> None:
     report = Report.of(made_study(tmp_path / "spread", 12, intervals=True), Pictures())
     unclear = report.view.unclear()
     assert unclear and unclear <= {r.trial for r in report.view.front}
-    assert "circle-open" in page(report) and f"Not told apart on these images: {', '.join(sorted(unclear))}" in page(
-        report
-    )
+    text = page(report)
+    assert "circle-open" in text and f"Not told apart on these images: {', '.join(sorted(unclear))}" in text
