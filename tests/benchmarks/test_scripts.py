@@ -26,6 +26,7 @@ RUNS = {
     "spectrum_speed --images 4 --size 128": ("seconds", "forward_seconds", "images", "params_m", "peak_mb"),
     "search_scale --told 20 --repeats 2 --only random": ("ask_tell_ms", "memory_mb", "tracking_ms", "samplers"),
     "search_scale --quality --trials 12 --seeds 1": ("quality",),
+    "study_writes --writes 80": ("writes", "errors", "half_files", "reads", "ms_per_write"),
     "report_speed --trials 40": ("pareto_seconds", "report_seconds", "open_seconds", "megabytes"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }

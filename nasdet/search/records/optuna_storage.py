@@ -102,7 +102,9 @@ class OptunaStorage:
             except DuplicatedStudyError:
                 what = f"the storage already holds a study {study!r}"
                 raise InputError(what, where=public_uri(url), remedy="name another folder with --study") from None
-        return cls(url, study, space)
+        made = cls(url, study, space)
+        made._storage = storage  # opening it takes a while
+        return made
 
     def put(self, record: TrialRecord) -> None:
         """Add a trial, or replace its record and end it if the record has ended; one transaction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ KILLED = 9
 BROKEN = "Optuna's tables have changed: see nasdet/search/records/optuna_storage.py"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def space() -> SearchSpace:
     raw = {
         "space": {"x": {"kind": "float", "low": 0, "high": 1}},
@@ -34,9 +35,17 @@ def space() -> SearchSpace:
     return parse_space(raw, function=True)
 
 
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory, space: SearchSpace) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "optuna.db"
+    OptunaStorage.create(f"sqlite:///{path}", "toy", space)
+    return path
+
+
 @pytest.fixture
-def storage(tmp_path: Path, space: SearchSpace) -> OptunaStorage:
-    return OptunaStorage.create(f"sqlite:///{tmp_path}/optuna.db", "toy", space)
+def storage(empty_database: Path, tmp_path: Path, space: SearchSpace) -> OptunaStorage:
+    shutil.copy(empty_database, tmp_path / "optuna.db")
+    return OptunaStorage(f"sqlite:///{tmp_path}/optuna.db", "toy", space)
 
 
 def started(number: int) -> TrialRecord:

@@ -8,11 +8,13 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 import pytest
 
+from benchmarks import study_writes
 from nasdet.errors import InputError
-from nasdet.search import Engine, StudyStore, find_study
+from nasdet.search import StudyStore, find_study
 from nasdet.space import SearchSpace
 from nasdet.study_config import StudyConfig
 from nasdet.trial import TrialRecord
+from tests.search.conftest import observed, toy
 
 
 def test_round_trip(store: StudyStore) -> None:
@@ -30,19 +32,31 @@ def test_finished_records_cannot_change(store: StudyStore) -> None:
         store.put(record.replace(state="running"))
 
 
-def test_opens_in_optuna(engine: Engine, runs) -> None:
-    runs(engine)
-    study = optuna.load_study(study_name="toy-1", storage=f"sqlite:///{engine.store.dir}/optuna.db")
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> StudyStore:
+    """A study with two trials in each state; only read by the tests."""
+    folder = tmp_path_factory.mktemp("studies") / "toy-1"
+    store = StudyStore.create(folder, StudyConfig(study="toy-1", data="none"), toy())
+    states = ("complete", "stopped", "failed", "infeasible", "duplicate", "running") * 2
+    for number, (record, state) in enumerate(zip(observed(store.space, 12), states, strict=True)):
+        started = TrialRecord(f"t{number}", number, "running", record.params)
+        if state not in ("infeasible", "duplicate"):
+            store.put(started)
+        store.put(started.replace(state=state, values=record.values, epochs=9))
+    return store
+
+
+def test_opens_in_optuna(ended: StudyStore) -> None:
+    study = optuna.load_study(study_name="toy-1", storage=f"sqlite:///{ended.dir}/optuna.db")
     complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
     assert {len(t.values) for t in complete} == {2}
-    assert len(complete) == sum(r.state == "complete" for r in engine.store.records())
-    assert study.best_trials and study.metric_names == [o.name for o in engine.store.objectives]
+    assert len(complete) == sum(r.state == "complete" for r in ended.records()) == 2
+    assert study.best_trials and study.metric_names == [o.name for o in ended.objectives]
 
 
-def test_opens_in_optuna_dashboard(engine: Engine, runs) -> None:
+def test_opens_in_optuna_dashboard(ended: StudyStore) -> None:
     dashboard = pytest.importorskip("optuna_dashboard")
-    runs(engine)
-    app = dashboard.wsgi(optuna.storages.RDBStorage(f"sqlite:///{engine.store.dir}/optuna.db"))
+    app = dashboard.wsgi(optuna.storages.RDBStorage(f"sqlite:///{ended.dir}/optuna.db"))
 
     def ask(path: str) -> dict:
         environ = {"PATH_INFO": path}
@@ -55,14 +69,14 @@ def test_opens_in_optuna_dashboard(engine: Engine, runs) -> None:
     (study,) = ask("/api/studies")["study_summaries"]
     assert study["study_name"] == "toy-1"
     detail = ask(f"/api/studies/{study['study_id']}")
-    assert len(detail["trials"]) == len(engine.store.records())
-    assert detail["objective_names"] == [o.name for o in engine.store.objectives]
+    assert len(detail["trials"]) == len(ended.records())
+    assert detail["objective_names"] == [o.name for o in ended.objectives]
 
 
-def test_a_moved_study_opens(engine: Engine, runs, tmp_path: Path) -> None:
-    runs(engine)
-    moved = shutil.move(engine.store.dir, tmp_path / "elsewhere")
-    assert StudyStore.open(Path(moved)).records() == engine.store.records()
+def test_a_moved_study_opens(ended: StudyStore, tmp_path: Path) -> None:
+    shutil.copytree(ended.dir, tmp_path / "copied")
+    moved = shutil.move(tmp_path / "copied", tmp_path / "elsewhere")
+    assert StudyStore.open(Path(moved)).records() == ended.records()
 
 
 def test_refuses_a_folder_in_use(store: StudyStore, space: SearchSpace, tmp_path: Path) -> None:
@@ -72,6 +86,25 @@ def test_refuses_a_folder_in_use(store: StudyStore, space: SearchSpace, tmp_path
     (tmp_path / "full" / "file").touch()
     with pytest.raises(InputError, match="not an empty folder"):
         StudyStore.create(tmp_path / "full", StudyConfig(study="x", data=""), space)
+
+
+def test_concurrent_writers_of_the_configuration_do_not_disturb_each_other(tmp_path: Path) -> None:
+    found = study_writes.measure(tmp_path / "s", writes=300, processes=2, threads=3)
+    assert (found["writes"], found["errors"], found["half_files"], found["left_files"]) == (300, 0, 0, 0)
+    assert found["reads"] > 10
+
+
+def test_unknown_keys_of_the_configuration_stay(store: StudyStore) -> None:
+    known = json.loads((store.dir / "study.json").read_text())
+    (store.dir / "study.json").write_text(json.dumps({**known, "settled": [{"x": 1}]}))
+    StudyStore.open(store.dir).save_config(finished=True)
+    assert json.loads((store.dir / "study.json").read_text()) == {**known, "settled": [{"x": 1}], "finished": True}
+
+
+def test_a_value_of_the_wrong_type_is_named(store: StudyStore) -> None:
+    (store.dir / "study.json").write_text('{"study": "s", "data": "", "reference_point": [0, "far"]}')
+    with pytest.raises(InputError, match=r"damaged study\.json: reference_point\.1: .*valid number"):
+        StudyStore.open(store.dir)
 
 
 def test_damaged_config_is_a_plain_error(store: StudyStore) -> None:
