@@ -31,7 +31,6 @@ PUBLIC = {
 }  # fmt: skip
 """Keys of `nasdet search --json`, in their order; `baseline` before `folder` where there is one."""
 COUNTS = ["total", "complete", "stopped", "failed", "paused", "running", "infeasible", "duplicate"]
-ONE_RUNG, TWO_RUNGS = (Rung(9, {}),), (Rung(3, {}), Rung(9, {}))
 MEMBER = ["trial", "values", "params", "spec", "recipe", "mlflow_run_id"]
 
 
