@@ -179,13 +179,13 @@ def _on_disk(folder: Path, of: MemoryStore) -> StudyStore:
 def tracking(told: int) -> dict[str, float]:
     """Milliseconds a trial, by the clock and of processor time, until MLflow holds a study of so many trials, import
     and new tables included; and those that the search waits."""
-    from nasdet.driver.observers.mlflow_mirror import Tracking
+    from nasdet.driver.observers.mlflow_mirror import MlflowMirror
 
     where = space("full", "random")
     with tempfile.TemporaryDirectory() as folder:
         store = StudyStore.create(Path(folder, "studies", "scale"), StudyConfig(study="scale", data=""), where)
         store.save_config(reference_point=REFERENCE)
-        observer, waited = Tracking(store, lambda line: print(line, file=sys.stderr)), 0.0
+        observer, waited = MlflowMirror(store, lambda line: print(line, file=sys.stderr)), 0.0
         begin, began = time.perf_counter(), time.process_time()
         for record in records(where, told):
             if record.state != "complete":

@@ -27,7 +27,7 @@ from nasdet.uris import absolute_uri, check_storage, check_tracking_uri, default
         ("postgresql+nodriver://u:secret@h/db", "postgresql+nodriver://u:***@h/db"),
     ],
 )
-def test_a_uri_that_cannot_work_is_one_line(uri: str, message: str) -> None:
+def test_a_uri_that_cannot_work_gives_one_line(uri: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         check_tracking_uri(uri, timeout=1)
     assert message in str(error.value) and "\n" not in str(error.value) and "secret" not in str(error.value)
@@ -58,7 +58,7 @@ def test_sqlite_files(tmp_path: Path) -> None:
         ("postgresql+nodriver://u:secret@h/db", "postgresql+nodriver://u:***@h/db"),
     ],
 )
-def test_a_storage_that_cannot_work_is_one_line(uri: str, message: str, tmp_path: Path) -> None:
+def test_a_storage_that_cannot_work_gives_one_line(uri: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database at all")
     with pytest.raises(InputError) as error:
         check_storage(uri, timeout=1)
@@ -66,13 +66,13 @@ def test_a_storage_that_cannot_work_is_one_line(uri: str, message: str, tmp_path
     assert str(error.value).startswith("--storage: ")
 
 
-def test_a_storage_that_can_be_made_is_not_made(tmp_path: Path) -> None:
+def test_checking_a_storage_does_not_make_it(tmp_path: Path) -> None:
     check_storage(None)
     check_storage("sqlite:///new/x.db")
     assert not (tmp_path / "new").exists()
 
 
-def test_relative_files_are_meant_from_here(tmp_path: Path) -> None:
+def test_relative_files_count_from_the_working_directory(tmp_path: Path) -> None:
     assert absolute_uri("sqlite:///x.db") == f"sqlite:///{tmp_path.resolve()}/x.db"
     assert absolute_uri("sqlite:///x.db?timeout=9") == f"sqlite:///{tmp_path.resolve()}/x.db?timeout=9"
     for uri in ("sqlite:////data/x.db", "http://host:5000", "postgresql://me:pa55@host/db"):
@@ -87,7 +87,7 @@ def test_a_server_that_is_not_mlflow(status_server: str) -> None:
     check_tracking_uri(f"{status_server}/200")
 
 
-def test_passwords_are_not_shown() -> None:
+def test_passwords_and_tokens_are_masked() -> None:
     assert public_uri("postgresql://me:pa55@host:5432/db") == "postgresql://me:***@host:5432/db"
     assert public_uri("postgresql://me:p/a@ss@host/db") == "postgresql://me:***@host/db"
     assert public_uri("mysql://host/db?user=me&password=pa55&x=1") == "mysql://host/db?user=me&password=***&x=1"

@@ -1,4 +1,4 @@
-"""Rules of the literature that act on every candidate: each is a function and an entry in `_ALL`.
+"""Rules of the literature that act on every candidate: each is one function below.
 
 A rule never acts silently: it returns an action with its reason and paper, and can be switched off by name. Effects:
 `forbid` makes the candidate infeasible, `replace` changes it, `warn` and `note` are only reported.
@@ -60,9 +60,9 @@ class Rule:
     """One rule.
 
     Attributes:
-        name: used in `rules.off`.
+        name: used in `rules.off`; the name of its function.
         source: paper and table.
-        why: one sentence.
+        why: one sentence; the docstring of its function.
         effect: what happens when it applies.
         check: returns a finding where the rule applies, else None.
     """
@@ -72,6 +72,22 @@ class Rule:
     why: str
     effect: Effect
     check: Check
+
+
+RULES: dict[str, Rule] = {}
+"""Rules by name, in the order in which they act: that of their functions below."""
+
+
+def _rule(source: str, effect: Effect) -> Callable[[Check], Check]:
+    """Enter a function into `RULES`."""
+
+    def enter(check: Check) -> Check:
+        name, why = check.__name__, " ".join((check.__doc__ or "").split())
+        assert name not in RULES, f"two rules are named {name}"
+        RULES[name] = Rule(name, source, why, effect, check)
+        return check
+
+    return enter
 
 
 def images_per_statistic(spec: DetectorSpec, recipe: Recipe, workers: int) -> float | None:
@@ -121,7 +137,9 @@ def apply_rules(
     return spec, recipe, tuple(actions)
 
 
-def _small_bn_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(MEGDET, "replace")
+def small_bn_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Plain BN only where a worker holds enough images (more than 8); statistics over all workers otherwise."""
     images = images_per_statistic(spec, recipe, context.workers)
     if spec.norm.kind != "bn" or context.workers == 1 or images is None or images > ENOUGH_FOR_BN:
         return None
@@ -131,28 +149,36 @@ def _small_bn_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Fin
     return Finding(f"bn -> syncbn: {images:g} images per worker", spec=spec.model_copy(update={"norm": norm}))
 
 
-def _statistic_too_small(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(MEGDET, "forbid")
+def statistic_too_small(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Batch statistics of 2 or 3 images cost several AP."""
     images = images_per_statistic(spec, recipe, context.workers)
     if images is None or images >= 4:
         return None
     return Finding(f"{spec.norm.kind} over {images:g} images; use gn or a larger batch")
 
 
-def _statistic_small(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(MEGDET, "warn")
+def statistic_small(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """2 to 8 images per statistic hurt large two-stage detectors; one-stage ones on small inputs often bear 4 to 8."""
     images = images_per_statistic(spec, recipe, context.workers)
     if images is None or not 4 <= images <= 8:
         return None
     return Finding(f"{spec.norm.kind} over {images:g} images")
 
 
-def _statistic_large(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(MEGDET, "warn")
+def statistic_large(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """32 images per statistic are best, 64 drop."""
     images = images_per_statistic(spec, recipe, context.workers)
     if images is None or images < 64:
         return None
     return Finding(f"{spec.norm.kind} over {images:g} images")
 
 
-def _large_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule("MegDet; linear scaling rule", "warn")
+def large_batch_without_syncbn(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Batches of 32 and more without BN over the workers can diverge."""
     own = recipe.batch_size / (context.workers * recipe.accumulate)
     joined = recipe.images_per_statistic > own
     if spec.norm.kind != "bn" or context.workers == 1 or recipe.batch_size < 32 or joined:
@@ -160,35 +186,47 @@ def _large_batch(spec: DetectorSpec, recipe: Recipe, context: Context) -> Findin
     return Finding(f"batch {recipe.batch_size} on {context.workers} workers with bn")
 
 
-def _no_warmup(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule("MegDet; linear scaling rule", "warn")
+def large_batch_without_warmup(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """A learning rate scaled to a large batch needs a linear warm-up."""
     if recipe.warmup > 0 or recipe.batch_size <= 16:
         return None
     return Finding(f"batch {recipe.batch_size} without warm-up")
 
 
-def _single_level(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule("DSOD; ScratchDet", "warn")
+def single_level(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Prediction from several levels supervises deeply, which is the easy case from scratch."""
     levels = len(spec.neck.levels) + getattr(spec.neck, "extra_levels", 0)
     return Finding("the head sees one level") if levels == 1 else None
 
 
-def _large_stem(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(DSOD, "warn")
+def large_stem(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """A stem of 3x3 convolutions beats 7x7/2 from scratch."""
     return Finding("stem conv7x7_pool") if getattr(spec.backbone, "stem", "") == "conv7x7_pool" else None
 
 
-def _short_schedule(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(RETHINKING, "warn")
+def short_schedule(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """From scratch takes 3 to 6 times the 12 epochs of a fine-tuning schedule."""
     if recipe.epochs >= 36:
         return None
     return Finding(f"{recipe.epochs} epochs rank candidates; train the winner for 36 to 72 or more")
 
 
-def _little_data(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule(RETHINKING, "warn")
+def little_data(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Below about 10,000 images scratch training stops matching pre-training on a similar domain."""
     images = context.train_images
     if images is None or images >= 10_000:
         return None
     return Finding(f"{images} training images; where a pre-trained network of a similar domain exists, compare with it")
 
 
-def _lr_scaling(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule("MegDet; linear scaling rule", "note")
+def lr_scaling(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """The learning rate follows the batch: linearly for SGD, by the square root for AdamW and LAMB."""
     ratio = recipe.batch_size / 16
     if ratio == 1:
         return None
@@ -196,96 +234,13 @@ def _lr_scaling(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding
     return Finding(f"{recipe.optimizer} at batch {recipe.batch_size}: base_lr x {factor:.3g}")
 
 
-def _no_decay(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+@_rule("timm rsb; TorchVision recipe", "note")
+def no_decay_on_norm(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Norm and bias parameters have no weight decay."""
     return None if recipe.decay_norms else Finding("built into the optimiser's groups")
 
 
-def _always(detail: str) -> Check:
-    return lambda spec, recipe, context: Finding(detail)
-
-
-_ALL = (
-    Rule(
-        "small_bn_batch",
-        MEGDET,
-        "Plain BN only where a worker holds enough images (more than 8); statistics over all workers otherwise.",
-        "replace",
-        _small_bn_batch,
-    ),
-    Rule(
-        "statistic_too_small",
-        MEGDET,
-        "Batch statistics of 2 or 3 images cost several AP.",
-        "forbid",
-        _statistic_too_small,
-    ),
-    Rule(
-        "statistic_small",
-        MEGDET,
-        "2 to 8 images per statistic hurt large two-stage detectors; one-stage ones on small inputs often bear 4 to 8.",
-        "warn",
-        _statistic_small,
-    ),
-    Rule("statistic_large", MEGDET, "32 images per statistic are best, 64 drop.", "warn", _statistic_large),
-    Rule(
-        "large_batch_without_syncbn",
-        "MegDet; linear scaling rule",
-        "Batches of 32 and more without BN over the workers can diverge.",
-        "warn",
-        _large_batch,
-    ),
-    Rule(
-        "large_batch_without_warmup",
-        "MegDet; linear scaling rule",
-        "A learning rate scaled to a large batch needs a linear warm-up.",
-        "warn",
-        _no_warmup,
-    ),
-    Rule(
-        "single_level",
-        "DSOD; ScratchDet",
-        "Prediction from several levels supervises deeply, which is the easy case from scratch.",
-        "warn",
-        _single_level,
-    ),
-    Rule("large_stem", DSOD, "A stem of 3x3 convolutions beats 7x7/2 from scratch.", "warn", _large_stem),
-    Rule(
-        "short_schedule",
-        RETHINKING,
-        "From scratch takes 3 to 6 times the 12 epochs of a fine-tuning schedule.",
-        "warn",
-        _short_schedule,
-    ),
-    Rule(
-        "little_data",
-        RETHINKING,
-        "Below about 10,000 images scratch training stops matching pre-training on a similar domain.",
-        "warn",
-        _little_data,
-    ),
-    Rule(
-        "lr_scaling",
-        "MegDet; linear scaling rule",
-        "The learning rate follows the batch: linearly for SGD, by the square root for AdamW and LAMB.",
-        "note",
-        _lr_scaling,
-    ),
-    Rule(
-        "no_decay_on_norm",
-        "timm rsb; TorchVision recipe",
-        "Norm and bias parameters have no weight decay.",
-        "note",
-        _no_decay,
-    ),
-    Rule(
-        "nothing_frozen",
-        RETHINKING,
-        "Nothing is frozen from scratch: frozen stages cost 3 AP in a published run.",
-        "note",
-        _always("every parameter trains"),
-    ),
-)
-
-RULES: dict[str, Rule] = {rule.name: rule for rule in _ALL}
-"""Rules by name, in the order in which they act."""
-assert len(RULES) == len(_ALL), "two rules share a name"
+@_rule(RETHINKING, "note")
+def nothing_frozen(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
+    """Nothing is frozen from scratch: frozen stages cost 3 AP in a published run."""
+    return Finding("every parameter trains")

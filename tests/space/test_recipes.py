@@ -97,7 +97,7 @@ def test_a_file_extends_a_recipe(write: Callable[..., Path]) -> None:
     assert named.init == "random"
 
 
-def test_the_recipe_of_a_bundle_is_one_too(tmp_path: Path) -> None:
+def test_the_recipe_of_a_bundle_can_be_loaded(tmp_path: Path) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(Recipe(epochs=7).model_dump_json())
     assert load_recipe(path).recipe == Recipe(epochs=7)
@@ -116,7 +116,7 @@ def test_the_recipe_of_a_bundle_is_one_too(tmp_path: Path) -> None:
         ("recipe: {augment: {scale: [2, 1]}}\n", r"recipe.augment.scale: scale must be \[low, high\]"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(write: Callable[..., Path], text: str, message: str) -> None:
+def test_errors_name_file_line_and_key(write: Callable[..., Path], text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_recipe(write(text))
 
@@ -133,7 +133,7 @@ def built(recipe: dict[str, Any], info: Info) -> Recipe:
     return build_specs(space, {"recipe.base_lr": 0.3}, info).candidate[1]
 
 
-def test_a_preset_lies_under_what_is_fixed_and_searched(info: Info) -> None:
+def test_fixed_and_searched_values_win_over_a_preset(info: Info) -> None:
     recipe = built({"preset": "lsj_100", "weight_decay": 0.5, "augment": {"hflip": False}}, info)
     lsj = load_recipe("lsj_100").recipe
     augment = lsj.augment.model_copy(update={"hflip": False})
@@ -155,7 +155,7 @@ def test_a_space_with_a_preset_survives_its_own_text(write: Callable[..., Path],
     assert other.fixed == space.fixed
 
 
-def test_an_unknown_preset_is_named_with_its_line(write: Callable[..., Path], minimal: str) -> None:
+def test_an_unknown_preset_is_an_error_with_its_line(write: Callable[..., Path], minimal: str) -> None:
     path = write(minimal + "fixed:\n  recipe: {preset: lsj_10}\n")
     line = len(minimal.splitlines()) + 2
     with pytest.raises(

@@ -263,7 +263,7 @@ def test_a_dead_server_costs_a_warning_and_a_line_at_the_end(study: Any, tmp_pat
     assert "lacks results of digits-1, t0000, t0001 and 3 more runs" in missing and uri in missing
 
 
-def test_a_front_that_cannot_be_drawn_is_said_and_the_rest_is_there(study: Any, made: Path) -> None:
+def test_a_front_that_cannot_be_drawn_costs_one_warning(study: Any, made: Path) -> None:
     lines: list[str] = []
 
     def draw(out: Path) -> None:

@@ -23,6 +23,6 @@ def test_a_long_table_is_shortened_before_the_commands(study: Any, tmp_path: Pat
     assert all(command in note for _, command in next_commands(summary, tmp_path))
 
 
-def test_a_short_front_stands_whole(study: Any, tmp_path: Path) -> None:
+def test_a_short_front_is_listed_completely(study: Any, tmp_path: Path) -> None:
     note = study_note(study().summary, tmp_path, MAX_TAG)
     assert "| t0000 |" in note and "| t0001 |" in note and "more in front.json" not in note

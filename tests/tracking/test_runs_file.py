@@ -15,7 +15,7 @@ def test_the_key_stays_and_runs_are_found_again(tmp_path: Path) -> None:
     assert study_key(tmp_path) == key and run_ids(tmp_path) == {"t1": "a"}
 
 
-def test_the_last_note_says_how_mlflow_stands(tmp_path: Path) -> None:
+def test_the_last_note_of_the_mirror_counts(tmp_path: Path) -> None:
     assert mirror_state(tmp_path) == ""
     note_mirror(tmp_path, "running")
     add_run(tmp_path, "t1", "a")

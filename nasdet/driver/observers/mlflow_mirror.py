@@ -35,7 +35,7 @@ SECONDS_A_TRIAL = 0.1
 """A long study's last ranks may take this long to write."""
 
 
-class Tracking(Observer):
+class MlflowMirror(Observer):
     """Observer that runs the `MlflowTracker`, from the first epoch on: importing MLflow earlier would slow the start of
     the workers down."""
 
@@ -123,7 +123,7 @@ def write_missing(store: StudyStore, display: Display = TERMINAL) -> None:
         progress = Progress(stream)
         progress.phase(f"writing the study into MLflow at {public_uri(uri)}")
         outcome: Outcome = "FINISHED" if store.config.finished else "KILLED"
-        Tracking(store, progress.warn, uri).close(outcome, timeout=600.0)
+        MlflowMirror(store, progress.warn, uri).close(outcome, timeout=600.0)
 
 
 def attach_report(store: StudyStore, page: Path) -> str:

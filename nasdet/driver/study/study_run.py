@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from nasdet.data import Dataset
 from nasdet.driver.observers.base import Observer, Observers
 from nasdet.driver.observers.cleanup import Housekeeping
-from nasdet.driver.observers.mlflow_mirror import Outcome, Tracking
+from nasdet.driver.observers.mlflow_mirror import MlflowMirror, Outcome
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.resources import Plan
 from nasdet.driver.study.candidates import builder
@@ -105,7 +105,7 @@ class StudyRun:
     ) -> None:
         self.store, self._progress = store, progress
         self._engine = Engine(store, builder(store.space, dataset.info, plan.workers))
-        self._tracking, self._housekeeping = Tracking(store, warn=progress.warn), Housekeeping(store, self._engine)
+        self._tracking, self._housekeeping = MlflowMirror(store, warn=progress.warn), Housekeeping(store, self._engine)
         everyone = (progress, self._tracking, self._housekeeping, *observers)
         self._observers = Observers(*everyone, warn=progress.warn)
         with self._observers.guard(progress):

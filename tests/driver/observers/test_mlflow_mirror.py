@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nasdet.driver.observers.mlflow_mirror import Tracking, write_missing
+from nasdet.driver.observers.mlflow_mirror import MlflowMirror, write_missing
 from nasdet.search import StudyStore, parse_space
 from nasdet.study_config import StudyConfig
 from nasdet.tracking import mirror_state, note_mirror, run_ids
@@ -47,8 +47,8 @@ def held(store: StudyStore) -> tuple[Any, Any, dict[str, Any]]:
     return client, parent, {r.data.tags["nasdet.trial"]: r for r in runs if r is not parent}
 
 
-def test_front_and_ranks_are_there_in_the_end(store: StudyStore) -> None:
-    tracking = Tracking(store, pytest.fail)
+def test_front_and_ranks_are_written_at_the_end(store: StudyStore) -> None:
+    tracking = MlflowMirror(store, pytest.fail)
     given = [record(0, 0.2, 2.0), record(1, 0.1, 5.0), record(2, 0.5, 4.0), record(3, 0.9, 1.0, "failed")]
     for one in given:
         store.put(one.replace(state="running", epochs=0, rungs=(), values={}))
@@ -65,7 +65,7 @@ def test_front_and_ranks_are_there_in_the_end(store: StudyStore) -> None:
     assert "2 on the front" in parent.data.tags["mlflow.note.content"] and mirror_state(store.dir) == "whole"
 
 
-def test_what_was_cut_off_is_written_once(store: StudyStore) -> None:
+def test_an_interrupted_mirror_is_completed_without_doubles(store: StudyStore) -> None:
     for one in (record(0, 0.2, 2.0), record(1, 0.1, 5.0)):
         store.put(one)
     store.save_config(finished=True)
