@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from nasdet.data import CachedSplit, Dataset, Tiling, open_data, train_loader
+from nasdet.evaluation import Predictions
 from nasdet.models import Detections, Targets
 from nasdet.space.specs import AugmentSpec, InputSpec
 from nasdet.trainers.evaluate import evaluate, merged_tiles, predict_split
@@ -175,3 +176,11 @@ def test_every_object_is_found_once(scenes: Dataset) -> None:
     merged = merged_tiles(found, 0.6)
     assert len(merged.scores) == truth < len(found.scores) < shown
     assert (np.diff(merged.scores) <= 0).all()
+
+
+def test_merged_tiles_suppress_within_an_image_and_class() -> None:
+    boxes = np.tile([[0.0, 0.0, 10.0, 10.0]], (4, 1)) + np.array([[0.0], [0.5], [0.0], [0.0]])
+    scores = np.array([0.9, 0.8, 0.7, 0.6])
+    found = Predictions(np.array([1, 1, 1, 2]), boxes, scores, np.array([0, 0, 1, 0]))
+    merged = merged_tiles(found, 0.6)
+    assert merged.scores.tolist() == [0.9, 0.7, 0.6]

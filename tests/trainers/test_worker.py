@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,19 @@ def test_a_judge_without_an_answer_fails_the_trial_only(group: GroupConfig, tmp_
 
 def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path: Path) -> None:
     """Paused at a rung and promoted by a fresh process, a trial scores as if it had never paused."""
-    warm = replies(group, job(tmp_path / "a"), job(tmp_path / "a", stop=2))
-    first = replies(group, job(tmp_path / "b"))
-    second = replies(group, job(tmp_path / "b", stop=2))
-    assert [r.values for r in first + second] == [r.values for r in warm]
+    first: list[Reply] = []
+    runner = Runner(group, CPU, first.append)
+    runner.run(job(tmp_path / "a"))
+    for other in ("b", "c"):
+        shutil.copytree(tmp_path / "a", tmp_path / other)
+    first.clear()
+    runner.run(job(tmp_path / "a", start=1, stop=2))  # from what the process remembers
+    warm = [r.values for r in first]
+    fresh = replies(group, job(tmp_path / "b", start=1, stop=2))
+    assert [r.values for r in fresh] == warm
+    first.clear()
+    runner.run(job(tmp_path / "c", start=1, stop=2))  # the process remembers the state after two epochs, not after one
+    assert [r.values for r in first] == warm
 
 
 def test_an_infeasible_latency_costs_no_training(group: GroupConfig, tmp_path: Path) -> None:

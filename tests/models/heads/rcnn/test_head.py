@@ -294,6 +294,18 @@ def test_a_cascade_asks_for_more_overlap_at_every_stage(monkeypatch: pytest.Monk
     assert candidates.boxes.ndim == 3 and candidates.scores.shape[2] == 3
 
 
+@torch.no_grad()
+def test_the_score_of_a_cascade_is_the_mean_over_its_stages() -> None:
+    head = _head(RcnnSpec(cascade=True, **{**TINY, "classes": 3})).eval()
+    wanted = []
+    for number, stage in enumerate(head.stages):
+        stage.cls.weight.zero_()
+        stage.cls.bias.copy_(torch.arange(4) * number)
+        wanted.append(stage.cls.bias.softmax(0)[1:])
+    scores = head.predict(_features(), (SIZE, SIZE)).scores
+    torch.testing.assert_close(scores.amax((0, 1)), torch.stack(wanted).mean(0))
+
+
 def test_costs_and_latency_are_told() -> None:
     """Each proposal counts; a cascade has three stages of them."""
     small, large = (_detector(RcnnSpec()).model_copy() for _ in range(2))
