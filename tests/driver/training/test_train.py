@@ -123,6 +123,8 @@ def test_a_resume_may_ask_for_another_length(monkeypatch: pytest.MonkeyPatch) ->
         train(resume=True, time_limit=5.0, report=interrupt)
     assert 3 < read_checkpoint(OUT / "training" / "last.pt")["recipe"]["epochs"] < 10_000
     assert json.loads((OUT / "training" / "job.json").read_text())["job"]["time_limit"] == 5.0
+    with pytest.raises(InputError, match="--epochs: 3 epochs are done already"):
+        train(resume=True, epochs=3)
 
 
 def test_a_named_recipe_replaces_the_bundle_s_and_brings_its_length(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ def record(number: int, state: str = "running", epochs: int = 0) -> TrialRecord:
 def test_counts_follow_the_records() -> None:
     ledger = Ledger([record(1), record(0, "complete", 9)])
     ledger.put(record(2))
+    ledger.put(record(1, "paused", 1))
     ledger.put(record(1, "paused", 3))
     ledger.put(record(2, "infeasible"))
     assert [r.trial for r in ledger.records()] == ["t0", "t1", "t2"] and len(ledger) == 3
