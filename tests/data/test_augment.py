@@ -87,10 +87,10 @@ def test_masks_follow_the_pixels_and_the_boxes(seed: int, kind: str) -> None:
 
 
 def test_little_visible_boxes_are_dropped_and_crowds_kept() -> None:
-    boxes = np.array([[-30, 0, 10, 40], [-28, 0, 12, 40], [-39, 0, 1, 40], [-30, 0, 10, 40], [5, 5, 6, 30]], np.float32)
+    boxes = np.array([[-30, 0, 10, 40], [-28, 0, 12, 40], [-39, 0, 1, 40], [-36, 0, 4, 40], [5, 5, 6, 30]], np.float32)
     kept, which = visible(boxes, np.array([0, 1, CROWD, CROWD, 3]), 50, 50)
     assert which.tolist() == [True, True, False, True, False]
-    np.testing.assert_array_equal(kept, [[0, 0, 10, 40], [0, 0, 12, 40], [0, 0, 10, 40]])
+    np.testing.assert_array_equal(kept, [[0, 0, 10, 40], [0, 0, 12, 40], [0, 0, 4, 40]])
     kept, which = visible(np.array([[-31, 0, 9, 40]], np.float32), np.array([0]), 50, 50)
     assert not len(kept) and not which.any()
 

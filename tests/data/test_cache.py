@@ -53,7 +53,8 @@ def test_written_once_and_keyed_by_content(coco_folder: Any, tmp_path: Path) -> 
     open_data(moved, cache_root=cache).cached("train", 32, 32)
     assert [p.stat().st_ino for p in files(cache)] == [before]
     open_data(root, cache_root=cache).cached("train", 64, 32)
-    assert len(files(cache)) == 2
+    open_data(root, cache_root=cache).cached("train", 32, 64)
+    assert len(files(cache)) == 3
     assert not list((cache / "pixels").glob("*.tmp"))
 
 
@@ -76,12 +77,13 @@ def test_above_the_limit_images_are_decoded_on_demand(digits: Dataset) -> None:
 def test_oldest_arrays_make_room(coco_folder: Any, tmp_path: Path) -> None:
     dataset = open_data(coco_folder.write(), cache_root=tmp_path / "cache")
     kept = dataset.cached("train", 32, 32, cache_limit=10**6)
+    (oldest,) = files(tmp_path / "cache")
     time.sleep(0.02)
     dataset.cached("train", 64, 64, cache_limit=10**6)
     limit = 14 * 128 * 128 * 3 + 14 * 64 * 64 * 3 + 5000
     time.sleep(0.02)
     dataset.cached("train", 128, 128, cache_limit=limit)
-    assert len(files(tmp_path / "cache")) == 2
+    assert len(files(tmp_path / "cache")) == 2 and not oldest.exists()
     assert kept.image(0).shape == (21, 32, 3)
 
 
@@ -126,6 +128,8 @@ def test_shares_of_a_split_are_nested_and_show_the_same_pixels(digits: Dataset) 
     half, tenth = whole.share(0.5), whole.share(0.1)
     ids = [{part.image_id(i) for i in range(len(part))} for part in (whole, half, tenth)]
     assert [len(part) for part in ids] == [150, 75, 15] and ids[2] < ids[1] < ids[0]
+    digests = sorted(record.digest for record in whole.records)
+    assert sorted(record.digest for record in tenth.records) == digests[:15]
     assert whole.share(1.0) is whole and len(whole.share(1e-6)) == 1
     places = {whole.image_id(i): i for i in range(len(whole))}
     for part in (half, pickle.loads(pickle.dumps(tenth)), half.share(0.2)):

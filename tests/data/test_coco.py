@@ -86,6 +86,7 @@ def test_images_that_name_no_split_are_told(coco_folder: Any, opens: Opens) -> N
 
 
 def test_sparse_ids_become_ranks(coco_folder: Any, opens: Opens) -> None:
+    coco_folder.content["categories"].reverse()  # the ids count, not the order in the file
     dataset = opens(coco_folder.write())
     assert dataset.info.classes == ("cell", "dust")
     truth = dataset.coco("train")
@@ -107,6 +108,13 @@ def test_box_from_polygons(coco_folder: Any, opens: Opens) -> None:
     record = next(r for s in dataset.info.splits for r in dataset.images(s) if r.id == 50)
     np.testing.assert_array_equal(record.boxes, [[2, 6, 20, 30]])
     np.testing.assert_array_equal(record.area, [99])
+
+
+def test_a_stated_area_is_at_most_that_of_the_box(coco_folder: Any, opens: Opens) -> None:
+    coco_folder.annotate(1, [5, 5, 10, 12], area=500.0)
+    dataset = opens(coco_folder.write())
+    record = next(r for s in dataset.info.splits for r in dataset.images(s) if r.id == 1)
+    assert record.area[-1] == 120
 
 
 @pytest.mark.parametrize("stored_grid", [True, False])

@@ -58,6 +58,15 @@ def test_seed_epoch_and_position_decide(digits: Dataset) -> None:
     assert not equal(first.batch(0), loader(digits, seed=4).batch(0))
 
 
+def test_each_epoch_augments_anew(digits: Dataset) -> None:
+    one = digits.cached("val", 96, 96).share(1e-6)
+    first, second = (
+        train_loader(one, augment=FULL, batch_size=1, epoch=epoch, seed=3, fill=digits.info.mean).batch(0)
+        for epoch in (1, 2)
+    )
+    assert torch.equal(first.indices, second.indices) and not torch.equal(first.images, second.images)
+
+
 def test_epoch_sees_every_image_once(digits: Dataset) -> None:
     batches = loader(digits, batch=15)
     indices = torch.cat([b.indices for b in batches])

@@ -135,6 +135,20 @@ def test_masks_of_several_workers_are_joined() -> None:
     assert Predictions.concatenate([boxes, boxes]).to_coco_masks() == []
 
 
+def test_more_boxes_than_cocos_hundred_count_if_asked_for() -> None:
+    corners = np.stack(np.meshgrid(np.arange(12), np.arange(10)), -1).reshape(-1, 2) * 20.0
+    objects = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": [x, y, 10.0, 10.0], "area": 100.0, "iscrowd": 0}
+        for i, (x, y) in enumerate(corners.tolist(), 1)
+    ]
+    image = {"id": 1, "width": 240, "height": 200, "file_name": "scene.png"}
+    truth = {"images": [image], "annotations": objects, "categories": [{"id": 1, "name": "thing"}]}
+    ones = np.ones(len(objects), np.int64)
+    found = Predictions(ones, np.hstack([corners, corners + 10]), np.linspace(1, 0.5, len(objects)), 0 * ones)
+    assert coco_metrics(truth, found)["ap"] < 0.9
+    assert coco_metrics(truth, found, most=120)["ap"] == pytest.approx(1.0)
+
+
 def test_perfect_boxes_have_ap_one() -> None:
     truth, _ = scene(1)
     objects = [a for a in truth["annotations"] if not a["iscrowd"]]

@@ -194,12 +194,15 @@ def test_parts_of_an_odd_batch_are_nearly_equal() -> None:
     layer = _layer(BatchNormAct2d)
     set_statistics(layer, 2, batch=4)
     x = _shared_inputs()[0][:7]
-    parts = [part.sub(part.mean((0, 2, 3), keepdim=True)) for part in x.tensor_split(4)]
+    pieces = x.tensor_split(4)
+    parts = [part.sub(part.mean((0, 2, 3), keepdim=True)) for part in pieces]
     with torch.no_grad():
         layer.bias.zero_()
         layer.weight.fill_(1)
     layer.act = nn.Identity()
     torch.testing.assert_close(layer(x).sign(), torch.cat(parts).sign())
+    spread = torch.stack([part.var((0, 2, 3)) for part in pieces]).mean(0)
+    torch.testing.assert_close(layer.running_var, 0.9 + 0.1 * spread)
 
 
 def test_statistics_of_a_whole_worker_and_zero_change_nothing() -> None:

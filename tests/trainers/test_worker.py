@@ -69,6 +69,8 @@ def test_an_infeasible_latency_costs_no_training(group: GroupConfig, tmp_path: P
     latency, rejected = replies(group, job(tmp_path, measure_latency=True, latency_limits=(0.0, 1e-6)))
     assert latency.values["latency_ms"] > 0
     assert rejected.kind == "infeasible" and "is not within 0 to 1e-06 ms" in rejected.reason
+    *_, rejected = replies(group, job(tmp_path, measure_latency=True, latency_limits=(1e6, float("inf"))))
+    assert rejected.kind == "infeasible" and "is not within 1e+06 to inf ms" in rejected.reason
     assert not tmp_path.joinpath("checkpoint.pt").exists()
 
 

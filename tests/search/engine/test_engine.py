@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -164,6 +165,15 @@ def test_reference_point_follows_the_stated_rule(engine: Engine) -> None:
     assert engine.reference == [0.0, 40.0]
 
 
+def test_without_a_constraint_the_costliest_of_random_candidates_is_the_reference(builds: Any) -> None:
+    free = dataclasses.replace(toy(), constraints=())
+    engine = Engine(MemoryStore(free), builds)
+    engine.fix_reference()
+    rng = random.Random(free.budget.seed)
+    sizes = [free.sample(rng)["size"] for _ in range(16)]
+    assert engine.reference == [0.0, max(sizes)] and max(sizes) > min(sizes)
+
+
 def test_latency_reference_is_asked_for_once(builds: Any) -> None:
     objectives = [TOY["objectives"][0], {"name": "latency_ms", "direction": "min"}]
     store = MemoryStore(toy(objectives=objectives))
@@ -188,3 +198,48 @@ def test_costs_that_are_always_too_high_end_the_study(builds: Any, kind: str) ->
     with pytest.raises(InputError, match="100 proposals in a row were infeasible"):
         while (job := engine.next_job()) is not None:
             engine.reject(job.record.trial, "too slow")
+
+
+def test_time_goes_on_from_where_a_study_was_left(space: SearchSpace, builds: Any) -> None:
+    store = MemoryStore(space)
+    store.save_config(wall_seconds=30.0)
+    now = [100.0]
+    engine = Engine(store, builds, clock=lambda: now[0])
+    now[0] += 5
+    assert engine.elapsed == 35
+
+
+def test_a_job_under_way_is_stopped_when_the_study_ends(space: SearchSpace, builds: Any) -> None:
+    engine = Engine(MemoryStore(space), builds)
+    job = engine.next_job()
+    assert job is not None
+    engine.close()
+    record = engine.store.get(job.record.trial)
+    assert (record.state, record.reason) == ("stopped", "out of time")
+
+
+def test_a_late_failure_of_all_that_ran_does_not_end_the_search(builds: Any) -> None:
+    """The last part of the time is for promotions, but only where there is something to promote."""
+    limited = toy(budget={"epochs": 9, "rungs": [1, 3, 9], "time_limit": "100s"})
+    now = [0.0]
+    engine = Engine(MemoryStore(limited), builds, clock=lambda: now[0])
+    job = engine.next_job()
+    assert job is not None
+    now[0] = 70.0
+    engine.fail(job.record.trial, "out of memory")
+    following = engine.next_job()
+    assert following is not None and following.record.epochs == 0
+
+
+def test_infeasible_proposals_count_only_in_a_row() -> None:
+    space = toy(scheduler={"kind": "full"}, sampler={"kind": "random"}, budget={"epochs": 1, "trials": 60, "seed": 1})
+
+    def build(params: dict[str, Any]) -> Candidate:
+        return Candidate(dict(params), {}, {"params_m": 1.0}, infeasible="too far" if params["x"] < 0.75 else "")
+
+    engine = Engine(MemoryStore(space), build)
+    with pytest.raises(Finished):
+        while (job := engine.next_job()) is not None:
+            engine.report(job.record.trial, job.stop, {"ap": 0.5}, seconds=1.0, overhead=0.0)
+    ledger = engine.store.ledger
+    assert ledger.count("complete") == 60 and ledger.count("infeasible") > 100

@@ -24,6 +24,13 @@ def test_orders_whole_fronts() -> None:
     assert set(order[:2]) == {0, 1}
 
 
+def test_a_rung_is_ranked_by_its_own_values() -> None:
+    fallen, risen = paused(0, 0.1, 2.0, epochs=3), paused(1, 0.5, 2.0, epochs=3)
+    fallen = fallen.replace(rungs=(Rung(1, {"ap": 0.9, "params_m": 2.0}), fallen.rungs[1]))
+    assert [r.trial for r in rank_rung([fallen, risen], OBJECTIVES, 1, [0.0, 10.0])] == ["t0", "t1"]
+    assert [r.trial for r in rank_rung([fallen, risen], OBJECTIVES, 3, [0.0, 10.0])] == ["t1", "t0"]
+
+
 def test_smallest_without_accuracy_is_put_off() -> None:
     records = [paused(0, 0.6, 3.0), paused(1, 0.55, 3.5), paused(2, 0.0001, 0.1), paused(3, 0.3, 1.0)]
     order = [r.trial for r in rank_rung(records, OBJECTIVES, 1, [0.0, 10.0])]
