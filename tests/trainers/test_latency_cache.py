@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from nasdet.trainers.latency_cache import cached_latency
 
 from nasdet.models import Latency
 from nasdet.trainers import latency_cache
-from nasdet.trainers.latency_cache import cached_latency
 from tests.trainers.conftest import tiny_spec
 
 
