@@ -1,6 +1,9 @@
-"""How far AP would move on other images: it is computed again on resamples of the split's images. One decision: every
-detection is matched once, and a resample only weighs images by how often it drew them, so 200 of them cost about as
-much as one evaluation; they are the same for every detector of a split, so that two can be compared image by image."""
+"""Bootstrap of AP: how much it would differ on other images, from resamples of the split's images.
+
+One decision: detections are matched once, and a resample only weighs each image by how often it was drawn, so that 200
+resamples cost about as much as one evaluation. They are the same for every detector of a split, so that two detectors
+can be compared on the same images.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +27,21 @@ FILE = "resamples.npz"
 """In a trial's folder: AP and AP50 of each resample."""
 COUNT = 200
 LEVEL = 0.9
-"""Share of the resamples within an interval."""
+"""Share of the resamples that lie within an interval."""
 LOW, HIGH = "_low", "_high"
-"""What follows a figure's name in the names of its interval's ends."""
+"""Endings of the names of an interval's ends: `ap_low`, `ap_high`."""
 NAMES = ("ap", "ap50")
 
 
 def draws(images: int, count: int = COUNT) -> Counts:
-    """`(count, images)`: how often each resample of so many draws each image; the same at every call."""
+    """`(count, images)`: how often each of `count` resamples draws each image; the same at every call."""
     return np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=count)
 
 
 def resample(
     ground_truth: dict[str, Any], predictions: Predictions, weights: Counts | None = None, *, most: int = MOST_BOXES
 ) -> dict[str, Floats]:
-    """AP and AP50 of boxes, `(R,)` each, on R resamples of the images; NaN where one has no object.
+    """AP and AP50 of boxes, `(R,)` each, on R resamples of the images; NaN where a resample has no object.
 
     Args:
         ground_truth: as in `coco_metrics`.
@@ -49,6 +52,7 @@ def resample(
     ids = sorted(image["id"] for image in ground_truth["images"])
     columns = np.ascontiguousarray((draws(len(ids)) if weights is None else weights).T)
     place = {image: i for i, image in enumerate(ids)}
+    # AP is the mean over the classes of which a resample has objects.
     total = np.zeros((2, columns.shape[1]))
     classes = np.zeros(columns.shape[1])
     for matches in _by_class(ground_truth, predictions, most).values():
@@ -60,8 +64,8 @@ def resample(
 
 
 def intervals(resamples: Mapping[str, Floats], figures: Mapping[str, float]) -> dict[str, float]:
-    """`ap_low`, `ap_high`, ...: the middle `LEVEL` of the resamples, widened to hold the figure itself; nothing for a
-    figure without objects."""
+    """`ap_low`, `ap_high`, ...: the interval of the middle `LEVEL` of the resamples, widened to contain the figure;
+    none for a figure without objects."""
     tail = (1 - LEVEL) / 2
     ends: dict[str, float] = {}
     for name, values in resamples.items():
@@ -102,6 +106,8 @@ def _average_precision(
     matches: list[dict[str, Any]], place: dict[int, int], weights: Counts
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Average precision `(10, R)` of one class at each IoU threshold, and `(R,)` whether the resample has the class."""
+    # Detections of all images by falling score, equal scores in the order of the images, as COCO sorts them. The weight
+    # of a detection (D, R) is how often each resample drew its image.
     matches = sorted(matches, key=lambda m: place[m["image_id"]])
     rows = [place[m["image_id"]] for m in matches]
     objects = np.array([np.sum(m["gtInDenominator"]) for m in matches], np.int64) @ weights[rows]
@@ -112,7 +118,8 @@ def _average_precision(
     seen, needed = np.cumsum(weight, axis=0), _needed(objects)
     precision = np.zeros((len(matched), weights.shape[1]))
     for t, (hit, out) in enumerate(zip(matched, ignored, strict=True)):
-        # Precision is highest, and recall changes, at true positives alone.
+        # Only true positives matter: recall changes at them, and precision is highest there. Detections before each of
+        # them are counted by cumulative sums, without those that COCO ignores.
         at, without = np.flatnonzero(hit & ~out), np.flatnonzero(out)
         counted = seen[at]
         if len(without):
@@ -127,7 +134,7 @@ def _stack(matches: list[dict[str, Any]], key: str) -> npt.NDArray[np.bool_]:
 
 
 def _needed(objects: Counts) -> Counts:
-    """`(R, 101)`: the fewest true positives whose recall reaches each of COCO's points, for so many objects `(R,)`."""
+    """`(R, 101)`: the fewest true positives whose recall reaches each of COCO's 101 recalls, for `objects` `(R,)`."""
     total = np.maximum(objects, 1)[:, None]
     fewest = np.ceil(POINTS * total - 1e-6).astype(np.int64)
     return fewest + (fewest / total < POINTS)
@@ -138,6 +145,7 @@ def _area(true: Counts, counted: Counts, needed: Counts) -> Floats:
     length, resamples = true.shape
     if not length:
         return np.zeros(resamples)
+    # COCO reads, at each recall, the highest precision at it or at any higher one: a running maximum from the end.
     precision = true / np.maximum(counted, 1)
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     # One search for all resamples: each one's counts are lifted above those of the one before.

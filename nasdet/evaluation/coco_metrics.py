@@ -1,5 +1,8 @@
-"""COCO metrics of a split. One decision: hotcoco computes, pycocotools is the reference it is tested against
-(equal to 1e-9), and boxes and masks are judged in the pixels of the original image, not of the network's canvas."""
+"""COCO metrics of a split.
+
+One decision: hotcoco computes them, because it is much faster than pycocotools, to which the tests compare it (equal to
+1e-9). Boxes and masks are evaluated in pixels of the original image, not of the network's canvas.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +37,22 @@ MASK = "mask_"
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Detections of a whole split as columns.
-
-    image_ids: `(N,)` int64, the COCO ids of the split. boxes: `(N, 4)` xyxy in original pixels.
-    scores: `(N,)` in 0..1. labels: `(N,)` int64 from 0, category id minus one. masks: N codes as `evaluation.paste`
-    makes them, in original pixels; None if the detector finds boxes only.
-    """
+    """Detections of a whole split as columns."""
 
     image_ids: npt.NDArray[np.int64]
+    """`(N,)` COCO ids of the images."""
     boxes: npt.NDArray[np.float64]
+    """`(N, 4)` xyxy pixels of the original image."""
     scores: npt.NDArray[np.float64]
+    """`(N,)` in 0..1."""
     labels: npt.NDArray[np.int64]
+    """`(N,)` from 0: the category id minus one."""
     masks: tuple[Code, ...] | None = None
+    """N codes of `paste`, in pixels of the original image; None if the detector finds boxes only."""
 
     @classmethod
     def concatenate(cls, parts: list[Predictions]) -> Predictions:
-        """All parts as one; no parts give no detections."""
+        """All parts together; without any part, no detections."""
         if not parts:
             return cls(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
         ids, boxes, scores, labels = (
@@ -61,7 +64,7 @@ class Predictions:
         return cls(ids, boxes, scores, labels, masks)
 
     def taken(self, rows: npt.NDArray[np.int64]) -> Predictions:
-        """Some of the detections, by their rows."""
+        """The detections at `rows`, which are indices."""
         masks = None if self.masks is None else tuple(self.masks[row] for row in rows.tolist())
         return Predictions(self.image_ids[rows], self.boxes[rows], self.scores[rows], self.labels[rows], masks)
 
@@ -85,7 +88,7 @@ class Predictions:
 def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most: int = MOST_BOXES) -> dict[str, float]:
     """The 12 COCO figures of boxes in 0..1, by the names of `METRICS`; -1 where the ground truth has no such box.
 
-    If predictions and ground truth have masks, the same figures of masks follow, their names led by `MASK`.
+    If predictions and ground truth have masks, the same figures of masks follow under names that begin with `MASK`.
 
     Args:
         ground_truth: COCO annotation dict with category id = label + 1.
@@ -103,7 +106,7 @@ def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most
 
 
 def mask_truth(ground_truth: dict[str, Any]) -> dict[str, Any]:
-    """Ground truth to judge masks by: objects that state none become regions to be ignored, of their boxes' extent."""
+    """Ground truth for masks: objects without a mask become regions to ignore of the extent of their boxes."""
     annotations = [a if "segmentation" in a else _ignored(a) for a in ground_truth["annotations"]]
     return {**ground_truth, "annotations": annotations}
 
@@ -117,6 +120,6 @@ def _figures(ground_truth: dict[str, Any], results: Any, kind: str, most: int) -
     """The figures of `METRICS` of COCO results for `kind`, bbox or segm."""
     run = match(ground_truth, results, kind, most=most)
     run.accumulate()
-    run.summary_lines()  # computes the figures, as summarize() does, without printing them
+    run.summary_lines()  # computes the figures as summarize() does, but prints nothing
     figures = run.report()["metrics"]
     return {name: float(figures[theirs]) for name, theirs in METRICS.items()}

@@ -1,5 +1,8 @@
-"""Whether one detector is better than another, as far as the images and the seeds tell. One decision: the images are
-the same for both, so their difference is judged on the same resamples, which is far less noisy than two intervals."""
+"""The probability that one detector is better than another, given the spread over images and over seeds.
+
+One decision: both detectors are evaluated on the same images, so that their difference is taken on the same resamples,
+which is far less noisy than two separate intervals.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,20 @@ from scipy.special import ndtr, stdtr
 from nasdet.evaluation.bootstrap import Floats
 
 SURE = 0.95
-"""Chance from which one is called better than another."""
+"""Probability from which one detector is called better than another."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What is known of one figure of one detector."""
+    """The measurements of one figure of one detector."""
 
     value: float
     """As the search recorded it."""
     resamples: Floats
     """`(R,)` on resampled images, of the search's training or the mean of the repeated ones; empty: not known."""
     repeats: tuple[float, ...] = ()
-    """Of trainings repeated with further seeds. They alone count where there are some: the search's own training was
-    chosen for its value."""
+    """Values of trainings repeated with further seeds. If there are any, they alone count: the search's own training
+    was chosen for its high value."""
 
     @property
     def mean(self) -> float:
@@ -43,7 +46,7 @@ def seed_spread(measured: Sequence[Measured]) -> tuple[float, int]:
 
 
 def chance_better(a: Measured, b: Measured, spread: tuple[float, int] = (0.0, 0)) -> float | None:
-    """Chance that `a` has the higher figure; None if neither images nor seeds tell how sure that is.
+    """Probability that `a` has the higher figure; None if neither resamples nor repeats are known.
 
     The difference of the means over its standard error: of the images, that of the difference on equal resamples; of
     the seeds, `spread` over the square root of the trainings. Normal, or Student's t with the spread's freedom.
@@ -68,5 +71,5 @@ def chance_better(a: Measured, b: Measured, spread: tuple[float, int] = (0.0, 0)
 
 
 def is_known(chance: float | None) -> bool:
-    """Whether a chance tells the two apart, in either direction."""
+    """Whether a probability of `chance_better` distinguishes the two, in either direction."""
     return chance is not None and max(chance, 1 - chance) >= SURE

@@ -1,5 +1,7 @@
-"""From the soft mask of a box to COCO's run-length code of the image. One decision: a mask is resized once, from the
-head's grid to the pixels of the original image under its box (Mask R-CNN, section 3), and is never held at image size.
+"""From the soft mask of a box to COCO's run-length code of the image.
+
+A mask is resized once, from the head's grid to the pixels of the original image under its box (Mask R-CNN, section 3),
+and is never in memory at the size of the image.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def _code(mask: Floats, box: Floats, height: int, width: int) -> Code:
 
 
 def _weights(low: float, high: float, first: int, last: int, cells: int) -> npt.NDArray[np.float32]:
-    """`(last - first, cells)`: shares of the cells over low..high in the pixels first..last; bilinear, zero outside."""
+    """`(last - first, cells)`: weight of each cell of a grid over low..high in each of the pixels first..last,
+    bilinear, 0 outside."""
     centres = (np.arange(first, last) + 0.5 - low) * (cells / max(high - low, 1e-6)) - 0.5
     distance = np.abs(centres[:, None] - np.arange(cells))
     weights: npt.NDArray[np.float32] = np.clip(1 - distance, 0, None).astype(np.float32)
@@ -57,8 +60,10 @@ def _weights(low: float, high: float, first: int, last: int, cells: int) -> npt.
 
 def encode(pixels: npt.NDArray[np.bool_], top: int, left: int, height: int, width: int) -> Code:
     """The code of a `height` x `width` image that is empty but for a rectangle `(h, w)` at `top`, `left`."""
+    # COCO codes column by column the lengths of runs of empty and full pixels in turn, beginning with empty ones. Only
+    # the columns of the rectangle are laid out; pixels before and behind them lengthen the first and last run.
     rows, columns = pixels.shape
-    strip = np.zeros((columns, height), np.int8)  # the code goes column by column
+    strip = np.zeros((columns, height), np.int8)
     strip[:, top : top + rows] = pixels.T
     edges = np.flatnonzero(np.diff(strip.ravel(), prepend=0, append=0)) + left * height
     lengths = np.diff(np.concatenate([[0], edges, [height * width]]))

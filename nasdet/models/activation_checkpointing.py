@@ -1,7 +1,7 @@
-"""Activation recomputation: what a module computed on the way is thrown away and computed again for its gradient.
+"""Activation checkpointing: activations inside a part of the network are not kept but computed again for the gradient.
 
-One decision: a backbone runs its parts by `run`, and which parts recompute is an attribute of them that
-`Detector.set_recompute` sets, so that a specification, a checkpoint and an export know nothing of it.
+One decision: a backbone runs its parts by `run`, and whether a part recomputes is an attribute of it that
+`Detector.set_recompute` sets. Specifications, weights and exports are the same with and without.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run(part: nn.Module, *inputs: Tensor) -> Tensor:
-    """`part(*inputs)`; if it was switched on and trains, only `inputs` are kept for the gradient.
+    """`part(*inputs)`; if `part` was switched on and trains, only `inputs` are kept for the gradient.
 
-    The second pass ends as soon as the last tensor that the gradient needs is there: a convolution at the end of `part`
-    is not computed again. It leaves running statistics alone, and draws the same random numbers.
+    The second pass ends as soon as the last tensor that the gradient needs has been computed: a convolution at the end
+    of `part` is not computed again. It leaves running statistics as they are, and draws the same random numbers.
     """
     if not (getattr(part, "recompute", False) and part.training and torch.is_grad_enabled()):
         output: Tensor = part(*inputs)
@@ -34,7 +34,7 @@ def run(part: nn.Module, *inputs: Tensor) -> Tensor:
 
 
 def set_recompute(model: nn.Module, on: bool) -> None:
-    """Let every part of `model` that is run by `run` recompute, or keep, what it computes."""
+    """Let every part of `model` that is run by `run` recompute its activations (`on`) or keep them."""
     for module in model.modules():
         module.recompute = on  # type: ignore[assignment]
 

@@ -1,7 +1,7 @@
 """Stages of residual blocks and cross stages, from timm's own blocks.
 
-One decision: every residual block holds a `DropPath`, at rate 0 after building (where it returns its input), so that
-the rate belongs to the recipe and can be set on a built detector.
+A new block is one function and one entry of `BLOCKS`, and its name in `space.backbones`. Every residual block has a
+`DropPath`, at rate 0 after building, so that the rate belongs to the recipe and can be set on a built detector.
 """
 
 from __future__ import annotations

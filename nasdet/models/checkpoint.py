@@ -1,7 +1,7 @@
-"""Tensors of a checkpoint by name, wherever it comes from: a file, a bundle, or timm's local cache.
+"""Tensors of a checkpoint by name, from a file, a bundle, or timm's local cache.
 
-One decision: nothing is downloaded and nothing but tensors is unpickled; whatever nests the tensors (model, state_dict,
-teacher, ...) stays in their names, and `pretrained` finds the prefix that fits.
+Nothing is downloaded and nothing but tensors is unpickled. The keys under which tensors are nested (model, state_dict,
+teacher, ...) stay in their names, and `pretrained` finds the prefix that fits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a specification, without allocating the network.
 
-One decision: the network is built and run on the meta device and counted by hooks on its convolutions, linear layers
-and attentions, which are all its multiply-adds; norms, activations and decoding are not counted (as in the papers).
+The network is built and run on the meta device. Hooks count the multiply-adds of convolutions, linear layers and
+attentions; norms, activations and decoding are not counted, as in the papers.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def count_macs(module: nn.Module, run: Callable[[], object]) -> int:
 
 
 def _layer_macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
-    if isinstance(layer, Attention):  # tokens with tokens twice; its linear layers are counted apart
+    if isinstance(layer, Attention):  # two products of tokens with tokens; its linear layers have hooks of their own
         return int(2 * x.shape[0] * x.shape[1] ** 2 * layer.attn_dim)
     weight: Tensor = layer.weight  # type: ignore[assignment]
     return (x if isinstance(layer, nn.ConvTranspose2d) else output).numel() * weight[0].numel()

@@ -1,7 +1,7 @@
 """`build_detector`: from a specification to a network.
 
-One decision: the network takes stored images as they are (its first act is to normalise them) and gives boxes in canvas
-pixels, so that training, export and prediction need nothing beside it.
+One decision: the network takes images in stored units, normalises them itself, and gives boxes in canvas pixels, so
+that training, export and prediction need nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nasdet.space.specs import DetectorSpec
 
 CANDIDATES = 1000  # scores per image that go into suppression
 LEAST_SCORE = 0.001
-"""Lower scores are dropped where nothing else is asked for: in evaluation and in exported suppression."""
+"""Lower scores are dropped in evaluation and in exported suppression."""
 LIMIT = 100
 """Most boxes of an image, as COCO counts them."""
 
@@ -107,12 +107,12 @@ class Detector(nn.Module):
 def suppress(
     candidates: Candidates, size: tuple[int, int], iou: float, least: float = LEAST_SCORE, limit: int = LIMIT
 ) -> list[Detections]:
-    """What is left of the candidates of each image: the best ones, cut to the canvas, without duplicates of a class.
+    """The best candidates of each image, cut to the canvas, without duplicates of the same class (NMS).
 
     Args:
         candidates: of every image.
         size: height and width of the canvas.
-        iou: from which on the lower score of two boxes of a class is dropped.
+        iou: of two boxes of a class with a higher IoU, the one of lower score is dropped.
         least: lower scores are dropped.
         limit: most boxes per image.
     """

@@ -1,8 +1,7 @@
-"""Batch norms folded into the convolutions before them, as every inference runtime does.
+"""Batch norms folded into the convolutions before them, as inference runtimes do.
 
-One decision: a copy is folded, where the statistics are constants in eval mode (bn, syncbn; gn and ln stay), and
-standardised weights become plain ones. Convolutions that the head's levels share are copied per level first, which
-costs memory and no time.
+Norms with running statistics (bn, syncbn) are folded, gn and ln stay, and standardised weights become plain ones.
+Convolutions that the head's levels share are copied for each level first, which costs memory and no time.
 """
 
 from __future__ import annotations

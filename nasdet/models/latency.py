@@ -1,8 +1,8 @@
 """Latency of a specification on this device.
 
-One decision: what is measured is the ratio to a fixed reference network run in turn with the candidate, because the
-ratio stays where the clock of a busy or throttled machine does not. Measured is the network with decoding, norms
-folded, in float32, without suppression, whose time depends on the image.
+One decision: the ratio to a fixed reference network is measured, which is run in turn with the candidate, because the
+ratio stays the same on a busy or throttled machine where times do not. The network is timed with decoding, with norms
+folded, in float32, and without suppression, whose time depends on the image.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The layers every part of a detector is made of.
+"""The convolutions that every part of a detector is made of.
 
-One decision: one frozen value carries norm and activation of the specification, so that backbone, neck and head are
-built from equal convolutions without knowing either.
+One frozen value carries norm and activation of the specification, so that backbone, neck and head are built from equal
+convolutions without knowing either.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def add_missing_biases(model: nn.Module) -> None:
 
 
 def _timm_activation(name: str, inplace: bool = True) -> nn.Module:
-    """timm's blocks ask for `inplace`; `activation` knows better where that saves anything."""
+    """timm's blocks pass `inplace`, which `activation` decides by itself."""
     return activation(name)
 
 
 class FeatureModule(nn.Module):
-    """A part that publishes what it puts out: `channels` and `strides` of its levels, from high to low resolution."""
+    """A part that publishes `channels` and `strides` of the levels it gives, from high to low resolution."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]

@@ -1,9 +1,9 @@
-"""Weights of a checkpoint into a detector, with a list of what went where.
+"""Loading the weights of a checkpoint into a detector, with a list of which tensor went where.
 
-One decision: one rule for every checkpoint. A prefix is taken off the file's names and another put before them, those
-two under which most tensors agree with the detector in name and shape (`.` and `_` count as equal). Only where no name
-agrees, and the file keeps the order of definition, tensors go by order for as long as their shapes agree, if that is
-at least half of the backbone.
+One decision: one rule for every checkpoint. One prefix is removed from the names in the file and another is added: the
+two under which most tensors agree with the detector in name and shape (`.` and `_` count as equal). If no name agrees
+and the file keeps the order of definition, tensors are assigned in order as long as their shapes agree, if that is at
+least half of the backbone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class UnmatchedTensor:
 
 @dataclasses.dataclass(frozen=True)
 class InitReport:
-    """What became of the tensors of a checkpoint; counters of batch normalisation are left out."""
+    """Which tensors of a checkpoint were loaded and which were not; counters of batch normalisation are left out."""
 
     source: str
     rule: Literal["names", "order"]
@@ -76,7 +76,7 @@ class InitReport:
 
 
 def load_weights(detector: nn.Module, source: str) -> InitReport:
-    """Load what fits of `source` into `detector`, and note on it that it was loaded.
+    """Load the tensors of `source` that fit into `detector`, and record on it where they are from.
 
     Input convolutions of another number of channels are repeated and scaled (summed for one channel), position
     embeddings of another length are resampled.

@@ -1,8 +1,8 @@
-"""Batch normalisation over the images of all workers, or of as many as a recipe wants, on every backend.
+"""Batch normalisation over the images of all workers, or over as many images as a recipe asks for, on every backend.
 
-One decision: torch's own kernel on CUDA, and for gloo on CPU a function with one gather forward and one all-reduce
-backward that merges means and variances exactly (Chan et al.), so that workers may hold different numbers of images.
-A layer holds numbers only and looks its process group up, because groups can be neither copied nor saved.
+One decision: torch's own kernel on CUDA; for gloo on CPUs a function with one gather forward and one all-reduce
+backward that merges means and variances exactly (Chan et al. 1979), so that workers may have different numbers of
+images. A layer holds numbers only and looks up its process group, because groups can be neither copied nor saved.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class SyncBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]
     """timm's `BatchNormAct2d` whose training statistics are those of the images of `ranks` workers, or of a part.
 
     Equals batch normalisation of the concatenated batch, forward and backward (1e-9 in float64), running statistics
-    included. With one worker, and in eval mode, it is plain batch normalisation. Every worker must run it equally
-    often and in the same order. Gradients of weight and bias are this worker's share; DDP reduces them.
+    included. With one worker, and in eval mode, it is plain batch normalisation. All workers must run it the same
+    number of times and in the same order. Gradients of weight and bias are this worker's share; DDP reduces them.
 
-    `ranks`: neighbouring workers that share statistics, 0: all; `images`: of this worker, with `ranks` 1, 0: all. Both
-    are set by `set_statistics`.
+    `ranks`: how many neighbouring workers share statistics, 0: all. `images`: if `ranks` is 1, how many images of this
+    worker share statistics, 0: all. Both are set by `set_statistics`.
     """
 
     ranks: int = 0
@@ -71,13 +71,13 @@ class SyncBatchNormAct2d(BatchNormAct2d):  # type: ignore[misc]
 
 
 def set_statistics(model: nn.Module, images: int, *, batch: int) -> None:
-    """Let every batch normalisation of `model` share statistics over so many images while it trains.
+    """Let every batch normalisation of `model` compute its statistics over `images` images while it trains.
 
     All workers must call this together, before the first step: it makes process groups where they are needed.
 
     Args:
         model: changed in place; plain `BatchNormAct2d` layers become `SyncBatchNormAct2d` where `images` asks for it.
-        images: fewer than `batch` divide it, more join neighbouring workers; 0: every layer as it was built.
+        images: fewer than `batch` split the batch into parts, more join neighbouring workers; 0: layers stay as built.
         batch: images of one worker in one forward pass.
     """
     if images == 0:
@@ -124,6 +124,7 @@ class _GatheredBatchNorm(torch.autograd.Function):
         group: dist.ProcessGroup,
     ) -> Tensor:
         mean, var, total = _global_statistics(x, weight.dtype, group)
+        # Running statistics take the unbiased variance, as torch's do.
         running_mean.lerp_(mean, momentum)
         running_var.lerp_(var * (total / (total - 1).clamp(min=1)), momentum)
         ctx.save_for_backward(x, weight, mean, var, total)
@@ -134,11 +135,14 @@ class _GatheredBatchNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, var, total = ctx.saved_tensors
+        # With xhat = (x - mean) / std and sums over all n positions of all workers:
+        #   dx = weight / std * (grad - sum(grad) / n - xhat * sum(grad * xhat) / n)
         args = (weight, mean, var, None, None, False, ctx.eps, [True, True, True])
-        # With fixed statistics: dx = grad * weight / std, and the sums over this worker's positions.
+        # torch's kernel with fixed statistics gives the first term and the two sums over this worker's positions.
         dx, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(grad.to(x.dtype), x, *args)
         sums = torch.stack([d_weight, d_bias])  # (2, C): sum of grad * xhat, sum of grad
         dist.all_reduce(sums, group=ctx.group)
+        # The other two terms as one linear function of x: dx -= x * slope + offset.
         inv_std = torch.rsqrt(var + ctx.eps)
         through_var, through_mean = weight * inv_std * sums / total
         slope = through_var * inv_std
@@ -159,6 +163,7 @@ def _global_statistics(x: Tensor, dtype: torch.dtype, group: dist.ProcessGroup) 
     local = torch.cat([mean, var, count])
     gathered = [torch.empty_like(local) for _ in range(dist.get_world_size(group))]
     dist.all_gather(gathered, local, group=group)
+    # The mean of all is the weighted mean; the variance that within workers plus that between their means.
     stacked = torch.stack(gathered)  # (workers, 2C + 1)
     means, variances, counts = stacked[:, : len(mean)], stacked[:, len(mean) : -1], stacked[:, -1:]
     total = counts.sum()

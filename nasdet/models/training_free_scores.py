@@ -1,7 +1,7 @@
-"""Training-free scores: what a network promises before any training, from one pass of noise through it.
+"""Training-free scores: predictions of a network's accuracy before any training, from one pass of noise through it.
 
-One decision: scores look at backbone and neck as they are initialised by a seed, on noise instead of images, so that a
-score is a property of a specification: the same on every machine, for every data set.
+One decision: scores are computed on backbone and neck as a seed initialises them, on noise instead of images, so that a
+score depends on the specification only and is the same on every machine and for every data set.
 
 Whether a score says more than parameters or multiply-adds differs from space to space: `analysis.correlation` tells.
 """

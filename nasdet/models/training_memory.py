@@ -1,7 +1,7 @@
-"""Memory of a training step: what is kept for the gradient, and what a device has free.
+"""Memory of a training step: the bytes kept for the gradient, and the bytes a device has free.
 
-One decision: kept tensors are counted on the meta device by autograd's own hooks, each storage once, so that nothing is
-allocated and no formula per layer goes stale.
+One decision: tensors that autograd keeps are counted on the meta device by its own hooks, each storage once, so that
+nothing is allocated and no formula per layer can become wrong.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def saved_bytes(run: Callable[[], object], known: Iterable[Tensor] = ()) -> int:
 
     Args:
         run: builds a graph; its result is dropped.
-        known: tensors that are there anyway, such as parameters.
+        known: tensors that exist anyway, such as parameters, and do not count.
     """
     before = {t.untyped_storage()._cdata for t in known}
     kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor  # the tensor is held, so its storage keeps its place
+        kept[tensor.untyped_storage()._cdata] = tensor  # a reference, so that no other storage gets the same address
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

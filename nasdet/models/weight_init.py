@@ -1,7 +1,7 @@
-"""How the weights of a detector start.
+"""How the weights of a detector are initialised.
 
-One decision: a part that knows better says so by a method `init_weights()`; every other convolution and linear layer
-is drawn here, part by part in the order backbone, neck, head, so that a seed fixes the network.
+A part with an initialisation of its own has a method `init_weights()`; every other convolution and linear layer is
+drawn here, part by part in the order backbone, neck, head, so that a seed fixes the network.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""Backbones by kind, from images to feature maps of falling resolution. One decision: a backbone publishes channels and
-strides of the levels it puts out; necks read those and nothing else."""
+"""Backbones by kind, from images to feature maps of falling resolution.
+
+A backbone publishes channels and strides of its levels; necks read those and nothing else. A new kind is one file, one
+entry here and its specification in `space.backbones`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """DSOD's backbone: a stem of 3x3 convolutions and dense blocks (Shen et al. 2017, table 1).
 
-One decision: normalisation and activation come before each convolution, and a dense layer is two such units that take
-their inputs as a list, so that recomputation keeps the growing features once instead of once per layer.
+Normalisation and activation come before each convolution. A dense layer is two such units that take their inputs as a
+list, so that activation checkpointing keeps the growing features once instead of once per layer.
 """
 
 from __future__ import annotations

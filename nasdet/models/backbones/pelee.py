@@ -1,5 +1,5 @@
-"""PeleeNet (Wang et al. 2018). One decision: a level is a block's closing 1x1 convolution before it is pooled, which is
-where the authors' detector reads it."""
+"""PeleeNet (Wang et al. 2018). A level is the 1x1 convolution at the end of a block before it is pooled, where the
+authors' detector reads it as well."""
 
 from __future__ import annotations
 

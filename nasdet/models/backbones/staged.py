@@ -1,5 +1,5 @@
-"""Stem and stages of one block kind. One decision: DetNet's last stages are stages of stride 1 and dilation 2, so that
-ResNet, ScratchDet's root net and DetNet are values of one specification."""
+"""Stem and stages of one kind of block: ResNet, ScratchDet's root net and DetNet, whose last stages have stride 1 and
+dilation 2, are values of one specification."""
 
 from __future__ import annotations
 

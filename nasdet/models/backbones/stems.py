@@ -1,6 +1,7 @@
 """Stems: from the image to the first feature map.
 
-One decision: a stem is a plain sequence of convolutions; its stride stands in `space.backbones.STEM_STRIDES`.
+A new stem is one function, one entry of `STEMS`, and its name with its stride in `space.backbones`, because strides
+must be known without building anything.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Any network of timm that puts out features, by name and without its weights.
+"""Any network of timm that gives features, by name and without its weights.
 
-One decision: the network is timm's own, built and initialised by timm; only its batch norms become the norm of the
-detector, with the activation that they had. What timm says of its features is not believed: their strides and channels
-are measured on the meta device.
+The network is timm's own, built and initialised by timm; only its batch norms become the norm of the detector, with the
+activation that they had. Strides and channels of its features are measured on the meta device, because what timm states
+is wrong for some networks.
 """
 
 from __future__ import annotations

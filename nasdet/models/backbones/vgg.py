@@ -1,5 +1,5 @@
-"""VGG as SSD uses it. One decision: every pooling rounds up, as Caffe's do, so that a level has ceil(size / stride)
-cells like those of padded convolutions; at 300 pixels that is torchvision's network."""
+"""VGG as SSD uses it. Every pooling rounds up, as Caffe's do, so that a level has ceil(size / stride) cells, as with
+padded convolutions; at 300 pixels that is torchvision's network."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Plain vision transformer: a trunk of equal blocks, and four maps made of what they put out.
+"""Plain vision transformer: a trunk of equal blocks, and four maps made of their outputs.
 
-One decision: trunk and maps are apart, and the trunk has timm's names, so that its published size can be counted and
-timm's checkpoints fit it.
+The trunk is a module of its own with timm's names, so that its published size can be counted and timm's checkpoints fit
+it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attention inside windows of a map of tokens, or over all of it.
 
-One decision: what a window is filled up with can't be seen. Maps are padded to whole windows, but attention masks the
-padding out, so that a token near the border attends exactly to the tokens of its window that exist.
+Maps are padded to whole windows, and attention masks the padding out, so that a token near the border attends exactly
+to the tokens of its window that exist.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def partition(x: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def merge(windows: Tensor, height: int, width: int, rows: int, columns: int) -> Tensor:
-    """The reverse of `partition`: (B, height, width, C)."""
+    """The inverse of `partition`: (B, height, width, C), without the padding."""
     down, right = -(-height // rows), -(-width // columns)
     x = windows.reshape(-1, down, right, rows, columns, windows.shape[-1]).transpose(2, 3)
     return x.reshape(-1, down * rows, right * columns, windows.shape[-1])[:, :height, :width]

@@ -1,4 +1,4 @@
-"""Heads by kind. One decision: an entry is a function of what the neck publishes and the head's specification."""
+"""Heads by kind. A new kind is one file, one entry here and its specification in `space.heads`."""
 
 from __future__ import annotations
 

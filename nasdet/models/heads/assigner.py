@@ -1,6 +1,6 @@
 """Task-aligned assignment (Feng et al. 2021, TOOD): which point learns which box, and towards which score.
 
-One decision: the whole batch is assigned at once over padded boxes (B, M, A), without gradient and without a loop.
+The whole batch is assigned at once over padded boxes (B, M, A), without gradient and without a loop.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Assignment(NamedTuple):
     labels: Tensor
     """(P,) class."""
     scores: Tensor
-    """(P,) score to learn: alignment, scaled so that each box's best point gets the best IoU of its points."""
+    """(P,) score to learn: alignment, scaled so that the best point of each box learns the best IoU of its points."""
     negatives: Tensor
-    """(B, A) bool: points that no region tells to ignore."""
+    """(B, A) bool: points outside all regions to ignore, which may learn that there is nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +50,18 @@ class TaskAlignedAssigner:
             points: (A, 2) xy pixels.
             targets: ground truth; M may be 0.
         """
+        # 1. Candidates of a box: the points inside it, or the nearest one. Padding and regions to ignore have none.
         truth, labels = at_least_one(targets, boxes.dtype)[:2]
         inside = inside_boxes(points, truth)  # (B, M, A)
         wanted = labels >= 0
         candidates = _with_nearest(inside, points, truth) & wanted[..., None]
+        # 2. How well each point predicts each box already: its score for the class, and the IoU of its box.
         overlap = iou(truth[:, :, None], boxes[:, None])  # (B, M, A)
         alignment = self._alignment(scores, overlap, labels) * candidates
+        # 3. Each box takes its best points; a point that several boxes take belongs to the one it overlaps most.
         chosen = self._choose(alignment, candidates)
         chosen &= _owner(chosen, overlap)
+        # 4. What the positive points learn: box, class and a score by their alignment.
         quality = _quality(alignment, overlap, chosen)
         image, box, point = chosen.nonzero(as_tuple=True)
         ignored = (inside & (labels == IGNORE)[..., None]).any(1)
@@ -85,7 +89,7 @@ def inside_boxes(points: Tensor, truth: Tensor) -> Tensor:
 
 
 def _with_nearest(inside: Tensor, points: Tensor, truth: Tensor) -> Tensor:
-    """`inside`, and for boxes that lie between the points of every level the point nearest to their centre."""
+    """`inside` (B, M, A), and for boxes so small that no point lies inside them the point nearest to their centre."""
     missed = ~inside.any(-1)  # (B, M)
     centre = (truth[..., :2] + truth[..., 2:]) / 2
     nearest = torch.cdist(centre, points.expand(len(truth), -1, -1)).argmin(-1, keepdim=True)
@@ -93,7 +97,8 @@ def _with_nearest(inside: Tensor, points: Tensor, truth: Tensor) -> Tensor:
 
 
 def _owner(chosen: Tensor, overlap: Tensor) -> Tensor:
-    """For each point the one box among those that chose it which overlaps it most: (B, M, A) bool."""
+    """For each point the box that overlaps its prediction most, among the boxes that chose it: (B, M, A) bool, one true
+    entry per point, also where no box chose it."""
     best = torch.where(chosen, overlap, -1.0).argmax(1, keepdim=True)
     return torch.zeros_like(chosen).scatter_(1, best, True)
 

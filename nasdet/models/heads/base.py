@@ -1,5 +1,8 @@
-"""What a detector asks of its head. One decision: a head takes the neck's levels and gives either losses or candidates
-(boxes and scores before suppression), so that dense and two-stage heads are trained, measured and exported alike."""
+"""The interface between a detector and its head.
+
+One decision: a head takes the neck's levels and gives either losses or candidates (boxes and scores before
+suppression), so that one-stage and two-stage heads are trained, measured and exported in the same way.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 PADDING = -1
 IGNORE = -2
 IGNORED_SHARE = 0.5
-"""Of a proposed box's area, inside a region to ignore, from which on it is no negative."""
+"""Share of its area: an anchor, proposal or default box of which more lies in a region to ignore is no negative."""
 
 
 class Targets(NamedTuple):
@@ -29,7 +32,7 @@ class Targets(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What a head finds before suppression: A places in each image."""
+    """Boxes and scores before suppression, at A places (points, anchors or proposals) of each image."""
 
     boxes: Tensor
     """(B, A, 4) xyxy canvas pixels, or (B, A, K, 4) where every class has its own box."""
@@ -51,22 +54,22 @@ class Detections(NamedTuple):
     over the canvas; `evaluation.paste` resizes it once, to original pixels."""
 
     def taken(self, rows: Tensor) -> Detections:
-        """Some of them, by index or flag."""
+        """The detections at `rows`, which are indices or flags."""
         masks = None if self.masks is None else self.masks[rows]
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], masks)
 
 
 class HeadModule(nn.Module):
-    """Base of all heads; `features` are the neck's levels (B, C, h, w), `size` the canvas' (height, width) in pixels.
+    """Base of all heads; `features` are the neck's levels (B, C, h, w), `size` is the canvas' (height, width).
 
-    Heads decide themselves what runs under autocast: losses and boxes belong under `exact`.
+    A head may be called under autocast and computes losses and boxes under `no_autocast`.
     """
 
     wants_masks: bool = False
     """Whether `Targets.masks` are needed for training."""
 
     def init_weights(self) -> None:
-        """Set what this kind of head starts from; called after all convolutions were initialised."""
+        """Set the predicting layers; called after all convolutions were initialised."""
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
         """Scalars: "loss" with gradient, its parts without, "positives" and "negatives" per image."""
@@ -77,23 +80,23 @@ class HeadModule(nn.Module):
         raise NotImplementedError
 
     def refine(self, features: Sequence[Tensor], found: list[Detections], size: tuple[int, int]) -> list[Detections]:
-        """What is computed for the boxes that are left after suppression, such as masks; here nothing."""
+        """Add what is computed for the boxes that are left after suppression, such as masks; here nothing."""
         return found
 
 
-def exact(device: torch.device) -> AbstractContextManager[object]:
-    """No autocast from here on; the meta device knows none."""
+def no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """A block in which autocast is off; the meta device has none."""
     available = torch.amp.is_autocast_available(device.type)
     return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
 
-def at_least_float(x: Tensor) -> Tensor:
-    """At least float32."""
+def upcast_half(x: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; other types stay."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def at_least_one(targets: Targets, dtype: torch.dtype) -> Targets:
-    """Targets with boxes in `dtype` and, where the whole batch has none (M = 0), one of padding in each image."""
+    """Targets with boxes in `dtype` and at least one column: if the batch has no box (M = 0), one of padding."""
     boxes, labels, masks = targets
     boxes = boxes.to(dtype)
     if boxes.shape[1]:

@@ -1,7 +1,7 @@
 """FCOS (Tian et al. 2019 and 2020): every point inside a box regresses its sides; centre-ness marks the good ones.
 
-One decision: points, ranges of the levels and losses are the second paper's, as in torchvision (distances in strides
-through ReLU, GIoU, centre sampling, the smallest box wins), assigned for the whole batch at once.
+Points, ranges of the levels and losses are the second paper's, as in torchvision (distances in strides through ReLU,
+GIoU, centre sampling, the smallest box wins), assigned for the whole batch at once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 from nasdet.models.boxes import area, giou, make_points, to_boxes, to_distances
 from nasdet.models.heads.assigner import inside_boxes
-from nasdet.models.heads.base import IGNORE, Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
+from nasdet.models.heads.base import IGNORE, Candidates, HeadModule, Targets, at_least_one, no_autocast, upcast_half
 from nasdet.models.heads.losses import focal_loss, worker_mean
 from nasdet.models.heads.towers import SharedTower, level_sizes, prior_bias
 from nasdet.models.layers import Layers
 from nasdet.space.heads import FcosSpec
 
-REACH = 4, 8  # a level's boxes: strides from the point to their farthest side
-START_DISTANCE = (
-    1.0  # strides to each side at first, as exp(0) in the first paper; at 0 half of the ReLUs would be dead
-)
+REACH = 4, 8
+"""Strides from a point to the farthest side of a box of its level: more than the first, less than the second."""
+START_DISTANCE = 1.0
+"""Strides to each side before training, as exp(0) in the first paper; at 0 half of the ReLUs would have no gradient."""
 
 
 class FcosHead(HeadModule):
@@ -43,13 +43,13 @@ class FcosHead(HeadModule):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Levels -> logits (B, A, K), distances in strides and centre-ness (B, A, 5), points (A, 2) and strides (A,) in
         pixels."""
-        logits, box = at_least_float(self.cls(features)), at_least_float(self.box(features))
+        logits, box = upcast_half(self.cls(features)), upcast_half(self.box(features))
         return logits, box, *make_points(level_sizes(features), self.strides, logits[:0, :0])
 
     def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
         """Every point of every level; its scores are the geometric mean of class score and centre-ness."""
         logits, box, points, strides = self(features)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             boxes = to_boxes(points, box[..., :4].relu() * strides[:, None])
             return Candidates(boxes, (logits.sigmoid() * box[..., 4:].sigmoid()).sqrt())
 
@@ -57,7 +57,7 @@ class FcosHead(HeadModule):
         """Scalars "loss", its parts "cls" (focal), "box" (GIoU) and "centerness" (cross-entropy), all divided by the
         positives of all workers, and of points per image "positives" and "negatives"."""
         logits, box, points, strides = self(features)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             return self.dense_loss(logits, box, points, strides, targets)
 
     def dense_loss(
@@ -98,15 +98,18 @@ def match_points(points: Tensor, strides: Tensor, boxes: Tensor, labels: Tensor,
         labels: (B, M) class, negative where nothing is to be learnt.
         radius: half the side of the middle part in strides of the level; 0: the whole box.
     """
+    # Distance of every point from every centre, and half the sides of the boxes, by direction.
     half = (boxes[..., 2:] - boxes[..., :2])[:, :, None] / 2  # (B, M, 1, 2)
     away_x, away_y = (points - (boxes[..., :2] + boxes[..., 2:])[:, :, None] / 2).abs().unbind(-1)  # (B, M, A)
     half_x, half_y = half.unbind(-1)
+    # A point learns a box if it lies in its middle part, and if the farthest side is in the range of the point's level.
     near = radius * strides if radius > 0 else torch.full_like(strides, torch.inf)
     low = torch.where(strides == strides[0], 0.0, REACH[0] * strides)
     high = torch.where(strides == strides[-1], torch.inf, REACH[1] * strides)
     farthest = torch.maximum(away_x + half_x, away_y + half_y)
     fits = (away_x < half_x.minimum(near)) & (away_y < half_y.minimum(near)) & (farthest > low) & (farthest < high)
     fits &= (labels >= 0)[..., None]
+    # Of several boxes that fit the smallest is learnt.
     size, index = torch.where(fits, area(boxes)[..., None], torch.inf).min(1)
     return torch.where(size < torch.inf, index, -1)
 

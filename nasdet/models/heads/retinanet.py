@@ -1,7 +1,7 @@
 """RetinaNet (Lin et al. 2017): anchors on every level, focal loss over all of them.
 
-One decision: losses are torchvision's (each image divided by its own positives, then the mean over images, which needs
-no sum over workers), computed over the whole batch at once.
+Losses are torchvision's (each image is divided by its own positives, then the mean over images is taken, which needs no
+sum over workers), computed over the whole batch at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nasdet.models.boxes import BoxCoder
 from nasdet.models.heads.anchors import cell_anchors, place_anchors
-from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
+from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_one, no_autocast, upcast_half
 from nasdet.models.heads.losses import focal_loss
 from nasdet.models.heads.matching import POSITIVE, UNUSED, match
 from nasdet.models.heads.towers import SharedTower, level_sizes, prior_bias
@@ -42,19 +42,19 @@ class RetinaNetHead(HeadModule):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Levels -> logits (B, A, K), shifts of the anchors (B, A, 4), anchors (A, 4) xyxy pixels."""
         anchors = place_anchors(level_sizes(features), self.strides, self.cells)
-        return at_least_float(self.cls(features)), at_least_float(self.box(features)), anchors
+        return upcast_half(self.cls(features)), upcast_half(self.box(features)), anchors
 
     def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
         """Every anchor of every level, shifted."""
         logits, shifts, anchors = self(features)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             return Candidates(self.coder.decode(shifts, anchors), logits.sigmoid())
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
         """Scalars "loss", its parts "cls" (focal) and "box" (L1 of the shifts), and of anchors per image "positives"
         and "negatives"."""
         logits, shifts, anchors = self(features)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             return self.dense_loss(logits, shifts, anchors, targets)
 
     def dense_loss(self, logits: Tensor, shifts: Tensor, anchors: Tensor, targets: Targets) -> dict[str, Tensor]:

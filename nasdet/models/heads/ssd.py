@@ -1,7 +1,7 @@
-"""SSD's multibox head: class scores with background and a box for every default box, and their loss.
+"""SSD's multibox head (Liu et al. 2016): class scores with background and a box for every default box, and their loss.
 
-One decision: the whole batch is matched, mined and summed at once; an image without objects has no positives, so it
-has no negatives either and teaches nothing, as published.
+The whole batch is matched, mined and summed at once. An image without objects has no positives, therefore no negatives
+either, and teaches nothing, as published.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nasdet.models.boxes import BoxCoder
-from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, at_least_one, exact
+from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_one, no_autocast, upcast_half
 from nasdet.models.heads.default_boxes import hardest_negatives, level_shapes, make_default_boxes, match_default_boxes
 from nasdet.models.heads.losses import worker_mean
 from nasdet.models.heads.matching import POSITIVE, Matches
@@ -33,8 +33,8 @@ class L2Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, H, W)`, at least float32."""
-        with exact(x.device):
-            return F.normalize(at_least_float(x), dim=1) * self.weight.view(1, -1, 1, 1)
+        with no_autocast(x.device):
+            return F.normalize(upcast_half(x), dim=1) * self.weight.view(1, -1, 1, 1)
 
 
 class SsdHead(HeadModule):
@@ -63,12 +63,12 @@ class SsdHead(HeadModule):
         levels = [scale(x) for scale, x in zip(self.scale, features, strict=True)]
         logits = [_flat(predict(x), self.spec.classes + 1) for predict, x in zip(self.cls, levels, strict=True)]
         codes = [_flat(predict(x), 4) for predict, x in zip(self.box, levels, strict=True)]
-        return at_least_float(torch.cat(logits, 1)), at_least_float(torch.cat(codes, 1))
+        return upcast_half(torch.cat(logits, 1)), upcast_half(torch.cat(codes, 1))
 
     def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
         """Every default box with its softmax, background left out."""
         logits, codes = self(features)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             defaults = self.default_boxes(features, size, logits)
             return Candidates(self.coder.decode(codes, defaults), logits.softmax(-1)[..., 1:])
 
@@ -79,7 +79,7 @@ class SsdHead(HeadModule):
         All are divided by the number of positives over all workers.
         """
         logits, codes = self(features)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             return self.dense_loss(logits, codes, self.default_boxes(features, size, logits), targets)
 
     def dense_loss(self, logits: Tensor, codes: Tensor, defaults: Tensor, targets: Targets) -> dict[str, Tensor]:

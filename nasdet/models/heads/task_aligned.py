@@ -1,7 +1,7 @@
 """The project's one-stage head: class scores and boxes at every point of every level, and their loss.
 
-One decision: what a level predicts stays a distribution over bins until it is needed: everywhere without gradient for
-assignment and detection, and with gradient at positive points only.
+One decision: predicted sides stay distributions over bins as long as possible. They become distances everywhere without
+gradient, for assignment and detection, and with gradient at positive points only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from nasdet.models.boxes import make_points, to_boxes
 from nasdet.models.heads.assigner import TaskAlignedAssigner
-from nasdet.models.heads.base import Candidates, HeadModule, Targets, at_least_float, exact
+from nasdet.models.heads.base import Candidates, HeadModule, Targets, no_autocast, upcast_half
 from nasdet.models.heads.losses import distribution_focal_loss, giou_loss, quality_focal_loss, worker_mean
 from nasdet.models.heads.towers import Tower, level_sizes, prior_bias
 from nasdet.models.layers import Layers
@@ -57,7 +57,7 @@ class TaskAlignedHead(HeadModule):
     def predict(self, features: Sequence[Tensor], size: tuple[int, int]) -> Candidates:
         """Every point of every level."""
         dense: Dense = self(features)
-        with exact(dense.points.device):
+        with no_autocast(dense.points.device):
             return Candidates(self._boxes(dense), dense.logits.sigmoid())
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
@@ -68,14 +68,14 @@ class TaskAlignedHead(HeadModule):
         that of the whole batch.
         """
         dense: Dense = self(features)
-        with exact(dense.points.device):
+        with no_autocast(dense.points.device):
             return self.dense_loss(dense, targets)
 
     def forward(self, features: Sequence[Tensor]) -> Dense:
         """Levels -> undecoded predictions."""
         logits, sides = self.cls(features), self.box(features)
-        points, steps = make_points(level_sizes(features), self.strides, at_least_float(logits[:0, :0]))
-        return Dense(at_least_float(logits), sides, points, steps)
+        points, steps = make_points(level_sizes(features), self.strides, upcast_half(logits[:0, :0]))
+        return Dense(upcast_half(logits), sides, points, steps)
 
     def dense_loss(self, dense: Dense, targets: Targets) -> dict[str, Tensor]:
         """`loss` from undecoded predictions, without autocast."""
@@ -89,7 +89,7 @@ class TaskAlignedHead(HeadModule):
             "box": BOX_WEIGHT * giou_loss(points, self._distances(sides, strides), found) / norm,
         }
         if self.spec.bins > 1:
-            bins = at_least_float(sides).unflatten(-1, (4, self.spec.bins))
+            bins = upcast_half(sides).unflatten(-1, (4, self.spec.bins))
             parts["dfl"] = DFL_WEIGHT * distribution_focal_loss(bins, points, strides, found) / norm
         total = torch.stack(list(parts.values())).sum()
         positives = torch.tensor(len(found.image) / len(dense.logits), device=total.device)
@@ -103,7 +103,7 @@ class TaskAlignedHead(HeadModule):
 
     def _distances(self, sides: Tensor, strides: Tensor) -> Tensor:
         """Predictions (..., A, 4 * bins) and strides (A,) -> distances (..., A, 4) in pixels."""
-        sides = at_least_float(sides)
+        sides = upcast_half(sides)
         if self.spec.bins == 1:
             return F.softplus(sides) * strides[:, None]
         share = sides.unflatten(-1, (4, self.spec.bins)).softmax(-1)

@@ -1,5 +1,8 @@
-"""Necks by kind. One decision: an entry is a function of what the backbone publishes and the neck's specification; the
-module publishes channels and strides of its own levels, from high to low resolution."""
+"""Necks by kind: functions of what the backbone publishes and the neck's specification.
+
+The module publishes channels and strides of its own levels, from high to low resolution. A new kind is one file, one
+entry here and its specification in `space.necks`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """BiFPN (Tan et al. 2020, EfficientDet): levels mixed top-down and bottom-up, several times, by learnt weights.
 
-One decision: every level enters through one 1x1 convolution that both directions read (EfficientDet has a second one
+Every level enters through one 1x1 convolution that both directions read (EfficientDet has a second one
 for the bottom-up pass of the first repeat), so that each repeat is the same module.
 """
 

@@ -1,7 +1,7 @@
 """DSOD's prediction layers: six levels from two of the backbone (Shen et al. 2017, figure 1).
 
-One decision: both kinds are one chain of halving steps that differ in the step; sizes are rounded up, so that 300
-pixels give 38, 19, 10, 5, 3 and 2 cells (the authors' network; the paper's figure shows 1 for the last).
+Both kinds are one chain of halving steps and differ in the step. Sizes are rounded up, so that 300 pixels give 38, 19,
+10, 5, 3 and 2 cells (the authors' network; the paper's figure shows 1 for the last).
 """
 
 from __future__ import annotations

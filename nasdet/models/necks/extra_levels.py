@@ -1,7 +1,7 @@
 """Extra layers of SSD below the backbone's levels, and Pelee's residual prediction blocks after them.
 
-One decision: a level of stride 1 loses its border by an unpadded convolution, as published, unless it has fewer than 3
-cells: then that side is padded, so that the same specification works on canvases of any size.
+A level of stride 1 loses its border by an unpadded convolution, as published. If a side has fewer than 3 cells it is
+padded, so that the same specification works on canvases of any size.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""Pyramids: mix backbone features of several resolutions into levels of equal width.
-
-One decision: resampling follows the published strides, so that levels of equal stride (DetNet) are joined without any.
-"""
+"""Pyramids: mix backbone features of several resolutions into levels of equal width. Resampling follows the published
+strides, so that levels of equal stride (DetNet) are joined without any."""
 
 from __future__ import annotations
 

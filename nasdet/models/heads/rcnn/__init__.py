@@ -1,5 +1,4 @@
-"""Two-stage heads. One decision: Faster, Mask and Cascade R-CNN are one head, whose specification says which parts it
-has."""
+"""Two-stage heads: Faster, Mask and Cascade R-CNN are one head, whose specification says which parts it has."""
 
 from nasdet.models.heads.rcnn.head import RcnnHead
 

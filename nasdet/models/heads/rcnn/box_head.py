@@ -1,7 +1,7 @@
 """The box head (Girshick 2015): class and refined box of each region of interest.
 
-One decision: class 0 is the background in every output, boxes and masks included, as in torchvision, so that its
-parameter counts and weights are ours.
+Class 0 is the background in every output, boxes and masks included, as in torchvision, so that parameter counts and
+weights are the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Regions(NamedTuple):
 
 
 def gather(chosen: Tensor, boxes: Tensor, found: Matches, targets: Targets) -> Regions:
-    """The regions of `chosen` (B, N) proposals (B, N, 4), image after image; where none is, one that learns nothing."""
+    """The `chosen` (B, N) of proposals (B, N, 4) as regions, image after image; if none is chosen, one region that
+    learns nothing."""
     if not chosen.any():
         first = found.objects.new_zeros(1)
         return Regions(first, boxes[0, :1], first + NOTHING, first, targets.boxes[0, :1])

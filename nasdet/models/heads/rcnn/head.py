@@ -1,8 +1,5 @@
-"""Two-stage detection: Faster, Cascade and Mask R-CNN.
-
-One decision: a cascade is the same stage three times, each fed by the boxes of the one before, so that Faster R-CNN is
-a cascade of one.
-"""
+"""Two-stage detection: Faster, Cascade and Mask R-CNN. A cascade is the same box stage three times, each of which
+starts from the boxes of the one before; Faster R-CNN is a cascade of one."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets, at_least_float, at_least_one, exact
+from nasdet.models.heads.base import Candidates, Detections, HeadModule, Targets, at_least_one, no_autocast, upcast_half
 from nasdet.models.heads.matching import NEGATIVE, POSITIVE, UNUSED, Matches, draw, match
 from nasdet.models.heads.rcnn.box_head import BoxHead, Regions, gather
 from nasdet.models.heads.rcnn.mask_head import POOLED, MaskHead, of_class
@@ -59,7 +56,7 @@ class RcnnHead(HeadModule):
         raw = self.rpn(features)
         device = raw.logits.device
         targets = at_least_one(targets, raw.logits.dtype)
-        with exact(device):
+        with no_autocast(device):
             parts = self.rpn.loss(raw, targets)
             before, after = self.spec.proposals_pre_train, self.spec.proposals_train
             boxes, real = self.rpn.propose(raw, size, before=before, after=after)
@@ -74,7 +71,7 @@ class RcnnHead(HeadModule):
         """Every proposal with the last stage's boxes, (B, R, K, 4), in a cascade (B, R, 4), and the mean score of the
         stages; 0 below `score_threshold`."""
         raw = self.rpn(features)
-        with exact(raw.logits.device):
+        with no_autocast(raw.logits.device):
             before, after = self.spec.proposals_pre_test, self.spec.proposals_test
             boxes, real = self.rpn.propose(raw, size, before=before, after=after)
         batch, count = real.shape
@@ -83,9 +80,9 @@ class RcnnHead(HeadModule):
         decoded = regions[:, None]
         for stage in self._stages():
             logits, deltas = stage(self.pool(features, regions, images))
-            with exact(boxes.device):
-                scores.append(at_least_float(logits).softmax(-1)[:, 1:])
-                decoded = stage.decode(at_least_float(deltas), regions)
+            with no_autocast(boxes.device):
+                scores.append(upcast_half(logits).softmax(-1)[:, 1:])
+                decoded = stage.decode(upcast_half(deltas), regions)
             regions = clip_boxes_to_image(decoded[:, 0], size)  # of a cascade, where all classes share it
         score = torch.stack(scores).mean(0).unflatten(0, (batch, count)) * real[..., None]
         score = score * (score > self.spec.score_threshold)
@@ -101,7 +98,7 @@ class RcnnHead(HeadModule):
             return [one._replace(masks=one.boxes.new_zeros(0, 2 * POOLED, 2 * POOLED)) for one in found]
         boxes, labels = torch.cat([one.boxes for one in found]), torch.cat([one.labels for one in found])
         images = torch.cat([torch.full_like(one.labels, number) for number, one in enumerate(found)])
-        logits = at_least_float(self.mask(features, boxes, images))
+        logits = upcast_half(self.mask(features, boxes, images))
         masks = of_class(logits, labels + 1).sigmoid()
         return [one._replace(masks=own) for one, own in zip(found, masks.split(counts), strict=True)]
 
@@ -123,6 +120,8 @@ class RcnnHead(HeadModule):
         of its own; the objects' boxes always join them.
         """
         firsts = []
+        # One stage after another: match the proposals and the objects' own boxes at the stage's IoU, choose regions,
+        # pool and predict, sum the losses; the refined regions are the next stage's proposals.
         for number, stage in enumerate(self._stages()):
             boxes, real = _with_objects(boxes, real, targets)
             found = match(boxes, targets, positive=IOUS[number], negative=IOUS[number])
@@ -130,7 +129,7 @@ class RcnnHead(HeadModule):
             regions = gather(self._choose(stage, features, boxes, found, targets), boxes, found, targets)
             firsts.append((regions, _counts(found.state)))
             logits, deltas = self._run(stage, features, regions)
-            with exact(logits.device):
+            with no_autocast(logits.device):
                 for name, values in zip(("cls", "box"), stage.losses(logits, deltas, regions), strict=True):
                     own = STAGE_WEIGHTS[number] * values.mean()
                     parts[name] = parts[name] + own if name in parts else own
@@ -142,7 +141,7 @@ class RcnnHead(HeadModule):
     def _run(self, stage: BoxHead, features: Sequence[Tensor], regions: Regions) -> tuple[Tensor, Tensor]:
         """Logits and deltas of a stage, in at least float32."""
         logits, deltas = stage(self.pool(features, regions.boxes, regions.images))
-        return at_least_float(logits), at_least_float(deltas)
+        return upcast_half(logits), upcast_half(deltas)
 
     def _choose(
         self, stage: BoxHead, features: Sequence[Tensor], boxes: Tensor, found: Matches, targets: Targets
@@ -161,6 +160,7 @@ class RcnnHead(HeadModule):
 
         Evaluation mode, so that batch norms see what is learnt and nothing else.
         """
+        # Losses of all usable regions, then suppression by loss in place of score, and the hardest of each image.
         usable = found.state != UNUSED
         every = gather(usable, boxes, found, targets)
         chosen = torch.zeros_like(usable)
@@ -169,7 +169,7 @@ class RcnnHead(HeadModule):
         training = stage.training
         logits, deltas = self._run(stage.eval(), features, every)
         stage.train(training)
-        with exact(logits.device):
+        with no_autocast(logits.device):
             cls, box = stage.losses(logits, deltas, every)
             kept = batched_nms(every.boxes, cls + box, every.images, HARD_NMS)  # losses fall
         images, places = (column[kept] for column in usable.nonzero(as_tuple=True))

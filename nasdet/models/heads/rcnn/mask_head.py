@@ -1,7 +1,7 @@
 """The mask head (He et al. 2017): a 28 x 28 mask per class in each region.
 
-One decision: a batch without a single mask to learn runs one region at weight 0, because norms refuse empty batches and
-workers wait for the gradient of every parameter.
+A batch without a single mask to learn runs one region at weight 0, because norms refuse empty batches and workers wait
+for the gradient of every parameter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from nasdet.models.heads.base import at_least_float, exact
+from nasdet.models.heads.base import no_autocast, upcast_half
 from nasdet.models.heads.rcnn.box_head import CONVS, Regions
 from nasdet.models.heads.rcnn.pooling import RoiPool
 from nasdet.models.layers import Layers
@@ -53,10 +53,10 @@ class MaskHead(nn.Module):
         stated = masks.flatten(2).any(-1)  # (B, M)
         learns = (regions.labels > 0) & stated[regions.images, regions.objects]
         if not learns.any():
-            return 0 * at_least_float(self(features, regions.boxes[:1], regions.images[:1])).sum()
+            return 0 * upcast_half(self(features, regions.boxes[:1], regions.images[:1])).sum()
         images, boxes, labels, objects, _ = (column[learns] for column in regions)
-        logits = at_least_float(self(features, boxes, images))
-        with exact(logits.device):
+        logits = upcast_half(self(features, boxes, images))
+        with no_autocast(logits.device):
             wanted = _targets(masks, boxes, images, objects, logits.shape[-1])
             return F.binary_cross_entropy_with_logits(of_class(logits, labels), wanted)
 
@@ -68,8 +68,10 @@ def of_class(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _targets(masks: Tensor, boxes: Tensor, images: Tensor, objects: Tensor, size: int) -> Tensor:
-    """The objects' masks (B, M, H, W) as seen by regions (S, 4), image by image to hold few in floats: (S, size, size)
-    in 0..1. `images` (S,) rises."""
+    """The part of the objects' masks (B, M, H, W) inside each region (S, 4), resized: (S, size, size) in 0..1.
+
+    `images` (S,) must rise. Image by image, so that few masks are in memory as floats.
+    """
     parts = []
     for number, own in enumerate(masks):
         here = images == number

@@ -1,7 +1,7 @@
 """Features of a region of interest, from the level that fits its size.
 
-One decision: levels are counted by position (Lin et al. 2017, equation 1, counted from the first level's stride), so
-that pyramids whose last levels have equal strides (DetNet) spread their regions as well.
+Levels are counted by their position (Lin et al. 2017, equation 1, from the first level's stride on), so that pyramids
+whose last levels have equal strides (DetNet) use all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
-from nasdet.models.heads.base import at_least_float, exact
+from nasdet.models.heads.base import no_autocast, upcast_half
 
 CANONICAL_LEVEL = 4  # log2 of the stride of the level from which regions of the canonical size are pooled
 SAMPLING_RATIO = 2
@@ -65,6 +65,6 @@ class RoiPool(nn.Module):
     def _pool(self, x: Tensor, rois: Tensor, stride: int) -> Tensor:
         """At least in float32: RoI pooling has no kernel for halves on the CPU, and boxes need their digits."""
         operation, more = (roi_align, (SAMPLING_RATIO,)) if self.op == "align" else (roi_pool, ())
-        with exact(x.device):
-            pooled: Tensor = operation(at_least_float(x), at_least_float(rois), self.size, 1 / stride, *more)
+        with no_autocast(x.device):
+            pooled: Tensor = operation(upcast_half(x), upcast_half(rois), self.size, 1 / stride, *more)
         return pooled.to(x.dtype)

@@ -1,7 +1,7 @@
 """The region proposal network (Ren et al. 2015): objectness and a box at every anchor, and the proposals they make.
 
-One decision: anchors, box coding and the order of filtering are torchvision's, but only the anchors that pass the first
-`topk` are decoded, all images at once.
+Anchors, box coding and the order of filtering are torchvision's, but only the best anchors of each level are decoded,
+those of all images at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from nasdet.models.boxes import BoxCoder
 from nasdet.models.heads.anchors import cell_anchors, place_anchors
-from nasdet.models.heads.base import Targets, at_least_float
+from nasdet.models.heads.base import Targets, upcast_half
 from nasdet.models.heads.matching import POSITIVE, draw, match
 from nasdet.models.heads.towers import level_sizes
 from nasdet.models.layers import Layers
@@ -28,7 +28,7 @@ SMALLEST = 1e-3  # pixels; proposals with a shorter side are dropped
 
 
 class Raw(NamedTuple):
-    """What the network says at every anchor of every level, undecoded."""
+    """Predictions at every anchor of every level, not decoded."""
 
     logits: Tensor
     """(B, A) objectness."""
@@ -74,7 +74,7 @@ class ProposalNetwork(nn.Module):
             deltas.append(self.boxes(hidden).permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, 4)))
         anchors = place_anchors(level_sizes(features), self.strides, self.cells)
         counts = [x.shape[1] for x in logits]
-        return Raw(at_least_float(torch.cat(logits, 1)), at_least_float(torch.cat(deltas, 1)), anchors, counts)
+        return Raw(upcast_half(torch.cat(logits, 1)), upcast_half(torch.cat(deltas, 1)), anchors, counts)
 
     @torch.no_grad()
     def propose(self, raw: Raw, size: tuple[int, int], *, before: int, after: int) -> tuple[Tensor, Tensor]:
@@ -94,6 +94,8 @@ class ProposalNetwork(nn.Module):
         if raw.logits.is_meta:
             boxes = raw.deltas.new_empty(len(raw.deltas), after, 4)
             return boxes, torch.empty_like(boxes[..., 0], dtype=torch.bool)
+        # The best anchors of every level are decoded and cut to the canvas; then image by image very small boxes and
+        # duplicates within a level are dropped, and the best of all levels are kept.
         places, levels = self._best(raw, before)
         scores = raw.logits.gather(1, places)
         deltas = raw.deltas.gather(1, places[..., None].expand(-1, -1, 4))
@@ -132,7 +134,7 @@ class ProposalNetwork(nn.Module):
 
 
 def pad(boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Boxes (R_i, 4) of each image -> (B, R, 4) with zeros behind, and where they are real (B, R)."""
+    """Boxes (R_i, 4) of each image -> (B, R, 4) padded with zeros at the end, and which are no padding (B, R)."""
     most = max(1, *(len(own) for own in boxes))
     padded = torch.stack([F.pad(own, (0, 0, 0, most - len(own))) for own in boxes])
     counts = torch.tensor([len(own) for own in boxes], device=padded.device)
