@@ -14,7 +14,7 @@ STATES = ("complete", "stopped", "failed", "paused", "running", "infeasible", "d
 
 
 class Effort(NamedTuple):
-    """What the trials of one state took together."""
+    """What the trials of one state spent together."""
 
     state: str
     trials: int
@@ -25,7 +25,7 @@ class Effort(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why candidates of one state went no further."""
+    """Why candidates of one state were not trained to the end."""
 
     state: str
     trials: int

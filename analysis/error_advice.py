@@ -1,5 +1,5 @@
-"""The largest type of error in words, and what to do about it. One decision: a sentence names figures of this data and
-fields of this specification, so that nobody has to translate advice into options."""
+"""The largest type of error in words, and what to do about it. Sentences name figures of this data and fields of this
+specification, so that advice can be followed without translating it into options."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nasdet.evaluation import Predictions
 from nasdet.space.specs import DetectorSpec
 
 WORTH = 0.005
-"""AP50 that the largest type must cost to be worth a change."""
+"""Below this cost in AP50, the largest type of error is not worth a change."""
 CELLS = 4.0
-"""Cells of the finest level that an object should be wide: its box is then more than a few neighbouring cells."""
+"""An object should be at least this many cells of the finest level wide."""
 
 
 def advise(
@@ -45,7 +45,7 @@ def advise(
 def _sides(
     kind: str, outcomes: Outcomes, found: Predictions, spec: DetectorSpec, images: Any, score: float
 ) -> NDArray[np.float64]:
-    """Sides on the canvas (root of the area, in pixels) of the objects that the errors speak of."""
+    """Sides on the canvas (root of the area, in pixels) of the objects that the errors concern."""
     chosen = np.unique(outcomes.nearest[(outcomes.kind == kind) & (found.scores >= score) & (outcomes.nearest >= 0)])
     if kind == MISSED:
         chosen = np.flatnonzero(outcomes.found_with < score)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nasdet.search import StudyStore
 
 ENDED = ("complete", "stopped", "failed")
-"""States of trials that trained and will not train on."""
+"""States of trials that trained and will not be continued."""
 
 
 class FrontHistory:
@@ -32,7 +32,7 @@ class FrontHistory:
         reference: `(D,)` in the objectives' own units and directions, as `reference_point` of a study's summary.
 
     Attributes:
-        steps: so far.
+        steps: one for each finished trial so far.
     """
 
     def __init__(self, objectives: Sequence[ObjectiveLike], reference: Sequence[float]) -> None:
@@ -42,7 +42,7 @@ class FrontHistory:
         self._points = np.empty((0, len(objectives)))
 
     def add(self, record: TrialRecord) -> None:
-        """The next one that finished; a trial that still runs or pauses is passed over."""
+        """Add the next trial that finished; one that still runs or is paused changes nothing."""
         if record.state not in ENDED:
             return
         number, volume, _, epochs, seconds = self.steps[-1] if self.steps else FrontStep(0, 0.0, 0, 0, 0.0)
@@ -52,7 +52,7 @@ class FrontHistory:
         self.steps.append(FrontStep(number + 1, volume, len(self._points), epochs, seconds))
 
     def _grow(self, record: TrialRecord) -> bool:
-        """Whether the record is on the front, which then holds it."""
+        """Add a record to the front if no member dominates it; returns whether it is on the front."""
         row, points = as_costs(values_of([record], self._objectives), self._directions), self._points
         worse, differs = (points <= row).all(axis=1), (points != row).any(axis=1)
         if not np.isfinite(row).all() or (worse & differs).any():
@@ -68,7 +68,7 @@ def hypervolume_history(
     """The hypervolume and size of the front after each finished trial.
 
     Args:
-        records: in the order in which they finished; trials still running or paused are passed over.
+        records: in the order in which they finished; trials still running or paused do not count.
         objectives: the D objectives of the study.
         reference: as for `FrontHistory`; empty before it is fixed, and then there is no history.
     """
@@ -87,7 +87,7 @@ class Curve:
     name: str
     epochs: tuple[float, ...]
     minutes: tuple[float, ...]
-    """Of one worker group: where several train side by side, the sum is divided by their number."""
+    """Minutes of all trials, divided by the number of trials that train side by side."""
     hypervolume: tuple[float, ...]
 
     def points(self) -> list[dict[str, str | float]]:

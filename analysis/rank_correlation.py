@@ -1,5 +1,5 @@
-"""How well one value orders candidates by another. One decision: Kendall's tau-b with a bootstrap interval over the
-candidates, since with a dozen of them the figure alone says nothing."""
+"""How well the order of candidates by one value agrees with their order by another: Kendall's tau-b, with a bootstrap
+interval over the candidates, since with a dozen of them the figure alone says nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 """Bootstrap samples of the candidates behind an interval."""
 FEWEST = 4
-"""Candidates that an order needs."""
+"""Fewer candidates have no rank correlation."""
 SCORE = "score_"
 """How the names of training-free scores begin."""
 SIZES = ("params_m", "gflops")
-"""What a training-free score has to beat."""
+"""Plain sizes, which a training-free score has to beat."""
 
 
 def rank_correlation(early: Floats, final: Floats) -> tuple[float, float, float]:
@@ -35,11 +35,11 @@ def rank_correlation(early: Floats, final: Floats) -> tuple[float, float, float]
 
 
 def score_correlation(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> dict[str, Any] | None:
-    """How the training-free scores of a study, and plain size, order its candidates by what training made of them.
+    """How well the training-free scores of a study, and plain size, agree with what training made of its candidates.
 
     Args:
-        records: all of the study; those trained in full and scored count.
-        objectives: of the study; the first one that is to be maximised is what is ordered by.
+        records: all of the study; only those trained in full and scored count.
+        objectives: of the study; candidates are ranked by the first one that is maximised.
 
     Returns:
         `objective`, `trials`, and for each of `predictors` its name, tau, and a 95% interval from low to high, scores

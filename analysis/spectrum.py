@@ -2,8 +2,9 @@
 Effects of Pre-Training for Object Detectors via Eigenspectrum").
 
 One decision: features are centred, unlike in the paper, because a constant feature is a bias of the next layer and not
-a direction it needs; the paper's uncentred dimensions stand beside them. Mean and second moment run along in float64,
-so that memory is one square matrix per layer however many images there are.
+a direction that the layer needs; the paper's uncentred dimensions stand beside them.
+
+Each layer keeps a running mean and scatter matrix in float64, so memory does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ from nasdet.models import Detector
 
 ENERGIES = (0.90, 0.99)
 PIECE = 16384
-"""Positions that are held in float64 at a time."""
+"""Positions that are converted to float64 at a time."""
 CONTAINERS = ("blocks", "layers", "stages")
 """Names under which parts of backbones hold their own parts in a row."""
 
 
 class Moments:
-    """Running mean and scatter of rows of C channels (Chan et al. 1983), float64."""
+    """Running mean and scatter matrix of rows of C channels, in float64.
+
+    The scatter is the sum of (row - mean)(row - mean)^T. A piece of rows is added by Chan et al. (1983): with n rows
+    so far, k new ones and d the difference of the two means, the scatters add up, plus d d^T n k / (n + k). Subtracting
+    means before multiplying keeps the digits that a sum of squares would lose where the mean is large.
+    """
 
     def __init__(self, channels: int, device: torch.device) -> None:
         self.count = 0
@@ -35,14 +41,14 @@ class Moments:
         self.scatter = torch.zeros(channels, channels, dtype=torch.float64, device=device)
 
     def add(self, rows: Tensor) -> None:
-        """Take in `(n, C)` rows of any floating type."""
+        """Add `(n, C)` rows of any floating type."""
         for piece in rows.split(PIECE):
             mean = piece.mean(0, dtype=torch.float64)
-            own = piece.double() - mean
-            apart, total = mean - self.mean, self.count + len(own)
-            self.scatter.addmm_(own.T, own)
-            self.scatter.addr_(apart, apart, alpha=self.count * len(own) / total)
-            self.mean += apart * (len(own) / total)
+            centred = piece.double() - mean
+            difference, total = mean - self.mean, self.count + len(centred)
+            self.scatter.addmm_(centred.T, centred)  # of the piece around its own mean
+            self.scatter.addr_(difference, difference, alpha=self.count * len(centred) / total)
+            self.mean += difference * (len(centred) / total)
             self.count = total
 
     def covariance(self) -> NDArray[np.float64]:
@@ -61,11 +67,11 @@ class LayerSpectrum:
     layer: str
     """Its place in the network, such as backbone.stages.1.0 or neck.0."""
     positions: int
-    """Images times cells that were looked at."""
+    """Images times positions of the feature map."""
     eigenvalues: NDArray[np.float64]
-    """`(C,)` of the covariance, falling."""
+    """`(C,)` of the covariance, in descending order."""
     uncentred: NDArray[np.float64]
-    """`(C,)` of the second moment, falling."""
+    """`(C,)` of the second moment, in descending order."""
 
     @property
     def width(self) -> int:
@@ -73,7 +79,7 @@ class LayerSpectrum:
         return len(self.eigenvalues)
 
     def dimension(self, energy: float, *, centred: bool = True) -> int:
-        """Eigenvalues that hold the share `energy` of their sum; 0 if all are 0."""
+        """Number of leading eigenvalues that hold the share `energy` of their sum; 0 if all are 0."""
         return intrinsic_dimension(self.eigenvalues if centred else self.uncentred, energy)
 
     @property
@@ -83,14 +89,23 @@ class LayerSpectrum:
 
 
 def intrinsic_dimension(eigenvalues: NDArray[np.float64], energy: float) -> int:
-    """The smallest number of leading `eigenvalues` (falling) whose sum is at least `energy` of the whole."""
+    """The smallest number of leading `eigenvalues` whose sum is at least the share `energy` of the sum of all.
+
+    Shinya et al. (2019) call it the intrinsic dimension: features that lie in a subspace of k of the C channels have
+    k eigenvalues above 0.
+
+    Args:
+        eigenvalues: `(C,)` in descending order, none below 0.
+        energy: 0..1.
+    """
     sums = np.cumsum(eigenvalues)
+    # A little less than the share counts as the share, or rounding errors of the sum would add a dimension.
     return 0 if sums[-1] <= 0 else int(np.searchsorted(sums, energy * sums[-1] * (1 - 1e-12)) + 1)
 
 
 @torch.inference_mode()
 def measure_spectrum(detector: Detector, batches: Iterable[Tensor]) -> list[LayerSpectrum]:
-    """Spectra of the layers of `watched_layers` and of the neck's levels, in the order in which they are ready.
+    """Spectra of the layers of `watched_layers` and of the neck's levels, in the order in which they are computed.
 
     Args:
         detector: in evaluation mode.
@@ -120,12 +135,13 @@ def measure_spectrum(detector: Detector, batches: Iterable[Tensor]) -> list[Laye
 
 
 def watched_layers(detector: Detector) -> Iterator[tuple[str, nn.Module]]:
-    """Stem, stages and blocks of the backbone by their names; of blocks in a row the last one is the stage itself."""
+    """Stem, stages and blocks of the backbone by their names. The last block of a stage is left out, because its output
+    is that of the stage."""
     return _parts("backbone", detector.backbone)
 
 
 def _parts(path: str, module: nn.Module, *, last: bool = True) -> Iterator[tuple[str, nn.Module]]:
-    """The parts of `module`, the `last` one of them or not, and theirs."""
+    """The parts of `module` and the parts of these; without the `last` part where its output is that of `module`."""
     children = list(module.named_children())
     for number, (name, child) in enumerate(children, start=1):
         own = f"{path}.{name}"
@@ -143,14 +159,14 @@ def _parts(path: str, module: nn.Module, *, last: bool = True) -> Iterator[tuple
 
 
 def _is_channels_last(detector: Detector, name: str, features: Tensor) -> bool:
-    """Whether features are tokens `(B, ..., C)`: of a transformer's trunk, or of timm's networks that say so."""
+    """Whether features are `(B, ..., C)`: tokens of a transformer, or of timm's networks that say so."""
     net = getattr(detector.backbone, "net", None)
     of_tokens = getattr(net, "output_fmt", Format.NCHW) == Format.NHWC and name.startswith("backbone.net")
     return features.ndim == 3 or of_tokens or name.startswith("backbone.trunk")
 
 
 def _spectrum(name: str, moments: Moments) -> LayerSpectrum:
-    falling = [
-        np.linalg.eigvalsh(matrix)[::-1].clip(min=0.0) for matrix in (moments.covariance(), moments.second_moment())
-    ]
-    return LayerSpectrum(name, moments.count, *falling)
+    matrices = (moments.covariance(), moments.second_moment())
+    # eigvalsh returns ascending values; those of a singular matrix may lie a rounding error below 0.
+    descending = [np.linalg.eigvalsh(matrix)[::-1].clip(min=0.0) for matrix in matrices]
+    return LayerSpectrum(name, moments.count, *descending)

@@ -2,7 +2,8 @@
 intrinsic dimension and kept the AP of a ResNet-50 from scratch with 27% fewer parameters).
 
 One decision: a width is only ever reduced, to the largest dimension of 99% of the energy among the layers that share
-it, rounded up to what convolutions, groups and norms divide well; of a width that is full nothing more is known.
+it, rounded up to what groups and norms can divide. A layer that uses its whole width may want more, but the spectrum
+does not say how much.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from nasdet.models.costs import count_params
 from nasdet.space.specs import DetectorSpec
 
 MULTIPLE = 8
-"""Widths are multiples of it, as in the search: norm groups then hold at least 4 channels each."""
+"""Widths are multiples of it, as in the search: groups of a norm then have at least 4 channels each."""
 FULL = 0.9
-"""Share of a width that is in use from which on the layer may want more."""
+"""From this share of the width in use on, the layer may want more channels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Width:
     """One width of a specification."""
 
     field: str
-    """Its place: backbone.stages.0.width, backbone.widths.0, neck.width."""
+    """Such as backbone.stages.0.width, backbone.widths.0, neck.width."""
     width: int
     dimension: int
     """Largest dimension of 99% of the energy among the layers of this width."""
@@ -50,7 +51,7 @@ class Suggestion:
     spec: DetectorSpec
     """The detector with them; it has been built."""
     params: int
-    """Trainable parameters as it is."""
+    """Trainable parameters now."""
     suggested_params: int
     """Trainable parameters with the widths suggested."""
 
@@ -84,7 +85,7 @@ def _measured(spec: DetectorSpec, spectra: Sequence[LayerSpectrum]) -> Iterator[
 
 
 def _fields(spec: DetectorSpec) -> Iterator[tuple[str, int, str]]:
-    """Widths that can be set: field, value, and what names of the layers that have it begin with."""
+    """Widths that can be set: field, value, and the prefix of the names of the layers that have this width."""
     if spec.backbone.kind == "staged":
         yield "backbone.stem_width", spec.backbone.stem_width, "backbone.stem."
         for number, stage in enumerate(spec.backbone.stages):

@@ -1,5 +1,5 @@
-"""The images with the worst F1, drawn. One decision: labels on the left, predictions on the right, in the colours of
-the error types; names stand only at errors, because in a crowded image nothing else can be read."""
+"""The images with the worst F1, drawn: labels on the left, predictions on the right, in the colours of the error types.
+Only errors have their names, because in a crowded image nothing else could be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nasdet.analysis.plots.style import INK, QUIET
 from nasdet.analysis.tide import CORRECT, FALSE, MISSED, TYPES, Outcomes
 from nasdet.data import Dataset, ImageRecord, fit_image, read_image
 from nasdet.data.cache import with_channels
-from nasdet.data.contact_sheet import to_rgb
+from nasdet.data.contact_sheet import draw_caption, to_rgb
 from nasdet.evaluation import Predictions
 
 TILE, GAP, MARGIN, CAPTION, HEADER = 360, 8, 20, 24, 72
@@ -30,10 +30,10 @@ Box = tuple[Sequence[float], str, str]
 def worst_images(
     dataset: Dataset, split: str, found: Predictions, outcomes: Outcomes, score: float, *, most: int = 2 * PER_SHEET
 ) -> list[dict[str, Any]]:
-    """The images that have errors, by F1 at `score` from the worst on, of equal ones that with more errors first.
+    """The images that have errors, lowest F1 at `score` first; of equal F1, the one with more errors first.
 
     Returns:
-        For each `file`, `image_id`, `f1`, `correct`, `false`, `missed`, at most `most` of them.
+        `file`, `image_id`, `f1`, `correct`, `false` and `missed` of each image, of at most `most` images.
     """
     kept, owners = found.scores >= score, np.array([a["image_id"] for a in outcomes.objects])
     rows: list[dict[str, Any]] = []
@@ -116,17 +116,13 @@ def _predictions(image: int, found: Predictions, outcomes: Outcomes, classes: Se
 
 
 def _draw(picture: Image.Image, boxes: Sequence[Box], scale: float) -> None:
-    pen, font = ImageDraw.Draw(picture), _font(11)
-    for corners, colour, text in boxes:
+    pen = ImageDraw.Draw(picture)
+    for corners, name, text in boxes:
+        red, green, blue = ImageColor.getrgb(name)[:3]
         x1, y1, x2, y2 = (float(v) * scale for v in corners)
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=2)
+        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=name, width=2)
         if text:
-            wide = font.getlength(text) + 4
-            left, top = max(0.0, min(x1, picture.width - wide)), y1 - 14 if y1 >= 14 else y1
-            pen.rectangle((left, top, left + wide, top + 14), fill=colour)
-            red, green, blue = ImageColor.getrgb(colour)[:3]
-            bright = 0.3 * red + 0.59 * green + 0.11 * blue > 140
-            pen.text((left + 2, top + 1), text, "black" if bright else "white", font=font)
+            draw_caption(pen, x1, y1, text, (red, green, blue), picture.width, size=11)
 
 
 def _sheet(tiles: list[Image.Image], title: str) -> Image.Image:

@@ -52,7 +52,7 @@ def _false(axes: Axes, report: dict[str, Any]) -> None:
     work = report["working_score"]
     axes.axvline(work, color=INK, linewidth=1, linestyle="--")
     shown = [sum(part[i] for part in parts) for i, score in enumerate(scores) if score >= min(0.6 * work, scores[-1])]
-    axes.set_ylim(0, 1.1 * max(*shown, 0.1))  # low scores hold so many that nothing else would be seen
+    axes.set_ylim(0, 1.1 * max(*shown, 0.1))  # at low scores there are far more than fit
     axes.text(
         work, 0.98, f" best F1: {work:.2f}", transform=axes.get_xaxis_transform(), va="top", fontsize=9, color=INK
     )

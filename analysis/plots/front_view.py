@@ -1,5 +1,5 @@
-"""What the pictures of a front show, without any drawing. One decision: both pictures, still and interactive, are drawn
-from one `FrontView`, so that they cannot differ."""
+"""What the pictures of a front show. The still and the interactive picture are both drawn from one `FrontView`, so that
+they cannot differ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABELS = {
     "gflops": "GFLOPs of one image (1e9 multiply-adds)",
 }
 SHOWN_VALUES = 5
-"""Values of a part of a detector that its line names."""
+"""Values of a part of a detector that its line shows."""
 UNITS = {"latency_ms": " ms", "params_m": " M", "gflops": " GFLOPs"}
 
 
@@ -57,7 +57,7 @@ class FrontView:
 
     @classmethod
     def of(cls, summary: Summary, records: Sequence[TrialRecord], history: Sequence[FrontStep]) -> FrontView:
-        """Sort a study's records by what they are on the picture."""
+        """Group the records of a study as the picture shows them."""
         axes = tuple(Axis(o.name, o.direction) for o in summary.objectives)
         measured = [r for r in records if all(np.isfinite(r.values.get(a.name, np.nan)) for a in axes)]
         members = front(measured, axes)
@@ -81,7 +81,7 @@ class FrontView:
         return " · ".join(counts)
 
     def pairs(self) -> list[tuple[Axis, Axis]]:
-        """Which objectives to show against each other, (x, y); the first pair is the default one."""
+        """Pairs of objectives to show against each other, (x, y); the first pair is the default."""
         if len(self.axes) == 1:
             return [(Axis("number", "min"), self.axes[0])]
         return [_across(a, b) for a, b in combinations(self.axes, 2)]
@@ -92,11 +92,11 @@ class FrontView:
         return (low, high) if np.isfinite(low) and np.isfinite(high) else None
 
     def unclear(self) -> set[str]:
-        """Members of the front whose order beside a neighbour's is not known (`nasdet.search.records.summary`)."""
+        """Members of the front that cannot be told apart from a neighbour (`nasdet.search.records.summary`)."""
         return {trial for pair in self.summary.indistinct for trial in pair.trials}
 
     def marked(self, x: Axis, y: Axis) -> dict[str, str]:
-        """What to write at the front's members that stand out in a pair of axes: label by trial."""
+        """Labels of the members of the front that stand out in a pair of axes, by trial."""
         if not self.front:
             return {}
         names: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ class FrontView:
 
 
 def value(record: TrialRecord, axis: Axis) -> float:
-    """Place of a trial on an axis; the axis "number" is the order of the trials."""
+    """Position of a trial on an axis; the axis "number" is the order of the trials."""
     return float(record.number if axis.name == "number" else record.values[axis.name])
 
 
@@ -123,7 +123,7 @@ def interval_reach(record: TrialRecord, axis: Axis) -> tuple[float, float]:
 
 
 def staircase(records: Sequence[TrialRecord], x: Axis, y: Axis) -> tuple[list[float], list[float]]:
-    """Corners of the front in two objectives, from left to right: what is dominated lies behind the steps."""
+    """Corners of the front in two objectives, from left to right; dominated points lie behind the steps."""
     if not records:
         return [], []
     table = np.array([[value(r, x), value(r, y)] for r in records])
@@ -190,7 +190,7 @@ def _stage(stage: dict[str, Any]) -> str:
 
 
 def _across(a: Axis, b: Axis) -> tuple[Axis, Axis]:
-    """(x, y): what is to be maximised stands upright."""
+    """(x, y); an objective that is maximised becomes y."""
     return (b, a) if a.direction == "max" or b.direction == "min" else (a, b)
 
 

@@ -177,17 +177,21 @@ def draw_boxes(
         draw.rectangle(tuple(float(v) for v in record.boxes[i] * scale), outline=colour[i], width=2)
     for i in order if len(order) <= _MOST_LABELS else ():
         name = classes[record.labels[i]] + (" (ignored)" if record.crowd[i] else "")
-        _draw_name(draw, record.boxes[i] * scale, name, colour[i], picture.size)
+        left, top = (record.boxes[i] * scale).tolist()[:2]
+        draw_caption(draw, left, top, name, colour[i], picture.width)
 
 
-def _draw_name(draw: ImageDraw.ImageDraw, box: Pixels, name: str, colour: Colour, size: tuple[int, int]) -> None:
-    font = _font(12)
-    wide, high = round(font.getlength(name)) + 6, 15
-    x = max(0, min(round(float(box[0])), size[0] - wide))
-    y = round(float(box[1])) - high if box[1] >= high else round(float(box[1]))
+def draw_caption(
+    draw: ImageDraw.ImageDraw, left: float, top: float, text: str, colour: Colour, width: int, size: int = 12
+) -> None:
+    """Write a caption above the corner of a box, or inside the box at the top of the picture, `width` pixels wide."""
+    font = _font(size)
+    wide, high = round(font.getlength(text)) + 6, size + 3
+    x = max(0, min(round(left), width - wide))
+    y = round(top) - high if top >= high else round(top)
     draw.rectangle((x, y, x + wide, y + high), fill=colour)
     luminance = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
-    draw.text((x + 3, y), name, (0, 0, 0) if luminance > 140 else (255, 255, 255), font=font)
+    draw.text((x + 3, y), text, (0, 0, 0) if luminance > 140 else (255, 255, 255), font=font)
 
 
 def _save(sheet: Image.Image, path: Path) -> Path:
