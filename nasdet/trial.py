@@ -1,5 +1,7 @@
-"""`TrialRecord`: all that is known of one trial. One decision: every consumer (front, MLflow, export, resume) reads
-this one value, and it survives a JSON round trip."""
+"""`TrialRecord`: all that is known of one trial.
+
+The front, MLflow, export and resume read this one value, which survives a JSON round trip.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ class Rung:
     """Values measured at one cumulative budget."""
 
     epochs: int
+    """Epochs trained from the trial's start."""
     values: dict[str, float]
     told: int = 0
-    """Results that the study had been told before this one."""
+    """Number of results that the study had before this one, over all trials: the place of this one in their order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +36,26 @@ class TrialRecord:
     """
 
     trial: str
+    """Id, such as t0007."""
     number: int
+    """Place in the order of proposals, from 0."""
     state: State
     params: dict[str, Any]
+    """Sampled parameters under their flat names."""
     spec: dict[str, Any] | None = None
+    """The detector; None in a study of a function."""
     recipe: dict[str, Any] | None = None
+    """How the detector is trained; None in a study of a function."""
     values: dict[str, float] = dataclasses.field(default_factory=dict)
     epochs: int = 0
     rungs: tuple[Rung, ...] = ()
+    """Results at growing numbers of epochs."""
     reason: str = ""
+    """Why it failed, is infeasible or a duplicate; else empty."""
     train_seconds: float = 0.0
+    """Seconds of training and evaluation."""
     overhead_seconds: float = 0.0
+    """Seconds between the end of the jobs before and the first steps of this trial's jobs."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed."""

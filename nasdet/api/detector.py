@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy.typing as npt
 from PIL import Image
 
-from nasdet.driver.inference.detections import Detections, ImageLike
+from nasdet.data.large_images import ImageLike
+from nasdet.driver.inference.detections import Detections
 from nasdet.export import Bundle, read_bundle
 
 if TYPE_CHECKING:

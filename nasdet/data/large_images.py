@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
 
-from nasdet.data.images import ORIENTATION, bands_last, decoding, read_image, stored_units
+from nasdet.data.images import ORIENTATION, bands_last, decoding, pillow_pixels, read_image, stored_units
 from nasdet.data.records import Pixels
+from nasdet.errors import InputError
 
 Read = Callable[[int, int, int, int], Pixels]
 """Top, left, height and width to `(height, width, bands)`."""
+ImageLike = str | Path | npt.NDArray[Any] | Image.Image
+"""An image file, an array `(h, w)` or `(h, w, C)` of uint8 or uint16, or a Pillow image."""
 
 
 class Scene:
@@ -133,3 +138,23 @@ def _is_plain(dtype: Any) -> bool:
 
 
 _OPENERS: dict[str, Callable[[Path], Scene | None]] = {".npy": _open_npy, ".tif": _open_tiff, ".tiff": _open_tiff}
+
+
+def scene_of(image: ImageLike | Scene, *, alpha: bool = False) -> Scene:
+    """An image of which parts are read.
+
+    Args:
+        image: a file, an array, a Pillow image, or a scene, which is returned as it is.
+        alpha: keep the fourth channel of RGBA images as a band.
+    """
+    if isinstance(image, Scene):
+        return image
+    if isinstance(image, str | Path):
+        return open_scene(Path(image), alpha=alpha)
+    if isinstance(image, Image.Image):
+        return array_scene(Path("image"), pillow_pixels(ImageOps.exif_transpose(image), alpha=alpha))
+    pixels = np.asarray(image)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise InputError(f"shape {np.shape(image)} is not (height, width) or (height, width, channels)", where="image")
+    return array_scene(Path("image"), pixels)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nasdet.data.large_images import ImageLike
 from nasdet.evaluation import paste, unpack
 from nasdet.evaluation.mask_encoding import Code
 
 if TYPE_CHECKING:
     from nasdet.models import Detections as FoundOnCanvas
-
-ImageLike = str | Path | npt.NDArray[Any] | Image.Image
-"""An image file, an array `(h, w)` or `(h, w, C)` of uint8 or uint16, or a Pillow image."""
 
 
 class Detection(NamedTuple):

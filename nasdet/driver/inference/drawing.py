@@ -6,14 +6,17 @@ paints black where masks overlap.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from nasdet.data.contact_sheet import class_colours, preview, to_rgb
-from nasdet.data.large_images import Scene
-from nasdet.driver.inference.detections import Detections, ImageLike
-from nasdet.driver.inference.predict import scene_of
+from nasdet.data.large_images import ImageLike, Scene, scene_of
 from nasdet.evaluation import unpack
+
+if TYPE_CHECKING:
+    from nasdet.driver.inference.detections import Detections
 
 CAPTION = 12
 """Pixels of a caption's letters."""

@@ -6,19 +6,16 @@ The detector runs as the search evaluated it, in float32 on the bundle's canvas,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torchvision.ops import batched_nms
 
 from nasdet.data import Tiling, fit_image
 from nasdet.data.cache import resize, with_channels
-from nasdet.data.images import pillow_pixels
-from nasdet.data.large_images import Scene, array_scene, open_scene
+from nasdet.data.large_images import ImageLike, Scene, scene_of
 from nasdet.data.tiles import Tile, grid
-from nasdet.driver.inference.detections import Detections, ImageLike
+from nasdet.driver.inference.detections import Detections
 from nasdet.errors import InputError
 from nasdet.export import Bundle
 from nasdet.export.bundle import tiling_of
@@ -90,26 +87,6 @@ def predict_image(
         found = detect_tiles(detector, scene, tiling, score=score)
     shown = image.path if isinstance(image, Scene) else image
     return Detections.of(found, classes, scene.height, scene.width, shown)
-
-
-def scene_of(image: ImageLike | Scene, *, alpha: bool = False) -> Scene:
-    """An image of which parts are read.
-
-    Args:
-        image: a file, an array, a Pillow image, or a scene, which is returned as it is.
-        alpha: keep the fourth channel of RGBA images as a band.
-    """
-    if isinstance(image, Scene):
-        return image
-    if isinstance(image, str | Path):
-        return open_scene(Path(image), alpha=alpha)
-    if isinstance(image, Image.Image):
-        return array_scene(Path("image"), pillow_pixels(ImageOps.exif_transpose(image), alpha=alpha))
-    pixels = np.asarray(image)
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or 0 in pixels.shape:
-        raise InputError(f"shape {np.shape(image)} is not (height, width) or (height, width, channels)", where="image")
-    return array_scene(Path("image"), pixels)
 
 
 @torch.inference_mode()

@@ -13,9 +13,10 @@ import pandas as pd
 
 from nasdet.data import Tiling
 from nasdet.data.images import is_image
+from nasdet.data.large_images import scene_of
 from nasdet.driver.inference import drawing
 from nasdet.driver.inference.evaluate import best_device
-from nasdet.driver.inference.predict import predict_image, scene_of
+from nasdet.driver.inference.predict import predict_image
 from nasdet.driver.resources import cpu_count
 from nasdet.errors import InputError
 from nasdet.export import Bundle
