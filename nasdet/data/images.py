@@ -8,6 +8,7 @@ every band counts.
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,8 @@ ORIENTATION = 274
 """Tag of EXIF and TIFF."""
 _DIRECT_MODES = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
 
-Image.MAX_IMAGE_PIXELS = 1 << 30  # Pillow refuses twice as many: its own limit takes large scenes for an attack
+_MOST_PIXELS = 1 << 30
+"""Pillow's own limit, above which it warns and from twice as many on refuses an image, is too low for large images."""
 
 
 def is_image(path: Path) -> bool:
@@ -63,12 +65,39 @@ def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
         return np.ascontiguousarray(upright(stored_units(pixels), orientation)), orientation
 
 
+class _LenientDecoders:
+    """While any thread is in this block, decoders do not warn and Pillow takes large images.
+
+    Both are switches of the whole process: the first thread sets them, and the last one to leave puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._before = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                self._before.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+                self._before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+                Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._before.close()
+
+
+_LENIENT = _LenientDecoders()
+
+
 @contextlib.contextmanager
 def decoding(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError of one line that names the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _LENIENT:
             yield
     except InputError:
         raise

@@ -45,17 +45,17 @@ def suggest_size(dataset: Dataset) -> int:
     """Long side of the canvas at which nine of ten training boxes measure 32 pixels, at most the images' own, or the
     tiles'."""
     sides, images = [], dataset.images("train")
-    shown = [_shown_side(dataset, record) for record in images]
-    for record, side in zip(images, shown, strict=True):
+    longest_sides = [_side_on_canvas(dataset, record) for record in images]
+    for record, side in zip(images, longest_sides, strict=True):
         sides.append((record.boxes[:, 2:] - record.boxes[:, :2]).max(1) / side)
     relative = np.concatenate(sides)
     wanted = _WANTED_SIDE / max(float(np.quantile(relative, 0.1)), 1e-6)
-    longest = float(np.median(shown))
+    longest = float(np.median(longest_sides))
     limit = max((s for s in _SIZES if s <= longest), default=_SIZES[0])
     return next((s for s in _SIZES if s >= wanted and s <= limit), limit)
 
 
-def _shown_side(dataset: Dataset, record: ImageRecord) -> int:
+def _side_on_canvas(dataset: Dataset, record: ImageRecord) -> int:
     """Longer side in pixels of what is resized to the canvas: the image, or a tile of it."""
     tiling = dataset.info.tiling
     return tiling.size if tiling else max(record.width, record.height)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import warnings
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nasdet.data.images import read_image, read_oriented, upright_boxes
+from nasdet.data.images import decoding, read_image, read_oriented, upright_boxes
 from nasdet.errors import InputError
 
 
@@ -145,6 +147,27 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, m
     with pytest.raises(InputError, match=message) as caught:
         read_image(tmp_path / name)
     assert name in str(caught.value)
+
+
+def test_switches_of_the_process_are_put_back(tmp_path: Path) -> None:
+    """Also when threads leave in another order than they came."""
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    inside, leave = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with decoding(tmp_path):
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=decode)
+    with decoding(tmp_path):
+        thread.start()
+        assert inside.wait(10) and Image.MAX_IMAGE_PIXELS == 1 << 30 != limit
+        warnings.warn("not seen", stacklevel=1)
+    assert Image.MAX_IMAGE_PIXELS == 1 << 30  # the thread still decodes
+    leave.set()
+    thread.join()
+    assert limit == Image.MAX_IMAGE_PIXELS and warnings.filters == filters
 
 
 def test_truncated_jpeg(tmp_path: Path) -> None:
