@@ -259,7 +259,8 @@ class FloatEntry(_Entry):
         return Real(self.low, self.high, self.log)
 
 
-Entry = Annotated[ChoiceEntry | IntEntry | FloatEntry, Field(discriminator="kind")]
+AnyEntry = ChoiceEntry | IntEntry | FloatEntry
+"""The domain of one parameter as written in the file."""
 
 
 class SpaceFile(Section):
@@ -272,7 +273,7 @@ class SpaceFile(Section):
     data: DataConfig = DataConfig()
     fixed: dict[str, Any] = {}
     """Values that every candidate has: a nested part of the detector's specification, and `recipe`."""
-    space: Annotated[dict[str, Entry], Field(min_length=1)]
+    space: Annotated[dict[str, Annotated[AnyEntry, Field(discriminator="kind")]], Field(min_length=1)]
     """Dotted path of a value to its domain."""
     objectives: Annotated[tuple[ObjectiveEntry, ...], Field(min_length=1)]
     constraints: tuple[str, ...] = ()

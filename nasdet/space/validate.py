@@ -13,7 +13,7 @@ from nasdet.space.domains import Json, Real, canonical
 from nasdet.space.overrides import flat
 from nasdet.space.parameter_paths import FROM_BUDGET, FROM_DATA, find_field, kinds_with, known_paths
 from nasdet.space.rules import RULES
-from nasdet.space.schema import COSTS, OBJECTIVES, SAMPLER_OPTIONS, ChoiceEntry, FloatEntry, IntEntry, SpaceFile
+from nasdet.space.schema import COSTS, OBJECTIVES, SAMPLER_OPTIONS, AnyEntry, ChoiceEntry, SpaceFile
 from nasdet.space.space import Constraint
 from nasdet.space.specs import PARTS
 from nasdet.space.yaml_document import KeyPath, Problem
@@ -87,7 +87,7 @@ def _conditions(file: SpaceFile) -> Iterator[Problem]:
             yield Problem(("space", str(error), "when"), "the conditions form a cycle")
 
 
-def allowed_values(allowed: Json, entry: ChoiceEntry | IntEntry | FloatEntry) -> tuple[Json, ...]:
+def allowed_values(allowed: Json, entry: AnyEntry) -> tuple[Json, ...]:
     """The values of a `when:` condition: one value, or a list of them; a value that is itself a list counts as one."""
     if isinstance(allowed, list) and not entry.domain().contains(allowed):
         return tuple(allowed)
@@ -164,7 +164,7 @@ def path_problem(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _key_of(entry: ChoiceEntry | IntEntry | FloatEntry, value: Json) -> KeyPath:
+def _key_of(entry: AnyEntry, value: Json) -> KeyPath:
     if isinstance(entry, ChoiceEntry):
         return ("values", [canonical(v) for v in entry.values].index(canonical(value)))
     return ("low",) if value == entry.low else ("high",)
