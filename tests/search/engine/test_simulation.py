@@ -33,10 +33,10 @@ CHEAP = "qmc"
 
 def _cases() -> list[Any]:
     """Every sampler with every scheduler on every space. Without the slow ones: every scheduler on every space with one
-    sampler, and every sampler on one space for each scheduler that uses samplers."""
+    sampler, and every quick sampler on one space for each scheduler that uses samplers."""
     pairs = [(s, k) for s in SAMPLERS for k in ("halving", "full")] + [("auto", "freeze_thaw")]
     quick = {(s, k, n) for s, k in pairs for n in SPACES if s in ("auto", CHEAP)}
-    learning = [s for s in SAMPLERS if s != "gp"]  # takes a second for a proposal; test_samplers.py asks it directly
+    learning = [s for s in SAMPLERS if s != "gp"]  # a second for each proposal; asked directly in test_samplers.py
     quick |= {(s, "halving", "conditional") for s in learning} | {(s, "full", "three objectives") for s in learning}
     cases = [(s, k, n) for s, k in pairs for n in SPACES]
     return [c if c in quick else pytest.param(*c, marks=pytest.mark.slow) for c in cases]
