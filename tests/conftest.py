@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +63,46 @@ def ray_instance() -> Iterator[None]:
         yield
 
 
+SETTINGS = ("NASDET", "RAY", "TUNE", "MLFLOW", "OMP", "CUDA", "MASTER_", "DO_NOT_TRACK", "PYTHONPATH", "GLOO")
+"""Beginnings of environment variables that nasdet or its libraries listen to."""
+LOGGERS = (None, "sqlalchemy", "mlflow", "urllib3", "urllib3.connectionpool", "alembic", "nasdet")
+
+
+def _process_settings() -> dict[str, Any]:
+    """What is set for a whole process and must not be left changed."""
+    torch = sys.modules.get("torch")
+    loggers = {name: logging.getLogger(name) for name in LOGGERS}
+    return {
+        "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
+        "sys.path": list(sys.path),
+        "standard output and error": [(os.fstat(number).st_dev, os.fstat(number).st_ino) for number in (1, 2)],
+        "loggers": {
+            name: ([h for h in one.handlers if not type(h).__module__.startswith("_pytest")], one.propagate)
+            for name, one in loggers.items()
+        },
+        "torch": torch
+        and {
+            "threads": torch.get_num_threads(),
+            "convolutions in TF32": torch.backends.cudnn.allow_tf32,
+            "matrix products in TF32": torch.backends.cuda.matmul.allow_tf32,
+        },
+    }
+
+
 @pytest.fixture(autouse=True)
-def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _process_is_left_as_found() -> Iterator[None]:
+    """A library leaves the process as it found it, and so does a test: threads that one test leaves set make the others
+    slow, or fail."""
+    before = _process_settings()
+    yield
+    after = _process_settings()
+    changed = {name: (before[name], now) for name, now in after.items() if before[name] not in (None, now)}
+    if "torch" in changed and before["torch"]:
+        sys.modules["torch"].set_num_threads(before["torch"]["threads"])  # only this test fails
+    assert not changed, f"left changed (before, after): {changed}"
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp_path(_process_is_left_as_found: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in its own empty folder."""
     monkeypatch.chdir(tmp_path)

@@ -41,11 +41,12 @@ def test_a_rung_is_trained_evaluated_and_kept(group: GroupConfig, tmp_path: Path
     assert load_file(tmp_path / "weights.safetensors")
 
 
-def test_a_judge_without_an_answer_fails_the_trial_only(group: GroupConfig, tmp_path: Path) -> None:
-    group = dataclasses.replace(group, latency_backend="command", latency_command="/no/such/judge {model}")
+def test_a_latency_that_cannot_be_measured_fails_the_trial_only(group: GroupConfig, tmp_path: Path) -> None:
+    group = dataclasses.replace(group, latency_backend="command", latency_command="/no/such/program {model}")
     failed, epoch, _ = replies(group, job(tmp_path, measure_latency=True), job(tmp_path))
     assert failed.kind == "failed" and epoch.kind == "epoch"
     assert failed.reason.startswith("the latency measurement failed: latency.command cannot be run")
+    assert "in _measure" in failed.traceback
 
 
 def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path: Path) -> None:
@@ -88,10 +89,11 @@ def test_a_fault_fails_the_job_and_the_next_one_runs(group: GroupConfig, tmp_pat
     wrong = TrainJob(**{**broken.__dict__, "spec": {**broken.spec, "activation": "none"}})
     failed, _, rung = replies(group, wrong, job(tmp_path / "good"))
     assert failed.kind == "failed" and "activation" in failed.reason
+    assert "Traceback" in failed.traceback and "build_detector" in failed.traceback
     assert rung.kind == "rung"
 
 
-def test_the_last_rung_alone_tells_how_sure_it_is(group: GroupConfig, tmp_path: Path) -> None:
+def test_the_last_rung_alone_has_confidence_intervals(group: GroupConfig, tmp_path: Path) -> None:
     rungs = [r for r in replies(group, job(tmp_path), job(tmp_path, stop=3, start=1)) if r.kind == "rung"]
     assert "ap_low" not in rungs[0].values
     last = rungs[1].values
@@ -100,7 +102,7 @@ def test_the_last_rung_alone_tells_how_sure_it_is(group: GroupConfig, tmp_path: 
     assert drawn.keys() == {"ap", "ap50"} and len(drawn["ap"]) == 200
 
 
-def test_rungs_of_small_images_are_judged_at_their_size(
+def test_rungs_of_small_images_are_evaluated_at_their_size(
     group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scales: list[tuple[float, ...]] = []

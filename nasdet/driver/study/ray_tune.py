@@ -27,7 +27,7 @@ from nasdet.trainers.tune_trainable import JobTrainable
 
 GRACE = 0.05
 """A job may run over the time limit by this share of it before it is cut off."""
-SECONDS_TO_STOP = 2.0
+SECONDS_TO_STOP = 1.0
 """How long an interruption waits for the reply that is being recorded."""
 
 

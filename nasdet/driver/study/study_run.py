@@ -18,7 +18,7 @@ from nasdet.search import Engine, Job, StudyStore
 from nasdet.space import SearchSpace
 from nasdet.trial import TrialRecord
 
-SECONDS_AFTER_CTRL_C = 2.0
+SECONDS_AFTER_CTRL_C = 1.0
 """How long MLflow may still be written to after an interruption; `nasdet resume` writes what is missing then."""
 
 

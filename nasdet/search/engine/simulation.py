@@ -3,10 +3,12 @@ than one, and the same seed gives the same study."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 
+from nasdet.log import LOG, in_short, log_to, logger, traceback_of
 from nasdet.search.engine.jobs import Finished, Job
 from nasdet.search.engine.study import Costs, Study
 from nasdet.search.records.store import Store
@@ -90,20 +92,27 @@ def simulate(
             study.close()
             return Simulation(study, history)
         now[0], _, job = heapq.heappop(running)
-        values = _tell(study, job, evaluate, seconds(job))
+        values, error = _tell(study, job, evaluate, seconds(job))
         failures = 0 if values else failures + 1
         if failures == MAX_FAILURES:
             reason = study.store.get(job.record.trial).reason
-            raise RuntimeError(f"{failures} evaluations in a row failed, the last one because: {reason}")
+            broken = RuntimeError(f"{failures} evaluations in a row failed, the last one because: {reason}")
+            if error is not None:
+                broken.add_note(traceback_of(error))
+            raise broken from error
         epochs += job.stop - job.record.epochs if values else 0
         history.append(Told(now[0], epochs, job.record.trial, job.stop, values))
 
 
-def _tell(study: Study, job: Job, evaluate: Evaluate, seconds: float) -> dict[str, float]:
+def _tell(study: Study, job: Job, evaluate: Evaluate, seconds: float) -> tuple[dict[str, float], Exception | None]:
+    """Do a job; returns its values, empty if it failed, and the exception that it failed of."""
     try:
         values = evaluate(dict(job.params), job.stop)
     except Exception as error:
-        study.fail(job, f"{type(error).__name__}: {error}")
-        return {}
+        folder = getattr(study.store, "dir", None)  # a study in memory has no log file
+        with log_to(folder / LOG) if folder else contextlib.nullcontext():
+            logger.exception("trial %s failed", job.record.trial)
+        study.fail(job, in_short(error))
+        return {}, error
     record = study.tell(job, values, seconds=seconds)
-    return dict(record.rungs[-1].values) if record.state != "failed" else {}
+    return (dict(record.rungs[-1].values) if record.state != "failed" else {}), None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from nasdet.cli import resume, search, status
+from nasdet.driver.observers.base import Observer
 from nasdet.driver.study.function_search import FunctionBroken, start_function_search
-from nasdet.driver.study.options import Interrupted, SearchOptions
+from nasdet.driver.study.options import Display, Interrupted, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.errors import InputError
 from nasdet.search import StudyStore, load_space, summarise
+from nasdet.trial import TrialRecord
 
 SPACE = """
 name: mine
@@ -43,6 +46,15 @@ def other(params, budget):
 
 def broken(params, budget):
     raise ValueError("no data")
+
+def deep(params, budget):
+    return {"accuracy": first(params), "size": 1.0}
+
+def first(params):
+    return second(params)
+
+def second(params):
+    return params["nope"]
 """
 
 
@@ -104,7 +116,7 @@ def test_a_finished_study_is_not_run_again(place: Path) -> None:
     [
         ("mine_module", "write MODULE:FUNCTION"),
         ("no_module:good", "cannot import 'no_module' .*run from the folder of no_module.py"),
-        ("mine_module:nothing", r"no function 'nothing'; has \['broken', 'good', 'other'\]"),
+        ("mine_module:nothing", r"no function 'nothing'; has \['broken', 'deep', 'first', 'good', 'other', 'second'\]"),
         ("mine_module:other", r"returned \['acc'\], not a value for each of \['accuracy', 'size'\]"),
     ],
 )
@@ -119,6 +131,46 @@ def test_a_function_that_always_fails_ends_the_search(place: Path) -> None:
         start_function_search(
             load_space("mine.yaml", function=True), "mine_module:broken", SearchOptions(study=place / "s")
         )
+
+
+def test_a_fault_deep_in_a_function_shows_its_own_line(place: Path) -> None:
+    line = CODE.splitlines().index('    return params["nope"]') + 1
+    space = load_space("mine.yaml", function=True)
+    with pytest.raises(FunctionBroken) as broken:
+        start_function_search(space, "mine_module:deep", SearchOptions(study=place / "s"))
+    assert f"KeyError: 'nope' (mine_module.py:{line} in second)" in str(broken.value)
+    assert 'return params["nope"]' in "".join(broken.value.__notes__)
+    log = (place / "s" / "log.txt").read_text()
+    assert log.count("Traceback") == 5 and f'mine_module.py", line {line}, in second' in log
+    reasons = {r.reason for r in StudyStore.open(place / "s").records() if r.state == "failed"}
+    assert reasons == {f"KeyError: 'nope' (mine_module.py:{line} in second)"}
+
+
+def test_a_script_gets_events_and_lines_and_its_path_back(place: Path) -> None:
+    class Counting(Observer):
+        def __init__(self) -> None:
+            self.started_trials, self.values = list[str](), list[float]()
+
+        def started(self, record: TrialRecord, stop: int) -> None:
+            self.started_trials.append(record.trial)
+
+        def changed(self, record: TrialRecord, time_left: float) -> None:
+            self.values.append(record.values["accuracy"])
+            if len(self.values) == 2:
+                raise ValueError("a fault of the observer")
+
+    watching, output, path = Counting(), io.StringIO(), list(sys.path)
+    display = Display((watching,), output, redirect=False)
+    space = load_space("mine.yaml", function=True)
+    start_function_search(space, "mine_module:good", SearchOptions(study=place / "s"), display)
+    assert len(watching.started_trials) == len(watching.values) >= 12
+    lines = output.getvalue().splitlines()
+    assert len([line for line in lines if "accuracy" in line]) == len(watching.values)
+    assert [line for line in lines if "note" in line] == [
+        "note: Counting failed, the search goes on (ValueError: a fault of the observer)"
+    ]
+    assert "in changed" in (place / "s" / "log.txt").read_text()
+    assert sys.path == path
 
 
 def test_the_table_shows_values_and_parameters(place: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nasdet.search import Simulation, simulate
+from nasdet.search import Simulation, StudyStore, simulate
 from nasdet.search.samplers import SAMPLERS
 from nasdet.search.schedulers import SCHEDULERS
-from nasdet.space import SearchSpace
+from nasdet.space import Params, SearchSpace, parse_space
+from nasdet.study_config import StudyConfig
 from nasdet.trial import TrialRecord
 from tests.search.conftest import TOY, accuracy, toy
 
@@ -94,3 +96,24 @@ def test_total_epochs_are_kept_and_spent(scheduler: str, costs: bool) -> None:
     history = run("auto", scheduler, budget={"trials": None, "total_epochs": 100}, costs=costs).history
     assert 90 < history[-1].epochs <= 100
     assert [h.time for h in history] == sorted(h.time for h in history)
+
+
+def test_a_fault_of_the_evaluation_leaves_its_traceback(tmp_path: Path) -> None:
+    def width(params: Params) -> float:
+        return params["nope"]
+
+    def evaluate(params: Params, budget: int) -> dict[str, float]:
+        return {"good": width(params)}
+
+    space = parse_space(
+        {
+            "space": {"x": {"kind": "float", "low": 0.0, "high": 1.0}},
+            "objectives": [{"name": "good", "direction": "max"}],
+        },
+        function=True,
+    )
+    store = StudyStore.create(tmp_path / "s", StudyConfig(study="s", data=""), space)
+    with pytest.raises(RuntimeError, match=r"KeyError: 'nope' \(test_simulation.py:\d+ in width\)") as broken:
+        simulate(evaluate, store.space, workers=2, store=store)
+    assert isinstance(broken.value.__cause__, KeyError) and "in width" in broken.value.__notes__[0]
+    assert (tmp_path / "s" / "log.txt").read_text().count("in width") == 20
