@@ -63,8 +63,19 @@ def ray_instance() -> Iterator[None]:
         yield
 
 
-SETTINGS = ("NASDET", "RAY", "TUNE", "MLFLOW", "OMP", "CUDA", "MASTER_", "DO_NOT_TRACK", "PYTHONPATH", "GLOO")
-"""Beginnings of environment variables that nasdet or its libraries listen to."""
+SETTINGS = (
+    "NASDET",
+    "TUNE_",
+    "MLFLOW_",
+    "OMP_",
+    "MASTER_",
+    "DO_NOT_TRACK",
+    "PYTHONPATH",
+    "GLOO_",
+    "RAY_TRAIN",
+    "RAY_worker",
+)
+"""Beginnings of environment variables that nasdet or its tests set."""
 LOGGERS = (None, "sqlalchemy", "mlflow", "urllib3", "urllib3.connectionpool", "alembic", "nasdet")
 
 
@@ -74,11 +85,10 @@ def _process_settings() -> dict[str, Any]:
     loggers = {name: logging.getLogger(name) for name in LOGGERS}
     return {
         "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
-        "sys.path": list(sys.path),
+        "sys.path": [folder for folder in sys.path if "site-packages" not in folder],  # Ray adds its own when imported
         "standard output and error": [(os.fstat(number).st_dev, os.fstat(number).st_ino) for number in (1, 2)],
         "loggers": {
-            name: ([h for h in one.handlers if not type(h).__module__.startswith("_pytest")], one.propagate)
-            for name, one in loggers.items()
+            name: ([h for h in one.handlers if not _is_harmless(h)], one.propagate) for name, one in loggers.items()
         },
         "torch": torch
         and {
@@ -87,6 +97,11 @@ def _process_settings() -> dict[str, Any]:
             "matrix products in TF32": torch.backends.cuda.matmul.allow_tf32,
         },
     }
+
+
+def _is_harmless(handler: logging.Handler) -> bool:
+    """Pytest's own, and the one that a library gives its logger when it is imported."""
+    return isinstance(handler, logging.NullHandler) or type(handler).__module__.startswith("_pytest")
 
 
 @pytest.fixture(autouse=True)

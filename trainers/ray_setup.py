@@ -114,10 +114,10 @@ def lean_trainer() -> type[Any]:
             return [c for c in super()._create_default_callbacks() if not isinstance(c, unused)]
 
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-            os.environ[ENABLE_PREEMPTION_WATCHER_ENV_VAR] = "0"
             arguments["scaling_policy"] = FixedGroup(self.scaling_config)
             if ray.get_runtime_context().get_actor_id() is None:  # the controller must be or be in an actor
                 return super()._initialize_and_run_controller(**arguments)
+            os.environ[ENABLE_PREEMPTION_WATCHER_ENV_VAR] = "0"  # of this actor's process
             controller = TrainController(**arguments)
             asyncio.run(controller.run())
             return controller.get_result()

@@ -89,8 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
     code = _run(arguments, debug)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Ray and MLflow leave threads behind that can hold a finished process for seconds.
-    os._exit(code) if "ray" in sys.modules else sys.exit(code)
+    # Ray and MLflow leave threads behind that can hold a finished process for seconds, and with torch the interpreter
+    # collects garbage for seconds more, which nobody waits for after Ctrl-C.
+    os._exit(code) if "ray" in sys.modules or code == 130 else sys.exit(code)
 
 
 def _run(arguments: list[str], debug: bool) -> int:

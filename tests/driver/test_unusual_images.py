@@ -18,7 +18,6 @@ from nasdet.driver.study.detector_search import start_search
 from nasdet.driver.study.options import SearchOptions
 from tests.driver.conftest import tiny_space
 
-pytestmark = pytest.mark.ray
 KEPT = {"train": 24, "val": 8, "test": 8}
 
 
@@ -66,7 +65,9 @@ def invoke(command: Any, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("tif", 4), ("png", 1)])
-def test_search_export_eval_predict(shared_data: Path, tmp_path: Path, kind: str, channels: int) -> None:
+def test_search_export_eval_predict(
+    without_ray: None, shared_data: Path, tmp_path: Path, kind: str, channels: int
+) -> None:
     folder = make_set(shared_data / "bccd", tmp_path / "set", kind)
     space = tiny_space("budget.trials=1", "fixed.input.shape=auto")
     summary = start_search(space, SearchOptions(data=str(folder), study=tmp_path / "study"))

@@ -44,6 +44,12 @@ def test_the_public_json(study: Study) -> None:
     assert 0 < summary.overhead_seconds_per_trial < 60
 
 
+def test_a_ray_of_the_callers_own_is_left_up(study: Study) -> None:
+    import ray
+
+    assert ray.is_initialized()
+
+
 def test_the_plan_is_stored(study: Study) -> None:
     store, _ = study
     plan = store.config.plan
