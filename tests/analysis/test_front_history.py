@@ -29,6 +29,11 @@ def test_history_equals_the_front_of_every_prefix(records: Any, axes: Any, refer
     assert (steps[-1].epochs, steps[-1].seconds) == (4 * 12 + 2 * 3, 60.0)
 
 
+def test_a_beaten_member_leaves_the_front(records: Any, axes: Any, reference: Any) -> None:
+    better = records[0].replace(values={**records[0].values, "ap": 0.6, "latency_ms": 1.0, "params_m": 0.1})
+    assert [s.front_size for s in hypervolume_history([*records[:2], better], axes, reference)] == [1, 2, 1]
+
+
 def test_trials_that_run_are_not_steps(records: Any, axes: Any, reference: Any) -> None:
     running = [r.replace(state="running") for r in records]
     assert hypervolume_history(running, axes, reference) == []

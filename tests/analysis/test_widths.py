@@ -83,6 +83,12 @@ def test_grouped_widths_are_multiples_of_the_groups() -> None:
     assert [w.suggested for w in suggestion.widths] == [64]
 
 
+def test_no_width_grows() -> None:
+    spec = DetectorSpec(input=INPUT, backbone=staged().backbone, neck=PyramidSpec(width=12))
+    suggestion = suggest_widths(spec, [spectrum("neck.0", 12, 11)])
+    assert [(w.dimension, w.suggested) for w in suggestion.widths] == [(11, 12)]
+
+
 def test_a_dead_layer_keeps_a_width() -> None:
     suggestion = suggest_widths(staged(), [spectrum("backbone.stages.0", 64, 0)])
     assert [w.suggested for w in suggestion.widths] == [8]

@@ -73,6 +73,12 @@ def test_too_many_bad_annotations_stop(coco_folder: Any, opens: Opens, bbox: Any
     assert opens(root, max_bad=0.1).info.defects[0].count == 6
 
 
+def test_an_object_in_a_region_to_ignore_is_no_duplicate(coco_folder: Any, opens: Opens) -> None:
+    coco_folder.annotate(1, [5, 25, 10, 10])
+    coco_folder.annotate(1, [5, 25, 10, 10], iscrowd=1)
+    assert opens(coco_folder.write()).info.defects == ()
+
+
 def test_near_duplicates_and_clipped_boxes_do_not_stop(coco_folder: Any, opens: Opens) -> None:
     for image in range(1, 21):
         coco_folder.annotate(image, [50, 5, 20, 10])

@@ -59,6 +59,13 @@ def test_a_small_split_is_less_certain_than_a_large_one() -> None:
     assert 2.5 < widths[0] / widths[1] < 6  # about sqrt(16)
 
 
+def test_an_interval_holds_the_figure_itself() -> None:
+    drawn = {"ap": np.array([0.5, 0.6]), "ap50": np.array([0.5, 0.6])}
+    ends = intervals(drawn, {"ap": 0.4, "ap50": 0.7})
+    assert ends["ap_low"] == 0.4 and ends["ap_high"] == pytest.approx(0.595)
+    assert ends["ap50_low"] == pytest.approx(0.505) and ends["ap50_high"] == 0.7
+
+
 def test_resamples_are_the_same_for_every_detector() -> None:
     assert np.array_equal(draws(30), draws(30))
     assert draws(30).shape == (COUNT, 30) and (draws(30).sum(axis=1) == 30).all()

@@ -123,6 +123,12 @@ def test_masks_are_judged_only_where_both_have_them() -> None:
     assert coco_metrics(truth, nothing)["mask_ap"] == 0.0
 
 
+def test_an_object_without_a_mask_is_ignored_among_masks() -> None:
+    truth = {"annotations": [{"bbox": [1, 2, 3, 4], "iscrowd": 0}]}
+    (ignored,) = mask_truth(truth)["annotations"]
+    assert ignored["iscrowd"] == 1 and ignored["segmentation"] == [[1, 2, 4, 2, 4, 6, 1, 6]]
+
+
 def test_masks_of_several_workers_are_joined() -> None:
     masked = shaken(with_polygons(scene(0)[0], 0), 0)
     idle = Predictions.concatenate([])

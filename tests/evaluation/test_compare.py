@@ -50,3 +50,7 @@ def test_seeds_add_their_own_doubt() -> None:
 def test_nothing_known_is_said() -> None:
     assert chance_better(Measured(0.5, NONE), Measured(0.4, NONE)) is None
     assert not is_known(None)
+
+
+def test_a_chance_is_known_in_either_direction() -> None:
+    assert [is_known(chance) for chance in (0.03, 0.5, 0.97)] == [True, False, True]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from nasdet.data import Tiling
 from nasdet.errors import InputError
 from nasdet.export import Bundle, is_bundle, read_bundle, write_bundle
-from nasdet.export.bundle import check_free
+from nasdet.export.bundle import TILE, check_free, open_bundle_data
 from nasdet.export.model_card import model_card
 from nasdet.models import Detector
 from nasdet.space.specs import Recipe
@@ -28,6 +30,17 @@ def test_round_trip(bundle: Bundle, detector: Detector) -> None:
     files = {p.name for p in bundle.path.iterdir()}
     assert files == {"spec.json", "recipe.json", "classes.json", "metrics.json", "weights.safetensors", "README.md"}
     assert [p.name for p in bundle.path.parent.iterdir()] == ["bundle"], "no temporary folder is left"
+
+
+def test_tiles_that_the_data_ask_for_come_before_those_of_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Data(SimpleNamespace):
+        def tiled(self, tiling: Tiling) -> Data:
+            return Data(info=SimpleNamespace(tiling=tiling))
+
+    for own, expected in ((None, Tiling(64, 8)), (Tiling(48, 16), Tiling(48, 16))):
+        data = Data(info=SimpleNamespace(tiling=own))
+        monkeypatch.setattr("nasdet.data.open_data", lambda *_, data=data, **__: data)
+        assert open_bundle_data("digits", {TILE: {"size": 64, "overlap": 8}}).info.tiling == expected
 
 
 def test_the_card_has_metrics_and_commands(bundle: Bundle) -> None:

@@ -78,6 +78,11 @@ def test_what_cannot_be_picked_is_one_line(rule: str, message: str) -> None:
     assert str(error.value).startswith("--pick: ") and message in str(error.value)
 
 
+def test_of_equally_fast_trials_the_more_accurate_one() -> None:
+    equal = [record(0, "complete", 0.4, 5.0, 2.0), record(1, "complete", 0.5, 5.0, 2.0)]
+    assert [pick(equal, OBJECTIVES, rule).trial for rule in ("fastest", "smallest")] == ["t1", "t1"]
+
+
 def test_a_study_without_complete_trials() -> None:
     with pytest.raises(InputError, match="no trial has been trained at the full budget"):
         pick(RECORDS[3:5], OBJECTIVES, "best")

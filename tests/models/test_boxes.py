@@ -6,15 +6,22 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.models.detection import _utils
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, generalized_box_iou
 
-from nasdet.models.boxes import BoxCoder, iou, make_points, to_boxes, to_distances
+from nasdet.models.boxes import BoxCoder, giou, iou, make_points, to_boxes, to_distances
 
 
 def _boxes(count: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(count, 2, generator=generator) * 90
     return torch.cat([corner, corner + 2 + 100 * torch.rand(count, 2, generator=generator)], -1).to(dtype)
+
+
+def test_giou_is_torchvisions() -> None:
+    a, b = _boxes(50, 0), _boxes(50, 1)
+    wanted = generalized_box_iou(a, b).diag()
+    torch.testing.assert_close(giou(a, b), wanted)
+    assert wanted.min() < 0 < wanted.max()
 
 
 def test_iou_is_torchvisions_for_every_broadcast() -> None:

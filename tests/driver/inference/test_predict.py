@@ -186,6 +186,7 @@ def bundle(card: dict[str, Any]) -> Any:
         (640, None, TRAINED, Tiling(640)),
         ("640", None, TRAINED, Tiling(640)),
         ("640", 200, PLAIN, Tiling(640, 200)),
+        (16, None, PLAIN, Tiling(16)),
         ("auto", None, PLAIN, Tiling(256)),
         ("auto", None, TRAINED, Tiling(512, 100)),
         ("auto", 200, TRAINED, Tiling(512, 200)),
