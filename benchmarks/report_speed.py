@@ -2,8 +2,8 @@
 
     python benchmarks/report_speed.py --json          1 minute
 
-One decision: the records go through the study's own store, with parameters sampled from a real space and the
-specifications that they build; only the values come from a formula, as nothing is trained.
+The records are stored as a search stores them, with parameters sampled from a real space and the specifications built
+from them. Only the values come from a formula, since nothing is trained.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def make_study(folder: Path, trials: int) -> None:
 
 
 def _values(params: dict[str, Any], epochs: int, rng: random.Random) -> dict[str, float]:
-    """Values after so many epochs, by a formula in the parameters."""
+    """Values after this number of epochs, by a formula in the parameters."""
     size = 0.002 * params["backbone.width"] * (1 + params["backbone.stages.2.depth"]) * params["backbone.growth"]
     ap = 0.9 * (1 - 2.0 ** (-epochs / 3)) * size / (size + 0.1) - abs(params["recipe.base_lr"] - 0.003) * 20
     latency = 8 * size + 0.02 * params["neck.width"]
@@ -63,7 +63,7 @@ def _values(params: dict[str, Any], epochs: int, rng: random.Random) -> dict[str
 
 
 def seconds(*arguments: str) -> float:
-    """Of one `nasdet` command as a user starts it."""
+    """How long one `nasdet` command takes, from its start as a user starts it."""
     start = time.monotonic()
     command = [sys.executable, "-c", "from nasdet.cli.main import main; main()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -2,8 +2,8 @@
 
     python benchmarks/spectrum_speed.py --json          2 minutes
 
-One decision: images are random and lie in memory, because the work does not depend on what they show, and what is
-measured is the analysis, not the disk; how much of it the covariances take is told by a second run without them.
+Images are random and in memory, because the work does not depend on what they show and the disk is not measured. A
+second run without the covariances shows how much of the time they take.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def pareto_html(view: FrontView, path: Path, curves: Sequence[Curve] = ()) -> No
 
 def pareto_figure(view: FrontView) -> Any:
     """The plotly figure behind `pareto_html`."""
-    figure = front_figure(view)
+    figure = trials_figure(view)
     figure.add_trace(history_trace(view, mode="lines+markers", marker={"size": 5}, xaxis="x2", yaxis="y2"))
     # The front above, the hypervolume below, a title over both.
     subtitle = {"text": escape(view.subtitle), "font": {"size": 13, "color": QUIET}}
@@ -57,7 +57,7 @@ def pareto_figure(view: FrontView) -> Any:
     )
 
 
-def front_figure(view: FrontView) -> Any:
+def trials_figure(view: FrontView) -> Any:
     """All trials and the front: traces 0 to 2 are low budget, full budget and front, 3 is the front's line."""
     import plotly.graph_objects as go
 

@@ -15,7 +15,7 @@ from nasdet.analysis.plots.architecture_diagram import architecture_svg, curve_s
 from nasdet.analysis.plots.front_view import LABELS, UNITS, architecture, training
 from nasdet.analysis.plots.hypervolume import curves_figure, history_figure
 from nasdet.analysis.plots.importance import importance_figure
-from nasdet.analysis.plots.interactive_front import front_figure
+from nasdet.analysis.plots.interactive_front import trials_figure
 from nasdet.analysis.plots.parallel_coordinates import parallel_figure
 from nasdet.analysis.plots.style import FONT
 from nasdet.analysis.report.content import Report
@@ -93,7 +93,7 @@ def _figures(report: Report) -> dict[str, Markup]:
     margin = {"l": 70, "r": 10, "b": 60}
     figures: dict[str, Any] = {"hypervolume": history_figure(report.view)}
     if report.view.front:
-        front = figures["front"] = front_figure(report.view)
+        front = figures["front"] = trials_figure(report.view)
         # The members carry their place on the front, by which the page's script finds their cards.
         members = {"customdata": list(range(len(report.view.front))), "hovertemplate": None, "text": None}
         front.data[2].update(**members, hoverinfo="none")
