@@ -1,5 +1,5 @@
 """Whether a training recomputes activations. One decision: `auto` counts what the first step will allocate and compares
-it with what is free on the device, once per training and alike on all workers."""
+it with what is free on the device, once per training and with the same result on all workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training_state import Training
 
 RESERVE = 0.2
-"""Share of the free memory that is left for what is not counted: losses, workspaces, gradients on their way down."""
+"""Share of the free memory left for what is not counted: losses, workspaces, gradients of activations."""
 MOST_PER_PIXEL = 32 * 1024
 """More bytes than any preset keeps per pixel of the input (float32); where these would fit nothing is counted, since
 counting takes as long as a few steps of a small network."""

@@ -26,8 +26,8 @@ PLAIN = Transforms()
 
 @torch.inference_mode()
 def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, transforms: Transforms = PLAIN) -> Predictions:
-    """Detections of this rank's share of a split, in original pixels, with masks if the detector finds them; of tiles
-    those that no other tile shows better, not merged yet."""
+    """Detections in this rank's share of a split, in original pixels, with masks if the detector finds them. In tiles,
+    only detections that no other tile shows better; those of different tiles are not merged yet."""
     detector.eval()
     device = ranks.device
     parts: list[Predictions] = []
@@ -61,7 +61,7 @@ def evaluate(
     AP would be on resampled images is left there, and the figures' intervals stand beside them (`ap_low`, ...).
 
     Images that are cut into tiles are judged whole: what the tiles found is merged, and as each tile may find
-    `MOST_BOXES`, so many times the tiles of the largest image count (`max_detections`).
+    `MOST_BOXES`, that number times the tiles of the largest image are counted (`max_detections`).
     """
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)

@@ -26,7 +26,7 @@ from nasdet.trainers.schedule import DECAY_SHARE
 from nasdet.trainers.training_state import Training, read_checkpoint
 
 EVALUATIONS = 25
-"""How often the validation split is looked at during a training, about; more often in the last fifth."""
+"""Approximate number of evaluations during a training; they are more frequent in its last fifth."""
 PLAN_UNTIL = 1 - DECAY_SHARE - 0.05
 """Share of the training after which a time limit no longer lengthens it: the learning rate is about to fall."""
 ON_CARD = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")
@@ -44,7 +44,7 @@ class FullJob:
     seed: int
     out: str
     card: dict[str, Any]
-    """What is known of the architecture's origin, for the bundle's card."""
+    """Origin of the architecture, for the bundle's card."""
     time_limit: float | None = None
     """Seconds, of all runs of this training together."""
     trial: str = "full"
@@ -57,7 +57,7 @@ class FullJob:
 
 @dataclasses.dataclass
 class History:
-    """What a training has shown so far; stored inside its checkpoint, so that the two cannot disagree."""
+    """Figures of a training so far; stored inside its checkpoint, so that the two cannot disagree."""
 
     seconds: float = 0.0
     best: dict[str, float] = dataclasses.field(default_factory=dict)

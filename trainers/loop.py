@@ -24,7 +24,7 @@ from nasdet.trainers.schedule import lr_factor, scaled_lr
 from nasdet.trainers.training_state import Training
 
 CHECK_EVERY = {"cpu": 1, "cuda": 20}
-"""Steps between looks at the loss: each look waits for the device."""
+"""Steps between checks that the loss is finite: each check waits for the device."""
 LOADERS = {"cpu": 0, "cuda": 4}
 """Processes of each worker that prepare batches."""
 Losses = dict[str, Tensor]

@@ -33,7 +33,7 @@ class GroupConfig:
     latency_command: str = ""
     latency_timeout: float = 120.0
     latency_folder: str = "."
-    """Where the command runs: where the search was started."""
+    """Working directory of the command: where the search was started."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +49,13 @@ class TrainJob:
     """Durable folder of the trial's checkpoint and weights."""
     measure_latency: bool
     start: int = 0
-    """Epochs that the trial has behind it: a worker that remembers another state of it reads the checkpoint."""
+    """Epochs trained so far; a worker whose state of the trial is at another epoch reads the checkpoint."""
     scores: tuple[str, ...] = ()
-    """Training-free scores that are asked for as well, told with the latency."""
+    """Training-free scores to compute as well; they come with the latency."""
     latency_limits: tuple[float, float] = (0.0, float("inf"))
     """The candidate is infeasible, and not trained, outside of these milliseconds."""
     reference: dict[str, Any] | None = None
-    """Specification whose latency is asked for as well: it fixes the study's reference point."""
+    """Specification whose latency is measured as well: it fixes the study's reference point."""
 
     @property
     def checkpoint(self) -> Path:

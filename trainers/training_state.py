@@ -35,7 +35,7 @@ class Training:
     epoch: int = 0
     step: int = 0
     recompute: bool | None = None
-    """Whether activations are computed again for the gradient; None: not decided yet (`trainers.memory`)."""
+    """Whether activations are computed again for the gradient; None: not decided yet (`trainers.activation_memory`)."""
 
     @classmethod
     def start(

@@ -16,7 +16,7 @@ from nasdet.study_config import ResourcePlan
 from nasdet.trainers.messages import GroupConfig
 
 TRIAL_CPUS = 0.01
-"""What the actor that holds a worker group asks of Ray; it only waits."""
+"""CPUs that Ray reserves for the actor that holds a worker group; it only waits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ def cpu_count() -> int:
 
 
 def workers_of_a_trial(wanted: Resources, *, cpus: int, gpus: int) -> int:
-    """Workers that train one trial together, whether or not there are so many here."""
+    """Workers that train one trial together; this machine may have fewer."""
     if wanted.workers != "auto":
         return wanted.workers
     return 1 if wanted.device == "cuda" or (wanted.device == "auto" and gpus) else min(2, cpus)
@@ -70,7 +70,7 @@ def check_latency_backend(target: LatencyConfig) -> None:
 
 
 def resolve(wanted: Resources, *, cpus: int, gpus: int) -> Plan:
-    """What `auto` means on a machine or cluster of so many CPU cores and GPUs.
+    """What `auto` means on a machine or cluster with these CPU cores and GPUs.
 
     Without a GPU a trial gets two workers where there are two cores: data parallel single-threaded workers use small
     machines better than threads within one convolution (docs/log.md). With GPUs every trial gets one.

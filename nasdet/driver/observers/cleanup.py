@@ -1,5 +1,5 @@
 """Deletes what a study no longer needs. One decision: checkpoints stay for paused and running trials, up to the space's
-`resources.disk_gb`, and weights for paused trials and for whatever a rule of `export --pick` may choose; everything
+`resources.disk_gb`, and weights for paused trials and for all trials that a rule of `export --pick` may choose; all
 else can be trained again from its record."""
 
 from __future__ import annotations

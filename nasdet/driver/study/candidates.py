@@ -15,7 +15,7 @@ from nasdet.space.specs import Recipe
 
 
 def not_split(recipe: Recipe, workers: int) -> str:
-    """Why a batch cannot be split over so many workers; empty if it can."""
+    """Why a batch cannot be split over this number of workers; empty if it can."""
     whole = recipe.batch_size % (workers * recipe.accumulate) == 0
     return "" if whole else f"batch size {recipe.batch_size} does not split over {workers} workers"
 
@@ -30,7 +30,7 @@ def with_located_init(recipe: Recipe) -> Recipe:
 
 
 def builder(space: SearchSpace, info: DataInfo, workers: int) -> Callable[[dict[str, Any]], Candidate]:
-    """The function by which the engine turns parameters into candidates.
+    """The function that turns parameters into candidates, for the engine.
 
     Args:
         space: the search space.

@@ -84,7 +84,7 @@ def open_study_data(source: str, space: SearchSpace) -> Dataset:
 
 
 def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:
-    """Bring Ray up, search, and leave one line for whatever ended it."""
+    """Start Ray, search, and report in one line what ended the search."""
     log = store.dir / LOG
     with study_output(log, display.output, redirect=display.redirect) as stream:
         progress = Progress(stream)

@@ -39,7 +39,7 @@ class Bridge(Callback):
     """Carries jobs and replies between Tune and the phases; both of Tune's adapters below share it.
 
     Tune calls it on its own thread, while the main thread waits for Ctrl-C. Whatever writes to the study does so under
-    one lock: once `interrupt` has had it, nothing is written any more, whatever Tune still does on its way down.
+    one lock: once `interrupt` has had it, nothing is written any more, whatever Tune still reports while it ends.
 
     Args:
         phases: at least one; the next one is taken when the one before has finished.
@@ -61,7 +61,7 @@ class Bridge(Callback):
         self._writing = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks into a state from which no study is ever restored."""
+        """Empty: Tune pickles its callbacks into a state that no study is ever restored from."""
         return {}
 
     def interrupt(self) -> None:
@@ -225,7 +225,7 @@ class EngineSearcher(Searcher):
             return str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A job is over, in whatever way but an error of its actor, which Tune tells the callback next."""
+        """A job is over. An error of its actor is left to `Bridge.on_trial_error`, which Tune calls next."""
         if not error:
             self._bridge.ended(trial_id)
 
