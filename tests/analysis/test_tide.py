@@ -128,6 +128,21 @@ def test_the_working_score_has_the_best_f1() -> None:
     assert f1(report["working_score"]) == max(f1(score) for score in found.scores)
 
 
+def test_the_working_score_counts_every_box_and_object() -> None:
+    """One right box of three objects (F1 2/4) is better than three right ones among ten boxes (F1 6/13)."""
+    objects = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": [30.0 * i, 0.0, 10.0, 10.0], "area": 100.0, "iscrowd": 0}
+        for i in (1, 2, 3)
+    ]
+    image = {"id": 1, "width": 300, "height": 60, "file_name": "row.png"}
+    truth = {"images": [image], "annotations": objects, "categories": [{"id": 1, "name": "thing"}]}
+    left = np.array([30.0, *(20.0 * i for i in range(7)), 60.0, 90.0])
+    top = np.array([0.0, *[40.0] * 7, 0.0, 0.0])
+    scores, ones = np.linspace(0.95, 0.05, 10), np.ones(10, np.int64)
+    found = Predictions(ones, np.stack([left, top, left + 10, top + 10], 1), scores, 0 * ones)
+    assert error_report(truth, found)[0]["working_score"] == pytest.approx(0.95)
+
+
 def test_nothing_found_is_all_missed() -> None:
     truth, _ = scene(0)
     report, _ = error_report(truth, Predictions.concatenate([]))

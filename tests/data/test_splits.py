@@ -30,6 +30,14 @@ def test_shares_and_seeds() -> None:
     assert split != split_by_content(keys, 1, SHARES)
 
 
+def test_a_large_group_goes_where_its_middle_lies() -> None:
+    keys = ["large"] * 10 + [f"k{i}" for i in range(10)]
+    for seed in range(40):
+        split = split_by_content(keys, seed, (0.4, 0.3, 0.3))
+        assert split is not None
+        assert split.count("train") <= (0.4 + 0.5 / 2) * len(keys) + 1e-9
+
+
 def test_order_does_not_matter_and_additions_move_few() -> None:
     keys = [f"k{i}" for i in range(1000)]
     split = dict(zip(keys, split_by_content(keys, 0, SHARES) or [], strict=True))
