@@ -1,4 +1,5 @@
-"""docs/notebook.ipynb runs: with a Ray of the caller's own, which is still up afterwards, and in a fresh process."""
+"""docs/notebook.ipynb runs: without Ray, with a Ray of the caller's own, which is still up afterwards, and in a fresh
+process."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import pytest
 
 import nasdet
 from nasdet.driver.resources import cpu_count
+from tests.driver.conftest import without_ray  # noqa: F401
 
 
 def cells(repository: Path) -> list[str]:
@@ -30,28 +32,41 @@ def run(cell: str, names: dict[str, Any]) -> Any:
     return None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), names)
 
 
+def run_all(repository: Path) -> None:
+    names: dict[str, Any] = {}
+    shown = [run(cell, names) for cell in cells(repository)]
+    study, detector = names["study"], names["detector"]
+    assert len(study.front) >= 1 and any(isinstance(value, nasdet.Study) for value in shown)
+    assert detector.path == Path("trained") and detector.training["epochs"] == len(names["losses"])
+    assert len(names["found"]) == 3 and Path("trained", "model_nms.onnx").is_file()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NASDET_NOTEBOOK_TRIALS", "1")
+    monkeypatch.setenv("NASDET_NOTEBOOK_EPOCHS", "1")
+
+
+def test_every_cell(repository: Path, small: None, without_ray: None) -> None:  # noqa: F811
+    run_all(repository)
+
+
+@pytest.mark.slow  # the same cells; that a search leaves the caller's Ray up is also tested with the driver
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_in_this_process_with_its_own_ray(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_ray_of_ones_own(repository: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    monkeypatch.setenv("NASDET_NOTEBOOK_TRIALS", "2")
-    monkeypatch.setenv("NASDET_NOTEBOOK_EPOCHS", "1")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 lets the other tests starve the training
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 lets other processes starve the training
     was_up = ray.is_initialized()
     if not was_up:
         ray.init(num_cpus=cpu_count(), include_dashboard=False, log_to_driver=False)
     try:
-        names: dict[str, Any] = {}
-        shown = [run(cell, names) for cell in cells(repository)]
+        run_all(repository)
         assert ray.is_initialized() and ray.get(ray.put(3)) == 3
     finally:
         if not was_up:
             ray.shutdown()
-    study, detector = names["study"], names["detector"]
-    assert len(study.front) >= 1 and any(isinstance(value, nasdet.Study) for value in shown)
-    assert detector.path == Path("trained") and detector.training["epochs"] == 2 and len(names["losses"]) == 2
-    assert len(names["found"]) == 3 and Path("trained", "model_nms.onnx").is_file()
 
 
 @pytest.mark.slow
