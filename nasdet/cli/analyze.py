@@ -1,4 +1,4 @@
-"""`nasdet analyze`. One decision: an analysis is one module of `nasdet.cli.analyses` and one entry here."""
+"""`nasdet analyze`: an analysis is one module of `nasdet.cli.analyses` and one entry here."""
 
 from __future__ import annotations
 
@@ -66,4 +66,4 @@ def command(what: str, as_json: bool, **options: Any) -> None:
             raise InputError(f"has no meaning with --what {what}, only with {analysis}", where=option)
     module = importlib.import_module(f"nasdet.cli.analyses.{what}")
     result = module.run(Request(**options))
-    print_json(result) if as_json else click.echo("\n".join(module.told(result)))
+    print_json(result) if as_json else click.echo("\n".join(module.lines_of(result)))

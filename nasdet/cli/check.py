@@ -1,4 +1,4 @@
-"""`nasdet check`: what a search space holds, before anything is spent. One decision: it trains nothing."""
+"""`nasdet check`: what is in a search space, before anything is trained."""
 
 from __future__ import annotations
 

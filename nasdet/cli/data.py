@@ -1,5 +1,4 @@
-"""`nasdet data`: look at a data set before training on it. One decision: it shows what `open_data` found and refuses
-what `open_data` refuses, so that a data set it accepts can be searched on."""
+"""`nasdet data`: look at a data set before training on it. It accepts and refuses what a search accepts and refuses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The command line. One decision: a command's module is imported only when the command runs, so `nasdet --help`
-answers at once; and this is the one place where errors become exit codes."""
+"""The command line: a command's module is imported only when the command runs, so that `nasdet --help` answers at once;
+and errors become exit codes here and nowhere else."""
 
 from __future__ import annotations
 

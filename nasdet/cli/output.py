@@ -1,5 +1,5 @@
-"""What commands print about a study. One decision: `--json` puts one JSON object on stdout; without it, the table and
-the next commands to run."""
+"""What commands print about a study: one JSON object on standard output for `--json`, else a table and the commands
+that may follow."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def doubts(summary: Summary) -> list[str]:
     """What is not known of a front's order, what its repeats gave, and how random search did; a line each."""
     lines = []
     if pairs := summary.indistinct:
-        told = ", ".join(f"{' over '.join(p.trials)} ({p.chance:.0%} sure)" for p in pairs)
-        lines.append(f"cannot be told apart in {SHOWN.get(pairs[0].objective, '')} on these images: {told}")
+        named = ", ".join(f"{' over '.join(p.trials)} ({p.chance:.0%} sure)" for p in pairs)
+        lines.append(f"cannot be told apart in {SHOWN.get(pairs[0].objective, '')} on these images: {named}")
     for member in summary.front:
         if repeats := member.repeats:
             figures = [f"{SHOWN[n]} {_moments(repeats.figures[n])}" for n in ("ap", "ap50") if n in repeats.figures]

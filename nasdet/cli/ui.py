@@ -1,5 +1,5 @@
-"""`nasdet ui`: MLflow's user interface on a study's store. One decision: the server is a child process that never
-outlives this command."""
+"""`nasdet ui`: MLflow's user interface on a study's store. The server is a child process that ends with this
+command."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def command(study: str | None, port: int | None, host: str, as_json: bool) -> No
     with contextlib.suppress(KeyboardInterrupt), _server(uri, host, port, log) as server:
         _wait(server, url, log)
         page = _page(url, store)
-        told = {"url": url, "page": page, "tracking_uri": public_uri(uri)}
-        click.echo(json.dumps(told) if as_json else f"MLflow: {page}")
+        answer = {"url": url, "page": page, "tracking_uri": public_uri(uri)}
+        click.echo(json.dumps(answer) if as_json else f"MLflow: {page}")
         click.echo(f"experiment {store.space.name}, run {store.name}; Ctrl-C ends it", err=True)
         server.wait()
         raise _died(log)

@@ -1,5 +1,5 @@
-"""Bundles in MLflow's Model Registry. One decision: a trial's model is linked to the trial's run, where the study is
-tracked; a bundle that was trained in full gets a run of its own there, or wherever it is asked for."""
+"""Bundles in MLflow's Model Registry. The model of a trial is linked to the trial's run, where the study is tracked; a
+bundle that was trained in full gets a run of its own, there or at another store."""
 
 from __future__ import annotations
 

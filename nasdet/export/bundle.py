@@ -1,7 +1,7 @@
 """A detector in a folder: spec.json, recipe.json, classes.json, metrics.json, weights.safetensors, README.md.
 
-One decision: nothing in it is pickled and nothing in it is code; whoever opens it builds the network from its spec and
-loads tensors, and every fault of the folder is one plain line.
+One decision: nothing in it is pickled and nothing in it is code. The network is built from its specification, tensors
+are loaded into it, and everything that is wrong with the folder is one plain line.
 """
 
 from __future__ import annotations

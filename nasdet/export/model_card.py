@@ -1,5 +1,5 @@
-"""The model card of a bundle. One decision: every number in it comes from the card's values, and every command in it
-can be pasted."""
+"""The model card of a bundle: README.md with origin, metrics, input and output, recipe, and commands that can be
+pasted."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _commands(card: Mapping[str, Any], start: str, out: Path) -> str:
 
 
 def _onnx(check: Mapping[str, Any], out: Path) -> str:
-    told = (
+    check_text = (
         f"On {check['images']} images both files gave PyTorch's boxes to {check['box_pixels']:.2g} pixels and its "
         f"scores to {check['score']:.2g}; model_nms.onnx takes {check['ms']:.3g} ms per image with ONNX Runtime on "
         f"the CPU that exported it ({check['threads']} threads)."
@@ -107,4 +107,4 @@ def _onnx(check: Mapping[str, Any], out: Path) -> str:
         "Without nasdet and PyTorch: save this as `predict_onnx.py`, then "
         f"`python predict_onnx.py {shlex.quote(out.name)} IMAGE`. It gives the boxes of `nasdet predict`."
     )
-    return f"## ONNX\n\n{told}\n\n{use}\n\n```python\n{STANDALONE.read_text(encoding='utf-8')}```"
+    return f"## ONNX\n\n{check_text}\n\n{use}\n\n```python\n{STANDALONE.read_text(encoding='utf-8')}```"

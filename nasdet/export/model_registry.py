@@ -1,5 +1,6 @@
-"""A bundle in MLflow's Model Registry, as a pyfunc over its model_nms.onnx. One decision: models-from-code, so nothing
-is pickled, and whoever loads it needs numpy, Pillow and ONNX Runtime, neither nasdet nor PyTorch."""
+"""A bundle in MLflow's Model Registry, as a pyfunc over its model_nms.onnx. It is logged as code ("models from
+code"), so that nothing is pickled, and loading it needs numpy, Pillow and ONNX Runtime, but neither nasdet nor
+PyTorch."""
 
 from __future__ import annotations
 

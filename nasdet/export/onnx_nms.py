@@ -1,7 +1,7 @@
-"""Suppression as a graph behind `model.onnx`, which makes `model_nms.onnx`. One decision: it repeats `Detector.detect`
-step by step (best candidates, clipping, suppression within classes, limit) in standard operators, and every image gets
-the same number of rows, so that a batch is one array and any runtime takes it.
-"""
+"""Non-maximum suppression as an ONNX graph behind `model.onnx`, which makes `model_nms.onnx`. It repeats
+`Detector.detect` step by step (best candidates, clipping, suppression within classes, limit) in standard operators.
+Every image gets the same number of rows, so that the detections of a batch are one array and any runtime takes the
+file."""
 
 from __future__ import annotations
 

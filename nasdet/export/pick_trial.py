@@ -1,5 +1,4 @@
-"""Which trial of a study to take. One decision: every rule looks at complete trials only, and a rule that finds nothing
-says what there is."""
+"""Which trial of a study to take. Every rule looks at complete trials only, and an error lists what there is."""
 
 from __future__ import annotations
 

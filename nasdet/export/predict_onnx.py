@@ -1,6 +1,6 @@
 """Objects in images with a bundle's model_nms.onnx; needs numpy, Pillow and onnxruntime, nothing else.
 
-One decision: this file stands alone, because a bundle's README shows it whole and the model registry stores it. Use:
+This file stands alone: a bundle's README shows it whole, and the model registry stores it. Use:
 
     python predict_onnx.py BUNDLE IMAGE...
 """

@@ -1,5 +1,5 @@
-"""The code of a registered model, as MLflow stores it. One decision: it imports nothing of nasdet and unpickles
-nothing; detecting is the work of the predict_onnx.py that is stored beside the ONNX file."""
+"""The code of a registered model, as MLflow stores it. It imports nothing of nasdet and unpickles nothing; the
+predict_onnx.py that is stored beside the ONNX file finds the objects."""
 
 from __future__ import annotations
 

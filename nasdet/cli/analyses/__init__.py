@@ -1,5 +1,5 @@
-"""One module for each `nasdet analyze --what`. One decision: a module has a function `run(request)` that writes its
-files and returns plain JSON values, and `told(result)` that puts them into lines for people."""
+"""One module for each `nasdet analyze --what`: its function `run(request)` writes files and returns plain JSON
+values, and `lines_of(result)` says the same in lines of text."""
 
 from __future__ import annotations
 

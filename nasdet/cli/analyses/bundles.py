@@ -1,5 +1,5 @@
-"""What the analyses of a bundle share: opening it with its data, and leaving what was found. One decision: results lie
-in a folder of the analysis' name inside the bundle, unless --out names another, and replace those of an earlier run."""
+"""What the analyses of a bundle share: opening it with its data, and writing results. These lie in a folder with the
+name of the analysis inside the bundle, unless --out names another, and replace those of an earlier run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`nasdet analyze --what convergence`. One decision: trainings lie in the analysis' folder, so that the same command
-goes on after an interruption and a larger one adds to it."""
+"""`nasdet analyze --what convergence`. Trainings lie in the folder of the analysis, so that the same command goes on
+after an interruption, and one that asks for more adds to it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(request: Request) -> dict[str, Any]:
     return result
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def lines_of(result: dict[str, Any]) -> list[str]:
     """A table, then the sentence."""
     lines = [f"{'images':>7} {'epochs':>7}  {'start':<7} {'AP':>7}  seeds"]
     for row in result["rows"]:

@@ -35,7 +35,7 @@ def run(request: Request) -> dict[str, Any]:
     return finish(report, target, tables, ["errors.png", *(sheet.name for sheet in sheets)])
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def lines_of(result: dict[str, Any]) -> list[str]:
     """The types with their costs, the advice, and where the files are."""
     lines = [
         f"{result['bundle']} on {result['split']} of {result['data']}: AP {100 * result['ap']:.1f}, "

@@ -34,7 +34,7 @@ def run(request: Request) -> dict[str, Any]:
     return {**result, "method": method(records), "importance": listed, "files": [str(f) for f in files]}
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def lines_of(result: dict[str, Any]) -> list[str]:
     """The most important parameters of each objective, those that chance explains marked."""
     if result["reason"]:
         return [f"{result['study']}: {result['reason']}"]

@@ -31,7 +31,7 @@ def run(request: Request) -> dict[str, Any]:
     return {**result, "note": report.pictures.note, "run_id": attach_report(store, files[0])}
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def lines_of(result: dict[str, Any]) -> list[str]:
     """Where the page is."""
     lines = [result["note"]] if result["note"] else []
     lines += [f"written: {result['page']} and {len(result['files']) - 1} tables and pictures beside it"]

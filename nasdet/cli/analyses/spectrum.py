@@ -59,7 +59,7 @@ def run(request: Request) -> dict[str, Any]:
     return finish(report, target, {"spectrum.csv": rows, "eigenvalues.csv": values}, ["spectrum.png", *files])
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def lines_of(result: dict[str, Any]) -> list[str]:
     """One line per layer, and the widths suggested."""
     second = result["with"]
     lines = [f"{result['bundle']} on {result['images']} images of {result['split']} of {result['data']}", ""]
