@@ -294,5 +294,6 @@ class Detector:
         return registered
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        shown = {name: self.metrics[name] for name in ("ap", "latency_ms", "params_m") if name in self.metrics}
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         return f"Detector({str(self.path)!r}, {len(self.classes)} classes{figures and ', ' + figures})"
