@@ -47,6 +47,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NASDET_NOTEBOOK_EPOCHS", "1")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_cell(repository: Path, small: None, without_ray: None) -> None:  # noqa: F811
     run_all(repository)
 

@@ -126,7 +126,10 @@ def test_the_readme_without_pytorch(stored: StudyStore, pictures: list[str]) -> 
 
 
 def test_the_registry_in_a_file_and_after_a_move(
-    stored: StudyStore, pictures: list[str], tmp_path: Path, tables: Callable[[str], str]
+    stored: StudyStore,
+    pictures: list[str],
+    tmp_path: Path,
+    tables: Callable[[str], str],
 ) -> None:
     tables("studies")
     report = export(stored, "best", "--register", "digits-detector")
@@ -151,8 +154,11 @@ def assert_what_is_stored(uri: str) -> None:
     assert str(version.version) == "2" and version.tags["nasdet.trial"] == "t0" and version.tags["nasdet.ap"] == "0.5"
     run = client.get_run(version.run_id)
     assert run.data.tags["nasdet.trial"] == "t0" and run.outputs.model_outputs
+    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     info = get_model_info("models:/digits-detector@best")
+    mlflow.set_tracking_uri(before)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it as well
     assert info.signature.inputs and info.signature.outputs and info.signature.params
     assert not list(Path(uri.removeprefix("sqlite:///")).parent.glob("mlartifacts/**/*.pkl"))
 
