@@ -14,7 +14,11 @@ from nasdet.space import load_space
 from nasdet.space.bundled_spaces import find_space
 
 PACKAGES = {
-    "nasdet": "A study as pandas DataFrames.",
+    "nasdet.api.search": "`nasdet.run_search`.",
+    "nasdet.api.study": "`nasdet.load_study` and the `Study` that it returns.",
+    "nasdet.api.training": "`nasdet.train`.",
+    "nasdet.api.detector": "`nasdet.load` and the `Detector` that it returns.",
+    "nasdet.driver.inference.detections": "`Detections`: what a detector found in an image.",
     "nasdet.search": "The engine: ask for jobs, tell results, simulate workers.",
     "nasdet.space": "Search spaces.",
     "nasdet.space.specs": "Every field of a detector's input and norm, and of a recipe.",
