@@ -12,7 +12,7 @@ search: .venv/.installed
 	$(BIN)/nasdet search $(SPACE)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not docs" --durations=15 -n auto --maxprocesses 4 --dist loadgroup --max-worker-restart 0
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not docs" --durations=15 -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-all: lint
 	$(BIN)/python -m pytest

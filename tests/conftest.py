@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -18,13 +19,31 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under pytest-xdist a process takes whole files, one process all tests on Ray, which start first."""
-    for item in items:
-        on_ray = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.split("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    """Tests on Ray, which take longest, come first."""
+    items.sort(key=lambda item: not _uses_ray(item.nodeid.split("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under pytest-xdist a process takes whole files, and one process all files with tests on Ray.
+
+    xdist's own groups (`--dist loadgroup`) have no effect with pytest 9.2.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "ray" if _uses_ray(file) else file
+
+    return ByFile(config, log)
+
+
+@functools.cache
+def _uses_ray(file: str) -> bool:
+    """Whether tests of this file, named from the repository's root, run on Ray."""
+    return "mark.ray" in (REPOSITORY / file).read_text()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,6 @@ RUNS = {
     "search_scale --quality --trials 12 --seeds 1": ("quality",),
     "study_writes --writes 80": ("writes", "errors", "half_files", "reads", "ms_per_write"),
     "report_speed --trials 40": ("pareto_seconds", "report_seconds", "open_seconds", "megabytes"),
-    "study_writes --writes 80": ("writes", "errors", "half_files", "left_files", "reads"),
     "interrupts --runs 1": ("runs", "code_130", "opens", "seconds_max", "processes_left"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
