@@ -82,6 +82,11 @@ def processes(mark: str) -> list[int]:
     return found
 
 
+def _listen_to_sigint() -> None:
+    """A shell starts commands in the background with SIGINT ignored, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupt(folder: Path, number: int, rng: random.Random, patience: float) -> dict[str, Any]:
     """One search and its interruption."""
     is_function, mark = number % 4 == 3, uuid.uuid4().hex
@@ -97,6 +102,7 @@ def interrupt(folder: Path, number: int, rng: random.Random, patience: float) ->
             stdout=out,
             stderr=sink,
             start_new_session=True,
+            preexec_fn=_listen_to_sigint,
         )
     deadline = time.monotonic() + patience
     while after not in errors.read_text() and process.poll() is None and time.monotonic() < deadline:

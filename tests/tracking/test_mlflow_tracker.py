@@ -302,6 +302,7 @@ def mlflow_server(
     root.mkdir()
     shutil.copy(mlflow_tables, root)
     monkeypatch.setenv(constants.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{root}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")  # the server sets it and leaves it set
     monkeypatch.setenv(constants.ARTIFACT_ROOT_ENV_VAR, "mlflow-artifacts:/")
     monkeypatch.setenv(constants.ARTIFACTS_DESTINATION_ENV_VAR, str(root / "files"))
     monkeypatch.setenv(constants.SERVE_ARTIFACTS_ENV_VAR, "true")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from nasdet.errors import InputError, TrialFailure
+from nasdet.models import Latency
+from nasdet.trainers import latency as latency_module
 from nasdet.trainers.latency import LatencyBackend, cached_latency, command_latency
 from tests.trainers.conftest import tiny_spec
 
@@ -91,3 +94,20 @@ def test_a_missing_program_is_reported_before_a_search_starts() -> None:
     with pytest.raises(ValueError, match="go together"):
         LatencyConfig(backend="command")
     check_latency_backend(LatencyConfig(backend="command", command=f"{sys.executable} x.py"))
+
+
+def test_each_condition_is_measured_once_against_one_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, float | None]] = []
+
+    def measure(spec: Any, *, device: Any, threads: int, batch: int, reference_ms: float | None) -> Latency:
+        asked.append((threads, batch, reference_ms))
+        return Latency(ms=float(len(asked)), reference_ms=7.0, ratio=1.0, cv=0.0, pairs=30)
+
+    monkeypatch.setattr(latency_module, "measure_latency", measure)
+
+    def latency(threads: int, batch: int, **norm: Any) -> float:
+        device = torch.device("cpu")
+        return cached_latency(tiny_spec(**norm), tmp_path, device=device, threads=threads, batch=batch)
+
+    assert [latency(1, 1), latency(1, 1), latency(2, 1), latency(1, 4), latency(1, 1, kind="bn")] == [1, 1, 2, 3, 4]
+    assert asked == [(1, 1, None), (2, 1, None), (1, 4, None), (1, 1, 7.0)]

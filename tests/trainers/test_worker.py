@@ -89,7 +89,7 @@ def test_a_fault_fails_the_job_and_the_next_one_runs(group: GroupConfig, tmp_pat
     wrong = TrainJob(**{**broken.__dict__, "spec": {**broken.spec, "activation": "none"}})
     failed, _, rung = replies(group, wrong, job(tmp_path / "good"))
     assert failed.kind == "failed" and "activation" in failed.reason
-    assert "Traceback" in failed.traceback and "build_detector" in failed.traceback
+    assert "Traceback" in failed.traceback and "in _training" in failed.traceback
     assert rung.kind == "rung"
 
 
