@@ -1,4 +1,4 @@
-"""A preset under a search space."""
+"""Systems of the literature under a search space."""
 
 from __future__ import annotations
 
