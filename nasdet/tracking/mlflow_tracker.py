@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from nasdet.tracking.mlflow_client import quiet_mlflow
-from nasdet.tracking.study_runs import STATUS, Front, Point, StudyInfo, StudyRuns
+from nasdet.tracking.mlflow_runs import STATUS, Front, Point, StudyInfo, StudyRuns
 from nasdet.trial import TrialRecord
 from nasdet.uris import default_uri, public_uri
 

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from nasdet.tracking.mlflow_runs import MAX_TAG
 from nasdet.tracking.note import next_commands, study_note
-from nasdet.tracking.study_runs import MAX_TAG
 
 
 def test_a_long_table_is_shortened_before_the_commands(study: Any, tmp_path: Path) -> None:

@@ -22,6 +22,13 @@ from nasdet.trial import TrialRecord
 Floats = NDArray[np.float64]
 Values = dict[str, float]
 
+MAX_HISTORY = 400
+"""Observations that a sampler sees, and a quarter as many infeasible and failed candidates."""
+BEST = 32
+"""Of these, the best of the study. TPE models the 25 best, and apart from them the rest, which has to look as the whole
+rest does: with the 100 best among 200, the second best stood for the bad ones and hypervolume was lost."""
+GP_HISTORY = 80
+"""Observations that the Gaussian process sees, half of them the best: its time grows with their cube."""
 MIN_AT_RUNG = 8
 """Observations that a rung needs before a sampler learns from it."""
 

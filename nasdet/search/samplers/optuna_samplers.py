@@ -13,7 +13,7 @@ import optuna
 
 from nasdet.errors import InputError
 from nasdet.search.samplers.ask_optuna import Fill, ask
-from nasdet.search.samplers.history import ProposalRequest, history
+from nasdet.search.samplers.history import BEST, GP_HISTORY, MAX_HISTORY, ProposalRequest, history
 from nasdet.search.samplers.random_sampling import random_params
 from nasdet.space import Domain, Json, Params
 from nasdet.trial import TrialRecord
@@ -22,13 +22,6 @@ MIN_OBSERVATIONS = 8
 """Observations before a sampler learns; until then proposals are random."""
 MAX_DUPLICATES = 5
 """Duplicate proposals in a row after which the next one is random: the sampler does not see what it repeats."""
-MAX_HISTORY = 400
-"""Observations that a sampler sees, and a quarter as many infeasible and failed candidates."""
-BEST = 32
-"""Of these, the best of the study. TPE models the 25 best, and apart from them the rest, which has to look as the whole
-rest does: with the 100 best among 200, the second best stood for the bad ones and hypervolume was lost."""
-GP_HISTORY = 80
-"""Observations that the Gaussian process sees, half of them the best: its time grows with their cube."""
 POPULATION = 16
 """Parents of the genetic samplers: the best of all that they see."""
 

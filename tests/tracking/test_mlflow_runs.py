@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nasdet.tracking import Front, StudyInfo, quiet_mlflow
-from nasdet.tracking.study_runs import Point, StoredRun, StudyRuns
+from nasdet.tracking.mlflow_runs import Point, StoredRun, StudyRuns
 from nasdet.uris import default_uri
 
 
