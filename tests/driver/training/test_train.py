@@ -133,6 +133,8 @@ def test_a_named_recipe_replaces_the_bundle_s_and_brings_its_length(monkeypatch:
     assert train(recipe=named)["epochs"] == 12
     bundle = read_bundle(OUT)
     assert bundle.recipe == named.recipe
+    image, info = bundle.spec.input, open_data("digits").info
+    assert (image.channels, image.mean, image.std) == (info.channels, info.mean, info.std)  # of these data
     assert bundle.metrics["recipe"].startswith("rethinking_1x: He et al. 2019")
     assert "rethinking_1x" in (OUT / "README.md").read_text()
 

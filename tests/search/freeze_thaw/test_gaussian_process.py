@@ -30,6 +30,14 @@ def test_gradients_are_those_of_the_covariance(curves: bool) -> None:
     assert kernel.gradients(theta, at, weights) == pytest.approx(np.array(numeric), abs=1e-7)
 
 
+def test_further_noise_at_the_first_rung_falls_linearly_to_none() -> None:
+    kernel = Kernel(np.zeros(1, dtype=np.int64), curves=True)
+    theta = kernel.mean.copy()
+    theta[-1] = 0.0  # logarithm of its variance
+    first, middle, last = kernel.noise(theta, Inputs(np.zeros((3, 1)), np.array([0.0, 0.5, 1.0]), np.arange(3)))
+    assert (first - last, middle - last) == (pytest.approx(1.0), pytest.approx(0.5))
+
+
 def test_the_posterior_is_the_closed_form() -> None:
     rng = np.random.default_rng(1)
     at, kernel = places(10, rng), Kernel(np.arange(3), curves=True)
