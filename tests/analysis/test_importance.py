@@ -50,6 +50,9 @@ def test_the_parameter_behind_each_objective_comes_first(trials: list[TrialRecor
     assert len(idle) == 2 and all(r.share < 0.1 for r in idle)
     assert {r.parameter for r in rows} == {"x", "kind", "deep", "idle"}
     assert sum(r.share for r in rows if r.objective == "good") == pytest.approx(1)
+    by_chance = [{r.parameter: r.chance for r in rows if r.objective == o} for o in ("good", "cost")]
+    ratios = [by_chance[0][name] / by_chance[1][name] for name in by_chance[0]]
+    assert ratios == pytest.approx([ratios[0]] * 4) and ratios[0] != pytest.approx(1)  # a share of each one's own sum
 
 
 def test_stopped_trials_change_nothing(trials: list[TrialRecord], space: SearchSpace) -> None:

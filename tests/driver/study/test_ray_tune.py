@@ -102,6 +102,17 @@ def test_nothing_is_recorded_after_an_interruption(bridge: Bridge) -> None:
         bridge.suggest("b")
 
 
+def test_a_reply_about_another_trial_is_passed_over(bridge: Bridge) -> None:
+    config = bridge.suggest("a")
+    assert config is not None
+    store, trial = bridge.phase.jobs.store, config["job"].trial
+    before = store.get(trial)
+    send(bridge, "a", Reply("failed", "t9999", reason="late news of the job before"))
+    assert store.get(trial) == before
+    send(bridge, "a", Reply("failed", trial, reason="out of memory"))
+    assert store.get(trial).state == "failed"
+
+
 def test_an_interruption_waits_for_the_reply_that_is_being_recorded(bridge: Bridge) -> None:
     config = bridge.suggest("a")
     assert config is not None
