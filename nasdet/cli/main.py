@@ -3,7 +3,6 @@ and errors become exit codes here and nowhere else."""
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
 import sys
@@ -93,9 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     if "ray" not in sys.modules and code != 130:
         sys.exit(code)
     # Ray and MLflow leave threads behind that can hold a finished process for seconds, and with torch the interpreter
-    # collects garbage for seconds more, which nobody waits for after Ctrl-C. Ray's own exit function ends the processes
-    # of a Ray that was interrupted while it started.
-    atexit._run_exitfuncs()
+    # collects garbage for seconds more, which nobody waits for after Ctrl-C.
     os._exit(code)
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from types import FrameType
 
 from nasdet.driver.resources import cpu_count
 from nasdet.errors import InputError
@@ -58,7 +59,8 @@ def ray_cluster(address: str | None = None) -> Iterator[tuple[int, int]]:
                 if is_ours:
                     local = {} if address else {"num_cpus": cpu_count(), "include_dashboard": False}
                     try:
-                        ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
+                        with _interrupt_later():
+                            ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
                     except Exception as error:
                         reason = str(error).split("\n", 1)[0]
                         where = f"--address {address}" if address else "Ray"
@@ -79,6 +81,34 @@ def environment(values: dict[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Let a first Ctrl-C wait for the end of the block, and a second one through.
+
+    Ray starts its processes one after another. If it is interrupted in between, the agents of a node that is already
+    dead stay for good, and nobody knows them.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (None, signal.SIG_IGN):
+        yield
+        return
+    interrupted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 
-from nasdet.driver.ray_cluster import usable
+from nasdet.driver.ray_cluster import _interrupt_later, usable
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,19 @@ from nasdet.driver.ray_cluster import usable
 )
 def test_usable(nodes: list[dict[str, float]], expected: tuple[int, int]) -> None:
     assert usable(nodes) == expected
+
+
+def test_a_first_interruption_waits_and_a_second_one_does_not() -> None:
+    before, reached = signal.signal(signal.SIGINT, signal.default_int_handler), list[str]()
+    try:
+        with pytest.raises(KeyboardInterrupt), _interrupt_later():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("after the first")
+        with pytest.raises(KeyboardInterrupt), _interrupt_later():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            reached.append("after the second")
+        assert reached == ["after the first"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
