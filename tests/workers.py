@@ -1,6 +1,6 @@
 """Worker processes for tests that need a process group.
 
-They are forked from one server process that has imported torch and the models, because importing them takes seconds for
+They are forked from one server process that has imported torch and the trainers, because importing them takes seconds for
 every process that is started from nothing. The server has computed nothing, so forking it is safe beside CUDA as well.
 """
 
@@ -18,7 +18,7 @@ import torch.multiprocessing as mp
 
 def run_workers(work: Callable[..., None], *args: Any, count: int) -> None:
     """Run `work(rank, *args)` in `count` processes side by side; raises what one of them raises."""
-    multiprocessing.set_forkserver_preload(["nasdet.models"])
+    multiprocessing.set_forkserver_preload(["nasdet.trainers.worker"])
     mp.start_processes(work, args, nprocs=count, start_method="forkserver")
 
 

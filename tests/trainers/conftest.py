@@ -1,12 +1,15 @@
-"""A tiny detector and recipe on the built-in digits."""
+"""A tiny detector and recipe on a few of the built-in digits."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from nasdet.data import Dataset, default_cache_root, open_data
+from nasdet.data.digits import IMAGES, write_digits
 from nasdet.space.backbones import StagedSpec, StageSpec
 from nasdet.space.heads import TaskAlignedSpec
 from nasdet.space.necks import PyramidSpec
@@ -37,15 +40,25 @@ def tiny_recipe(**changes: Any) -> Recipe:
     return Recipe(**{**values, **changes})
 
 
+def few_digits() -> Path:
+    """The folder of the first 60 training images and 20 validation images of the built-in digits."""
+    folder = default_cache_root() / "few-digits"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        with mock.patch.dict(IMAGES, train=60, val=20, test=1):
+            write_digits(folder, seed=0)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    return open_data("digits")
+    return open_data(few_digits())
 
 
 @pytest.fixture
 def group() -> GroupConfig:
     return GroupConfig(
-        source="digits",
+        source=str(few_digits()),
         data_seed=0,
         max_bad=0.05,
         device="cpu",

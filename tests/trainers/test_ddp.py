@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from nasdet.data import Batch, open_data, train_loader
 from nasdet.errors import TrialFailure
@@ -19,9 +17,10 @@ from nasdet.trainers.full_training import FullJob, FullTraining
 from nasdet.trainers.loop import backward, optimizer_step, parallel
 from nasdet.trainers.ranks import Ranks
 from nasdet.trainers.training_state import Training
-from tests.trainers.conftest import tiny_recipe, tiny_spec
+from tests.trainers.conftest import few_digits, tiny_recipe, tiny_spec
+from tests.workers import join, run_workers
 
-STEPS = 20
+STEPS = 6
 HEADS: dict[str, dict[str, Any]] = {
     "tal": {},
     "ssd": {"kind": "ssd", "first_scale": 0.25, "min_scale": 0.5, "classes": 10},
@@ -50,13 +49,13 @@ def spec_of(head: str) -> DetectorSpec:
 
 
 def train_steps(precision: str, device: torch.device, path: Path, head: str = "tal") -> None:
-    """20 SGD steps of this process's share; rank 0 writes the weights."""
+    """A few SGD steps of this process's share; rank 0 writes the weights."""
     ranks = Ranks(device)
     recipe = tiny_recipe(optimizer="sgd", base_lr=0.01, batch_size=8, drop_path=0.0, precision=precision, ema=0.0)
     training = Training.start(spec_of(head), recipe, seed=1, device=device)
     model = parallel(training, ranks)
     batches = train_loader(
-        open_data("digits").cached("train", 64, 64),
+        open_data(few_digits()).cached("train", 64, 64),
         augment=recipe.augment,
         batch_size=8 // ranks.world,
         epoch=0,
@@ -73,21 +72,17 @@ def train_steps(precision: str, device: torch.device, path: Path, head: str = "t
         torch.save(training.detector.state_dict(), path)
 
 
-def worker(rank: int, world: int, port: int, task: str, argument: Any) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+def worker(rank: int, store: str, task: Callable[..., None], *argument: Any) -> None:
+    join(rank, store, world=2)
     try:
-        globals()[task](*argument)
+        task(*argument)
     finally:
         dist.destroy_process_group()
 
 
-def run(world: int, task: str, *argument: Any) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, (world, port, task, argument), nprocs=world)
+def run(task: Callable[..., None], *argument: Any) -> None:
+    """Run `task` in two workers of a group, which meet at a file in the test's folder."""
+    run_workers(worker, str(Path("store").absolute()), task, *argument, count=2)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +94,8 @@ def run(world: int, task: str, *argument: Any) -> None:
     ],
 )
 def test_two_workers_equal_one(tmp_path: Path, precision: str, device: str, tolerance: float) -> None:
-    open_data("digits")
-    run(2, "train_steps", precision, torch.device(device), tmp_path / "two.pt")
+    few_digits()
+    run(train_steps, precision, torch.device(device), tmp_path / "two.pt")
     train_steps(precision, torch.device(device), tmp_path / "one.pt")
     one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True, map_location=CPU) for n in ("one", "two"))
     worst = max((one[name].double() - two[name].double()).abs().max().item() for name in one)
@@ -112,8 +107,8 @@ def test_two_workers_equal_one(tmp_path: Path, precision: str, device: str, tole
 
 @pytest.mark.parametrize("head", ["ssd", "retinanet", "fcos"])
 def test_two_workers_equal_one_under_every_dense_head(tmp_path: Path, head: str) -> None:
-    open_data("digits")
-    run(2, "train_steps", "fp64", CPU, tmp_path / "two.pt", head)
+    few_digits()
+    run(train_steps, "fp64", CPU, tmp_path / "two.pt", head)
     train_steps("fp64", CPU, tmp_path / "one.pt", head)
     one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("one", "two"))
     assert max((one[name].double() - two[name].double()).abs().max().item() for name in one) <= 1e-9
@@ -140,7 +135,7 @@ def train_two_stages(path: Path) -> None:
 
 
 def test_workers_stay_equal_under_a_two_stage_head_and_without_objects(tmp_path: Path) -> None:
-    run(2, "train_two_stages", tmp_path)
+    run(train_two_stages, tmp_path)
     one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert all(torch.equal(one[name], two[name]) for name in one if not name.startswith("running"))
     start = Training.start(spec_of("rcnn"), tiny_recipe(), seed=1, device=CPU).detector.state_dict()
@@ -167,7 +162,7 @@ def fail_alone(path: Path) -> None:
 
 
 def test_a_rank_failing_alone_fails_all_and_the_group_lives(tmp_path: Path) -> None:
-    run(2, "fail_alone", tmp_path)
+    run(fail_alone, tmp_path)
     assert [(tmp_path / f"rank{r}").read_text() for r in (0, 1)] == ["2.0", "2.0"]
 
 
@@ -180,13 +175,13 @@ def prepare_alone(path: Path) -> None:
     recipe = tiny_recipe(init=str(here)).to_json()
     job = FullJob(tiny_spec().to_json(), recipe, 0, str(path / "out"), {})
     with pytest.raises(TrialFailure, match=r"elsewhere\.pth"):
-        FullTraining(job, open_data("digits"), ranks, CPU, print)
+        FullTraining(job, open_data(few_digits()), ranks, CPU, print)
     ranks.raise_failures()
     (path / f"rank{ranks.rank}").touch()
 
 
 def test_a_rank_that_cannot_load_the_start_fails_all(tmp_path: Path) -> None:
-    run(2, "prepare_alone", tmp_path)
+    run(prepare_alone, tmp_path)
     assert (tmp_path / "rank0").exists() and (tmp_path / "rank1").exists()
 
 
@@ -198,7 +193,7 @@ def mean_buffers(path: Path) -> None:
 
 
 def test_mean_over_ranks(tmp_path: Path) -> None:
-    run(2, "mean_buffers", tmp_path)
+    run(mean_buffers, tmp_path)
     for rank in (0, 1):
         first, second = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert first.tolist() == [0.5] * 3 and second.tolist() == [1.5]
