@@ -1,7 +1,8 @@
 """Worker processes for tests that need a process group.
 
-They are forked from one server process that has imported torch and the trainers, because importing them takes seconds for
-every process that is started from nothing. The server has computed nothing, so forking it is safe beside CUDA as well.
+They are forked from one server process that has imported torch and the trainers, because importing them takes seconds
+for every process that is started from nothing. The server has computed nothing, so forking it is safe beside CUDA as
+well.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def test_the_length_is_planned_before_it_is_stored(group: GroupConfig, tmp_path:
     def stop(reply: Reply) -> None:
         raise KeyboardInterrupt
 
-    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=6.0)
+    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=2.0)
     with pytest.raises(KeyboardInterrupt):
         Runner(group, CPU, stop).run(limited)
     state = read_checkpoint(tmp_path / "out" / "training" / "last.pt")
@@ -98,7 +98,7 @@ def test_a_plan_holds_for_its_own_time_limit(
 
 def test_a_time_limit_sets_the_length(group: GroupConfig, tmp_path: Path) -> None:
     replies: list[Reply] = []
-    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=6.0)
+    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=4.0)
     Runner(group, CPU, replies.append).run(limited)
     history = History.read(tmp_path / "out" / "training")
     assert replies[-1].kind == "rung"

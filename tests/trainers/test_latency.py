@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from nasdet.errors import InputError, TrialFailure
 from nasdet.models import Latency
+from nasdet.space.specs import DetectorSpec
 from nasdet.trainers import latency as latency_module
 from nasdet.trainers.latency import LatencyBackend, cached_latency, command_latency
 from tests.trainers.conftest import tiny_spec
@@ -28,6 +30,23 @@ with open("calls", "a") as file:
 print("a line of its own")
 print(len(session.get_inputs()) * 2.5)
 """
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny detector's model.onnx."""
+    return latency_module._export(tiny_spec(), tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(autouse=True)
+def _one_export(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every measurement gets a copy of one exported file, since an export takes seconds."""
+
+    def copied(spec: DetectorSpec, folder: Path) -> Path:
+        assert spec == tiny_spec()
+        return Path(shutil.copy(exported, folder / "model.onnx"))
+
+    monkeypatch.setattr(latency_module, "_export", copied)
 
 
 def script(folder: Path, text: str) -> str:
@@ -65,11 +84,11 @@ def test_a_command_that_fails_fails_the_candidate(tmp_path: Path, text: str, mes
 
 
 def test_a_command_that_takes_too_long_ends_with_its_child_processes(tmp_path: Path) -> None:
-    late = "import time; time.sleep(2); open('late', 'w').close()"
+    late = "import time; time.sleep(1); open('late', 'w').close()"
     text = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {late!r}])"
     with pytest.raises(TrialFailure, match=r"more than 0\.5 s"):
         command_latency(tiny_spec(), script(tmp_path, text), folder=str(tmp_path), timeout=0.5, batch=1)
-    time.sleep(3)
+    time.sleep(1.5)
     assert not (tmp_path / "late").exists()
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from nasdet.evaluation import read_resamples
-from nasdet.trainers import worker
+from nasdet.trainers import latency, worker
 from nasdet.trainers.evaluate import evaluate
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
 from nasdet.trainers.worker import Runner
@@ -41,7 +41,10 @@ def test_a_rung_is_trained_evaluated_and_kept(group: GroupConfig, tmp_path: Path
     assert load_file(tmp_path / "weights.safetensors")
 
 
-def test_a_latency_that_cannot_be_measured_fails_the_trial_only(group: GroupConfig, tmp_path: Path) -> None:
+def test_a_latency_that_cannot_be_measured_fails_the_trial_only(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_export", lambda spec, folder: folder / "model.onnx")  # an export takes seconds
     group = dataclasses.replace(group, latency_backend="command", latency_command="/no/such/program {model}")
     failed, epoch, _ = replies(group, job(tmp_path, measure_latency=True), job(tmp_path))
     assert failed.kind == "failed" and epoch.kind == "epoch"
@@ -66,6 +69,14 @@ def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path
     assert [r.values for r in first] == warm
 
 
+@pytest.fixture
+def _few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latency is measured as briefly as it can be, whatever its error."""
+    monkeypatch.setattr("nasdet.models.latency.WANTED_ERROR", 1e9)
+    monkeypatch.setattr("nasdet.models.latency.SLICE_SECONDS", 1e-3)
+
+
+@pytest.mark.usefixtures("_few_pairs")
 def test_an_infeasible_latency_costs_no_training(group: GroupConfig, tmp_path: Path) -> None:
     latency, rejected = replies(group, job(tmp_path, measure_latency=True, latency_limits=(0.0, 1e-6)))
     assert latency.values["latency_ms"] > 0
@@ -75,6 +86,7 @@ def test_an_infeasible_latency_costs_no_training(group: GroupConfig, tmp_path: P
     assert not tmp_path.joinpath("checkpoint.pt").exists()
 
 
+@pytest.mark.usefixtures("_few_pairs")
 def test_latency_is_measured_once(group: GroupConfig, tmp_path: Path) -> None:
     measured = [
         replies(group, job(tmp_path / name, measure_latency=True, reference=tiny_spec(kind="bn").to_json()))[0]
