@@ -135,7 +135,14 @@ def prepare_space(
     """The search space with the budget and resources that are asked for, and with what `start:` names in it.
 
     Args:
-        space, overrides, trials, max_epochs, time_limit, seed, workers, concurrent: as for `run_search`.
+        space: as for `run_search`, like all others but the last one.
+        overrides: see there.
+        trials: see there.
+        max_epochs: see there.
+        time_limit: see there.
+        seed: see there.
+        workers: see there.
+        concurrent: see there.
         function: whether it is the space of a user's own function.
 
     Raises:

@@ -189,7 +189,9 @@ class Study:
             repeat_front: train the front again with this many further seeds; those that are done count.
             baseline: spend the same budget on random search, to compare with.
             objective: of the study of a function: the function, where it cannot be imported by its name.
-            on_trial_end, on_epoch_end, progress: as for `nasdet.run_search`.
+            on_trial_end: as for `nasdet.run_search`.
+            on_epoch_end: the same.
+            progress: the same.
 
         Returns:
             This study, read again.

@@ -11,6 +11,7 @@ from nasdet.search.records.store import MemoryStore
 from nasdet.search.records.study_folder import StudyStore, find_study, open_study, study_root
 from nasdet.search.records.summary import summarise
 from nasdet.space import SearchSpace, load_space, parse_space
+from nasdet.study_config import StudyConfig
 
 __all__ = [
     "Candidate",
@@ -22,6 +23,7 @@ __all__ = [
     "SearchSpace",
     "Simulation",
     "Study",
+    "StudyConfig",
     "StudyStore",
     "Told",
     "bounds",
