@@ -173,7 +173,9 @@ class Detector:
         Args:
             sources: image files, folders and patterns such as "scans/**/*.png".
             out: folder to write; made if missing.
-            score, tile, overlap: as for `predict`.
+            score: as for `predict`.
+            tile: the same.
+            overlap: the same.
 
         Returns:
             `images` and `boxes` (counts), `out`, and `predictions`, the content of predictions.json.
@@ -210,7 +212,8 @@ class Detector:
             split: train, val or test.
             scales: test-time augmentation: sizes at which every image is seen, 1 being its own.
             flip: test-time augmentation: every image is seen mirrored left-right as well.
-            tile, overlap: as for `predict`. Tiled images are judged whole, and the figures say how many boxes of an
+            tile: as for `predict`. Tiled images are judged whole, and the figures say how many boxes of an
+            overlap: the same.
                 image counted (`max_detections`).
 
         Returns:
