@@ -213,8 +213,8 @@ class Detector:
             scales: test-time augmentation: sizes at which every image is seen, 1 being its own.
             flip: test-time augmentation: every image is seen mirrored left-right as well.
             tile: as for `predict`. Tiled images are judged whole, and the figures say how many boxes of an
-            overlap: the same.
                 image counted (`max_detections`).
+            overlap: the same.
 
         Returns:
             `ap` (IoU 0.50 to 0.95), `ap50`, `ap75`, `ap_s`, `ap_m`, `ap_l`, `ar100`, all in 0..1 and -1 where there is
