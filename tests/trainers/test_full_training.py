@@ -98,7 +98,7 @@ def test_a_plan_holds_for_its_own_time_limit(
 
 def test_a_time_limit_sets_the_length(group: GroupConfig, tmp_path: Path) -> None:
     replies: list[Reply] = []
-    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=4.0)
+    limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000, batch_size=6).to_json(), time_limit=4.0)
     Runner(group, CPU, replies.append).run(limited)
     history = History.read(tmp_path / "out" / "training")
     assert replies[-1].kind == "rung"
