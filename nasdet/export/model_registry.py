@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -91,7 +92,7 @@ def _mlflow_at(uri: str) -> Iterator[None]:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    before = mlflow.get_tracking_uri()
+    before, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
         with warnings.catch_warnings():
@@ -101,6 +102,9 @@ def _mlflow_at(uri: str) -> Iterator[None]:
         raise NasdetError(f"MLflow did not register the model: {' '.join(str(error.message).split())}") from error
     finally:
         mlflow.set_tracking_uri(before)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow has set it as well
+        if variable is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = variable
 
 
 def _files(bundle: Bundle, folder: Path) -> Path:
