@@ -1,5 +1,5 @@
 # make search   install into .venv, then search on the built-in digits (10 minutes on 2 cores)
-# make test     install into .venv, lint, then every quick test (about five minutes on 2 cores)
+# make test     install into .venv, lint, then every quick test (about six minutes on 2 cores)
 # make test-all every test, the long ones too
 # make docs     the documentation as a site, in build/site; runs its examples
 PYTHON ?= python3
