@@ -95,20 +95,20 @@ SETTINGS = (
     "RAY_worker",
 )
 """Beginnings of environment variables that nasdet or its tests set."""
-LOGGERS = (None, "sqlalchemy", "mlflow", "urllib3", "urllib3.connectionpool", "alembic", "nasdet")
+LOGGERS = (None, "sqlalchemy", "urllib3", "urllib3.connectionpool", "nasdet")
+MLFLOW_LOGGERS = ("mlflow", "alembic")
+"""Which MLflow gives a handler when it is imported for the first time, as it may be within a test."""
 
 
 def _process_settings() -> dict[str, Any]:
     """What is set for a whole process and must not be left changed."""
     torch = sys.modules.get("torch")
-    loggers = {name: logging.getLogger(name) for name in LOGGERS}
     return {
         "environment": {name: value for name, value in os.environ.items() if name.startswith(SETTINGS)},
         "sys.path": [folder for folder in sys.path if "site-packages" not in folder],  # Ray adds its own when imported
         "standard output and error": [(os.fstat(number).st_dev, os.fstat(number).st_ino) for number in (1, 2)],
-        "loggers": {
-            name: ([h for h in one.handlers if not _is_harmless(h)], one.propagate) for name, one in loggers.items()
-        },
+        "loggers": {name: _handlers(name) for name in LOGGERS},
+        "MLflow's loggers": {name: _handlers(name) for name in MLFLOW_LOGGERS} if "mlflow" in sys.modules else None,
         "torch": torch
         and {
             "threads": torch.get_num_threads(),
@@ -116,6 +116,11 @@ def _process_settings() -> dict[str, Any]:
             "matrix products in TF32": torch.backends.cuda.matmul.allow_tf32,
         },
     }
+
+
+def _handlers(name: str | None) -> tuple[list[logging.Handler], bool]:
+    logger = logging.getLogger(name)
+    return [handler for handler in logger.handlers if not _is_harmless(handler)], logger.propagate
 
 
 def _is_harmless(handler: logging.Handler) -> bool:

@@ -4,7 +4,6 @@ running; else a machine of its own gets a Ray without dashboard and usage report
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import threading
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from nasdet.driver.resources import cpu_count
+from nasdet.environment import environment
 from nasdet.errors import InputError
 
 _SETTINGS = {
@@ -50,7 +50,7 @@ def ray_cluster(address: str | None = None) -> Iterator[tuple[int, int]]:
         InputError: nothing answers at the address.
     """
     check_address(address)
-    with environment(_SETTINGS):
+    with environment(defaults=_SETTINGS):
         import ray
 
         is_ours = not ray.is_initialized()
@@ -69,18 +69,6 @@ def ray_cluster(address: str | None = None) -> Iterator[tuple[int, int]]:
             finally:
                 if is_ours:
                     ray.shutdown()
-
-
-@contextlib.contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for the block, where the user has not set them."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import os
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nasdet.environment import environment
 from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import CLASSES, METRICS, ONNX_NMS, README, SPEC, Bundle
 from nasdet.export.model_card import STANDALONE
@@ -92,19 +92,17 @@ def _mlflow_at(uri: str) -> Iterator[None]:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    before, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except MlflowException as error:
-        raise NasdetError(f"MLflow did not register the model: {' '.join(str(error.message).split())}") from error
-    finally:
-        mlflow.set_tracking_uri(before)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow has set it as well
-        if variable is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = variable
+    before = mlflow.get_tracking_uri()
+    with environment({"MLFLOW_TRACKING_URI": uri}):  # MLflow sets it as well
+        mlflow.set_tracking_uri(uri)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except MlflowException as error:
+            raise NasdetError(f"MLflow did not register the model: {' '.join(str(error.message).split())}") from error
+        finally:
+            mlflow.set_tracking_uri(before)
 
 
 def _files(bundle: Bundle, folder: Path) -> Path:

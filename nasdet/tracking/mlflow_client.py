@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import getpass
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasdet.environment import environment
 from nasdet.errors import NasdetError
 from nasdet.tracking.sqlite_store import SPACE_TAG, artifact_root, relocate
 from nasdet.uris import public_uri, sqlite_path
@@ -70,21 +70,12 @@ def quiet_mlflow(log: Path | None = None) -> Iterator[None]:
 
 def _change_process(undo: contextlib.ExitStack) -> None:
     """Set the environment variables and the loggers; closing `undo` sets them back."""
-    for key, value in {**DEFAULTS, **{k: os.environ[k] for k in DEFAULTS if k in os.environ}, **NO_TELEMETRY}.items():
-        undo.callback(_set_variable, key, os.environ.get(key))
-        os.environ[key] = value
+    undo.enter_context(environment(NO_TELEMETRY, defaults=DEFAULTS))
     import mlflow  # noqa: F401  configures its own loggers, which are then what is restored
 
     for logger in map(logging.getLogger, LOGGERS):
         undo.callback(_set_logger, logger, logger.handlers, logger.propagate, logger.level)
         _set_logger(logger, [], False, logging.WARNING)
-
-
-def _set_variable(key: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(key, None)
-    else:
-        os.environ[key] = value
 
 
 def _set_logger(logger: logging.Logger, handlers: list[logging.Handler], propagate: bool, level: int) -> None:

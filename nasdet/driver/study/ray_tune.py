@@ -15,10 +15,10 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
-from nasdet.driver.ray_cluster import environment
 from nasdet.driver.resources import TRIAL_CPUS, Plan
 from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW
 from nasdet.driver.study.study_run import Phase
+from nasdet.environment import environment
 from nasdet.errors import NasdetError
 from nasdet.log import logger
 from nasdet.search import Finished, Job, bounds
@@ -263,7 +263,7 @@ def run_tune(bridge: Bridge) -> None:
     folder = bridge.ray
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        with environment(_TUNE_SETTINGS):
+        with environment(defaults=_TUNE_SETTINGS):
             tune.Tuner(
                 tune.with_resources(JobTrainable, {"CPU": TRIAL_CPUS}),
                 tune_config=tune.TuneConfig(
