@@ -75,15 +75,15 @@ def ray_optuna(seed: int, seconds: float, folder: Path) -> Found:
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
+    from nasdet.driver.planner import make_plan
     from nasdet.driver.ray_cluster import ray_cluster
     from nasdet.driver.redirect_output import redirect_output
-    from nasdet.driver.resources import make_plan
 
     space = load_space(SPACE)
     names, modes = [o.name for o in space.objectives], [str(o.direction) for o in space.objectives]
-    with redirect_output(folder / "log.txt"), ray_cluster() as (cpus, gpus):
+    with redirect_output(folder / "log.txt"), ray_cluster() as nodes:
         search = OptunaSearch(define, metric=names, mode=modes, points_to_evaluate=list(space.points), seed=seed)
-        trainable = tune.with_parameters(train_candidate, plan=make_plan(space, cpus=cpus, gpus=gpus), seed=seed)
+        trainable = tune.with_parameters(train_candidate, plan=make_plan(space, nodes), seed=seed)
         start = time.time()
         results = tune.Tuner(
             tune.with_resources(trainable, {"CPU": 0.01}),
@@ -166,14 +166,15 @@ def reference_point(space: SearchSpace) -> list[float]:
     import torch
 
     from nasdet.data import default_cache_root
-    from nasdet.driver.resources import cpu_count, group_config, make_plan
+    from nasdet.driver.planner import make_plan
+    from nasdet.driver.resources import group_config, this_machine
     from nasdet.driver.study.candidates import builder
     from nasdet.driver.study.detector_search import open_study_data
     from nasdet.search import Engine, MemoryStore
     from nasdet.space.specs import DetectorSpec
     from nasdet.trainers.latency import cached_latency
 
-    plan = make_plan(space, cpus=cpu_count(), gpus=torch.cuda.device_count())
+    plan = make_plan(space, [this_machine()])
     group = group_config(space, plan, source="digits", cache_root=default_cache_root())
     engine = Engine(MemoryStore(space), builder(space, open_study_data("digits", space).info, plan.workers))
     if largest := engine.fix_reference():

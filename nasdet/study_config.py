@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 from typing_extensions import TypedDict, Unpack
 
 
@@ -26,6 +26,12 @@ class ResourcePlan:
     """Trials trained at the same time."""
     threads: int
     """CPU threads of each worker."""
+    gpus_per_worker: float = 1.0
+    """Share of a GPU that each worker takes where `device` is cuda."""
+    gpu: str = ""
+    """The kind of GPU that workers run on, as Ray names it; empty: any."""
+    cpus_per_worker: float = 0.0
+    """Cores that each worker counts for; 0: as many as threads."""
 
 
 class GroupStart(BaseModel):
@@ -117,6 +123,14 @@ class StudyConfig(BaseModel):
     """Seconds from start to end, over all runs of the study."""
     finished: bool = False
     """Whether the search spent its budget."""
+
+    @field_serializer("plan")
+    def _stated(self, plan: ResourcePlan | None) -> dict[str, Any] | None:
+        """A plan without the values that it need not state, so that one of an older version comes back as it was."""
+        if plan is None:
+            return None
+        fields = dataclasses.fields(ResourcePlan)
+        return {f.name: getattr(plan, f.name) for f in fields if getattr(plan, f.name) != f.default}
 
     def replace(self, **changes: Unpack[ConfigChanges]) -> Self:
         """A copy with these values changed.

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasdet.driver.resources import check_latency_backend, cpu_count, workers_of_a_trial
+from nasdet.driver.planner import workers_of_a_trial
+from nasdet.driver.resources import check_latency_backend
 from nasdet.driver.study.candidates import not_split
 from nasdet.errors import InputError
 from nasdet.models import Targets, build_detector, count_costs
@@ -67,7 +68,7 @@ def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, s
     """
     check_latency_backend(space.latency)
     data = info if info is not None else AssumedData()
-    workers = workers_of_a_trial(space.resources, cpus=cpu_count(), gpus=torch.cuda.device_count())
+    workers = workers_of_a_trial(space.resources)
     rng = random.Random(seed)
     given = [*space.points, *({} for _ in range(samples))]
     drawn = [_draw(space, build_specs(space, space.sample(rng, g), data, workers), workers) for g in given]

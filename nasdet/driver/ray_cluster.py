@@ -4,13 +4,14 @@ running; else a machine of its own gets a Ray without dashboard and usage report
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
 
-from nasdet.driver.resources import cpu_count
+from nasdet.driver.resources import Node, cpu_count
 from nasdet.environment import environment
 from nasdet.errors import InputError
 
@@ -39,8 +40,8 @@ def check_address(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None = None) -> Iterator[tuple[int, int]]:
-    """Ray while the block runs; yields CPU cores and GPUs.
+def ray_cluster(address: str | None = None) -> Iterator[list[Node]]:
+    """Ray while the block runs; yields its nodes.
 
     Args:
         address: of a cluster; None: this machine. A Ray that this process has started before is used, whatever the
@@ -65,7 +66,7 @@ def ray_cluster(address: str | None = None) -> Iterator[tuple[int, int]]:
                         reason = str(error).split("\n", 1)[0]
                         where = f"--address {address}" if address else "Ray"
                         raise InputError(f"cannot reach Ray: {reason}", where=where, remedy=REMEDY) from error
-                yield usable([node["Resources"] for node in ray.nodes() if node["Alive"]])
+                yield live_nodes()
             finally:
                 if is_ours:
                     ray.shutdown()
@@ -113,9 +114,24 @@ def _same_handler(number: signal.Signals) -> Iterator[None]:
             signal.signal(number, before)
 
 
-def usable(nodes: list[dict[str, float]]) -> tuple[int, int]:
-    """CPU cores and GPUs to spread workers over; every GPU counts the cores that the poorest GPU node has for one."""
-    gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    if gpus:
-        return gpus * min(int(node.get("CPU", 1) / node["GPU"]) for node in nodes if node.get("GPU")), gpus
-    return int(sum(node.get("CPU", 0) for node in nodes)) or 1, 0
+def live_nodes() -> list[Node]:
+    """The nodes that are up now."""
+    import ray
+
+    return [as_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def as_node(resources: Mapping[str, float]) -> Node:
+    """A node from its resources by Ray's names. Memory: Ray sets a share of it aside for objects, which nasdet has none
+    of to speak of."""
+    kinds = [name.removeprefix(_KIND) for name in resources if name.startswith(_KIND)]
+    memory = resources.get("memory", math.inf) + resources.get("object_store_memory", 0.0)
+    return Node(
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        gpu=kinds[0] if kinds else "",
+        memory_gb=memory / 1e9,
+    )
+
+
+_KIND = "accelerator_type:"

@@ -1,22 +1,43 @@
-"""How a study uses the machine. One decision: `auto` is resolved once, before anything starts, into numbers that are
-stored with the study and shown to the user; a resume on another machine resolves it anew."""
+"""What machines have and what a study asks of them. One decision: a worker runs on one node, so everything is counted
+node by node; sums over nodes would promise workers that no single node can hold. `nasdet.driver.planner` decides the
+numbers."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from nasdet.errors import InputError
 from nasdet.space import SearchSpace
-from nasdet.space.schema import LatencyConfig, Resources
+from nasdet.space.schema import LatencyConfig
 from nasdet.study_config import ResourcePlan
 from nasdet.trainers.messages import GroupConfig
 
 TRIAL_CPUS = 0.01
 """CPUs that Ray reserves for the actor that holds a worker group; it only waits."""
+SLACK = 0.02
+"""What a worker reserves less than its cores, so that the holder of its group fits beside it."""
+GROUP_GB = 1.5
+"""1e9 bytes of memory that one worker and its share of Ray and loaders take; measured in docs/figures.md."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One machine, as Ray counts it."""
+
+    cpus: float
+    """Cores."""
+    gpus: float = 0.0
+    """GPUs; a slice of a MIG device that is listed in CUDA_VISIBLE_DEVICES counts as one."""
+    gpu: str = ""
+    """Their kind, such as A100; empty: none, or not known."""
+    memory_gb: float = math.inf
+    """1e9 bytes that processes may take."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,17 +45,58 @@ class Plan(ResourcePlan):
     """What a study asks of Ray, and says of it."""
 
     @property
+    def cores(self) -> float:
+        """Cores that each worker counts for; fewer than its threads where a machine has more GPUs than cores."""
+        return self.cpus_per_worker or self.threads
+
+    @property
     def worker_resources(self) -> dict[str, float]:
-        """What Ray reserves for each worker; a little below whole cores, so that the trial's actor fits beside."""
-        gpus = {"GPU": 1.0} if self.device == "cuda" else {}
-        return {"CPU": round(self.threads - 0.1, 2), **gpus}
+        """What Ray reserves for each worker."""
+        wanted = {"CPU": round(self.cores - SLACK, 2)}
+        if self.device == "cuda":
+            wanted["GPU"] = self.gpus_per_worker
+            if self.gpu:
+                wanted[f"accelerator_type:{self.gpu}"] = 0.001  # Ray gives each node 1 of its kind
+        return wanted
 
     def describe(self) -> str:
-        """For people: "1 trial at a time, 2 workers x 1 thread on cpu"."""
+        """For people: "2 trials at a time, 1 worker x 1 thread on cpu"."""
         trials = "1 trial at a time" if self.concurrent == 1 else f"{self.concurrent} trials at a time"
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        return f"{trials}, {workers} x {threads} on {self.device}"
+        share = "" if self.gpus_per_worker == 1 else f"{self.gpus_per_worker:g} of a GPU each"
+        more = ", ".join(filter(None, (self.gpu, share)))
+        device = f"{self.device} ({more})" if more else self.device
+        return f"{trials}, {count(self.workers, 'worker')} x {count(self.threads, 'thread')} on {device}"
+
+    def workers_on(self, node: Node, *, memory: bool = True) -> int:
+        """How many workers of this plan a node holds.
+
+        Args:
+            node: the node, with nothing else on it.
+            memory: whether its memory limits them too.
+        """
+        most = times(node.cpus, self.cores)
+        if memory:
+            most = min(most, max(1, times(node.memory_gb, GROUP_GB)))
+        if self.device == "cuda":
+            if self.gpu and node.gpu != self.gpu:
+                return 0
+            # Ray lets a worker have a share of one GPU, never parts of two.
+            most = min(most, int(node.gpus) * times(1, self.gpus_per_worker))
+        return most
+
+    def groups_on(self, nodes: Iterable[Node]) -> int:
+        """How many trials of this plan train at once on these nodes; the workers of one may lie on several nodes."""
+        return sum(map(self.workers_on, nodes)) // self.workers
+
+
+def times(whole: float, part: float) -> int:
+    """How often `part` fits into `whole`."""
+    return int(min(whole / part + 1e-9, 1e9))
+
+
+def count(number: int, noun: str) -> str:
+    """Such as "1 worker" and "2 workers"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def cpu_count() -> int:
@@ -42,19 +104,12 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers_of_a_trial(wanted: Resources, *, cpus: int, gpus: int) -> int:
-    """Workers that train one trial together; this machine may have fewer."""
-    if wanted.workers != "auto":
-        return wanted.workers
-    return 1 if wanted.device == "cuda" or (wanted.device == "auto" and gpus) else min(2, cpus)
+def this_machine() -> Node:
+    """This machine, without asking Ray."""
+    import torch
 
-
-def make_plan(space: SearchSpace, *, cpus: int, gpus: int) -> Plan:
-    """`resolve` for a space, whose latency must be measurable too; raises as that."""
-    if space.latency.device == "cuda" and not gpus:
-        raise InputError("no GPU here", where="latency.device", remedy="use --set latency.device=cpu or a cluster")
-    check_latency_backend(space.latency)
-    return resolve(space.resources, cpus=cpus, gpus=gpus)
+    gpus = torch.cuda.device_count()
+    return Node(cpu_count(), gpus, torch.cuda.get_device_name(0) if gpus else "")
 
 
 def check_latency_backend(target: LatencyConfig) -> None:
@@ -69,57 +124,23 @@ def check_latency_backend(target: LatencyConfig) -> None:
         raise InputError(what, where="latency.command", remedy="give its path, or make it executable")
 
 
-def resolve(wanted: Resources, *, cpus: int, gpus: int) -> Plan:
-    """What `auto` means on a machine or cluster with these CPU cores and GPUs.
-
-    Without a GPU a trial gets two workers where there are two cores: data parallel single-threaded workers use small
-    machines better than threads within one convolution (docs/log.md). With GPUs every trial gets one.
-
-    Raises:
-        InputError: more is asked for than there is.
-    """
-    device = ("cuda" if gpus else "cpu") if wanted.device == "auto" else wanted.device
-    units, noun = (gpus, "GPUs") if device == "cuda" else (cpus, "cores")
-    if device == "cuda" and not gpus:
-        raise InputError("no GPU here", where="resources.device", remedy="use --set resources.device=cpu or a cluster")
-    workers = workers_of_a_trial(wanted, cpus=cpus, gpus=gpus)
-    if workers > units:
-        raise InputError(
-            f"{workers} workers per trial but only {units} {noun}",
-            where="resources.workers",
-            remedy=f"use --workers {units} or a larger cluster",
-        )
-    default_concurrent = max(1, units // workers) if device == "cuda" else 1
-    concurrent = default_concurrent if wanted.concurrent == "auto" else wanted.concurrent
-    if workers * concurrent > units:
-        raise InputError(
-            f"{concurrent} trials x {workers} workers but only {units} {noun}",
-            where="resources.concurrent",
-            remedy=f"use --concurrent {units // workers}",
-        )
-    most = max(1, cpus // (workers * concurrent))
-    threads = most if wanted.threads == "auto" else wanted.threads
-    if threads > most:
-        raise InputError(
-            f"{threads} threads for each of {workers * concurrent} workers but only {cpus} cores",
-            where="resources.threads",
-            remedy=f"use --set resources.threads={most} or a larger cluster",
-        )
-    return Plan(device, workers, concurrent, threads)
+def latency_device(target: LatencyConfig, plan: ResourcePlan) -> str:
+    """Where latency is measured: cpu or cuda."""
+    if target.backend == "onnxruntime":
+        return "cpu"
+    return plan.device if target.device == "auto" else target.device
 
 
 def group_config(space: SearchSpace, plan: Plan, *, source: str, cache_root: Path) -> GroupConfig:
     """What every worker of the study needs to know."""
     target = space.latency
-    device = plan.device if target.device == "auto" else target.device
-    device = "cpu" if target.backend == "onnxruntime" else device
     return GroupConfig(
         source=source,
         data_seed=space.data.seed,
         max_bad=space.data.max_bad,
         device=plan.device,
         threads=plan.threads,
-        latency_device=device,
+        latency_device=latency_device(target, plan),
         latency_batch=target.batch,
         latency_threads=plan.threads if target.threads == "auto" else target.threads,
         cache_root=str(cache_root),

@@ -134,8 +134,22 @@ class Resources(Section):
     """Where training runs."""
     threads: AutoInt = "auto"
     """CPU threads of each worker."""
+    gpus_per_worker: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a GPU for each worker: 0.5 trains two candidates on one GPU."""
+    gpus: Annotated[int, Field(ge=1)] | None = None
+    """GPUs to plan for, some of which may join the cluster later; None: those that are there."""
+    gpu: str = ""
+    """Kind of GPU to train on, such as A100; empty: any, or the only one where latency is measured on it."""
     disk_gb: Annotated[float, Field(gt=0)] = 20.0
     """1e9 bytes that checkpoints of paused candidates may take; beyond it the least promising ones are stopped."""
+    hang_timeout: Seconds = 300.0
+    """Seconds without progress after which a training is ended and goes on from its checkpoint, or a text such as 5m."""
+
+    @model_validator(mode="after")
+    def _gpus_and_device_agree(self) -> Self:
+        if self.device == "cpu" and (self.gpu or self.gpus):
+            raise ValueError("gpu and gpus are for training on GPUs, and device is cpu: leave one of them out")
+        return self
 
 
 class LatencyConfig(Section):

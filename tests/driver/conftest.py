@@ -14,7 +14,7 @@ import torch
 
 from nasdet.data import DatasetInfo, open_data
 from nasdet.driver.ray_cluster import ray_cluster
-from nasdet.driver.resources import Plan
+from nasdet.driver.resources import Node, Plan
 from nasdet.driver.study import detector_search
 from nasdet.driver.study.detector_search import start_search
 from nasdet.driver.study.options import SearchOptions
@@ -33,6 +33,7 @@ TINY = [
     "budget.time_limit=10m",
     "scheduler.eta=2",
     "resources.workers=1",
+    "resources.concurrent=1",
     "resources.threads=1",  # two threads of one operation wait for each other where cores are busy
 ]
 
@@ -64,7 +65,7 @@ def tune_here(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: Gro
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches do their jobs in this process; all else is as with Ray."""
-    monkeypatch.setattr(detector_search, "ray_cluster", lambda address: contextlib.nullcontext((1, 0)))
+    monkeypatch.setattr(detector_search, "ray_cluster", lambda address: contextlib.nullcontext([Node(1)]))
     monkeypatch.setattr(detector_search, "_tune", tune_here)
 
 

@@ -4,21 +4,20 @@ import signal
 
 import pytest
 
-from nasdet.driver.ray_cluster import _interrupt_later, usable
+from nasdet.driver.ray_cluster import _interrupt_later, as_node
+from nasdet.driver.resources import Node
 
 
 @pytest.mark.parametrize(
-    ("nodes", "expected"),
+    ("resources", "node"),
     [
-        ([{"CPU": 2.0}], (2, 0)),
-        ([{"CPU": 8.0}, {"CPU": 4.0}], (12, 0)),
-        ([{"CPU": 16.0, "GPU": 1.0}], (16, 1)),
-        # the head's 64 cores are of no use to workers that need a GPU
-        ([{"CPU": 64.0}, {"CPU": 8.0, "GPU": 4.0}, {"CPU": 16.0, "GPU": 4.0}], (16, 8)),
+        ({"CPU": 2.0, "node:127.0.0.1": 1.0}, Node(2)),
+        ({"memory": 4e9, "object_store_memory": 2e9}, Node(0, memory_gb=6)),
+        ({"CPU": 96.0, "GPU": 8.0, "accelerator_type:A100": 1.0}, Node(96, 8, "A100")),
     ],
 )
-def test_usable(nodes: list[dict[str, float]], expected: tuple[int, int]) -> None:
-    assert usable(nodes) == expected
+def test_a_node(resources: dict[str, float], node: Node) -> None:
+    assert as_node(resources) == node
 
 
 def test_a_first_interruption_waits_and_a_second_one_does_not() -> None:

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nasdet.data import Dataset, default_cache_root, open_data
 from nasdet.driver.observers.base import Observers
 from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_missing
 from nasdet.driver.observers.progress import Progress
+from nasdet.driver.planner import make_plan
 from nasdet.driver.ray_cluster import check_address, ray_cluster
 from nasdet.driver.redirect_output import last_lines, study_output
-from nasdet.driver.resources import Plan, cpu_count, group_config, make_plan
+from nasdet.driver.resources import Plan, group_config, this_machine
 from nasdet.driver.study.options import TERMINAL, Display, SearchOptions, interrupted
 from nasdet.driver.study.repeat_front import Repeats
 from nasdet.driver.study.study_run import Phase, StudyRun
@@ -90,8 +89,8 @@ def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:
         progress = Progress(stream)
         try:
             progress.phase("starting Ray")
-            with ray_cluster(store.config.address) as (cpus, gpus):
-                plan = make_plan(store.space, cpus=cpus, gpus=gpus)
+            with ray_cluster(store.config.address) as nodes:
+                plan = make_plan(store.space, nodes, grows=store.config.address is not None)
                 _search(store, dataset, plan, progress, display)
         except KeyboardInterrupt:
             raise interrupted(store.dir) from None
@@ -210,5 +209,5 @@ def _prepare(space: SearchSpace, options: SearchOptions) -> Dataset:
     if options.study is not None:
         StudyStore.check_free(options.study)
     if not options.address:
-        make_plan(space, cpus=cpu_count(), gpus=torch.cuda.device_count())
+        make_plan(space, [this_machine()])
     return open_study_data(source, space)

@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
 from nasdet.data import Dataset, default_cache_root, no_masks
+from nasdet.driver.planner import resolve
 from nasdet.driver.redirect_output import study_output
-from nasdet.driver.resources import Plan, cpu_count, resolve
+from nasdet.driver.resources import Node, Plan, this_machine
 from nasdet.driver.study.candidates import not_split
 from nasdet.driver.training.request import Source, TrainingOptions, TrainingRequest, new_request, resumed_request
 from nasdet.errors import InputError, NasdetError
@@ -81,7 +82,7 @@ def train_detector(
         raise InputError(reason, where="recipe.images_per_statistic")
     if not dataset.info.masks and _wants_masks(source.spec):
         raise no_masks(dataset.info)
-    plan = None if request.address else _plan(request, cpu_count(), torch.cuda.device_count())
+    plan = None if request.address else _plan(request, [this_machine()])
     request.write()
     if not resume:
         _keep(loaded, request.job.folder / INIT)
@@ -109,8 +110,8 @@ def _keep(loaded: InitReport | None, path: Path) -> None:
             path.write_text(json.dumps(loaded.to_json(), indent=1))
 
 
-def _plan(request: TrainingRequest, cpus: int, gpus: int) -> Plan:
-    return resolve(Resources(workers=request.workers, concurrent=1), cpus=cpus, gpus=gpus)
+def _plan(request: TrainingRequest, nodes: Sequence[Node]) -> Plan:
+    return resolve(Resources(workers=request.workers, concurrent=1), nodes)
 
 
 def _group(dataset: Dataset, request: TrainingRequest, plan: Plan) -> GroupConfig:
@@ -147,8 +148,8 @@ def _train_on_ray(request: TrainingRequest, dataset: Dataset, report: Report, re
     from nasdet.driver.ray_cluster import ray_cluster
 
     log, storage = request.job.folder / LOG, request.job.folder / "ray"
-    with study_output(log, None, redirect=redirect) as stream, ray_cluster(request.address) as (cpus, gpus):
-        plan = _plan(request, cpus, gpus)
+    with study_output(log, None, redirect=redirect) as stream, ray_cluster(request.address) as nodes:
+        plan = _plan(request, nodes)
         try:
             from nasdet.trainers.worker_group import WorkerGroup
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from nasdet.cli.train import command
 from nasdet.data import open_data
 from nasdet.data.writers import write_folder
+from nasdet.driver.resources import Node
 from nasdet.driver.training import train as driver
 from nasdet.driver.training.request import Source, TrainingOptions
 from nasdet.driver.training.train import train_detector
@@ -284,8 +285,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(source: So
 
 
 def test_more_workers_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "cpu_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(driver, "this_machine", lambda: Node(2))
     with pytest.raises(InputError, match="3 workers per trial but only 2 cores; use --workers 2"):
         train(epochs=1, workers=3)
     assert not OUT.exists()
