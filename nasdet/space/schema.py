@@ -143,7 +143,7 @@ class Resources(Section):
     disk_gb: Annotated[float, Field(gt=0)] = 20.0
     """1e9 bytes that checkpoints of paused candidates may take; beyond it the least promising ones are stopped."""
     hang_timeout: Seconds = 300.0
-    """Seconds without progress after which a training is ended and goes on from its checkpoint, or a text such as 5m."""
+    """Seconds without progress after which a training ends and goes on from its checkpoint, or a text such as 5m."""
 
     @model_validator(mode="after")
     def _gpus_and_device_agree(self) -> Self:
