@@ -136,8 +136,13 @@ def test_the_registry_in_a_file_and_after_a_move(
     assert report["registered"]["uri"] == "models:/digits-detector@best" and report["registered"]["version"] == "1"
 
     shutil.move(tmp_path / "studies", tmp_path / "moved")
-    second = export(open_study(str(tmp_path / "moved" / "made-1")), "again", "--register", "digits-detector")
+    study = open_study(str(tmp_path / "moved" / "made-1"))
+    second = export(study, "again", "--register", "digits-detector")
     assert second["registered"]["version"] == "2"
+    by_name = export(
+        open_study(str(tmp_path / "moved" / "made-1")), "named", "--pick", "t0", "--register", "digits-detector"
+    )
+    assert by_name["registered"]["uri"] == "models:/digits-detector/3" and by_name["registered"]["alias"] == ""
     uri = f"sqlite:///{tmp_path}/moved/mlflow.db"
     models = [(uri, second["registered"]["uri"]), (uri, "models:/digits-detector/1")]
     assert_loads(models, predicted("best", pictures), pictures)
