@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType
 
+from nasdet.driver.ray_thread import end_ray_threads
 from nasdet.driver.resources import Node, cpu_count
 from nasdet.environment import environment
 from nasdet.errors import InputError
@@ -69,6 +70,7 @@ def ray_cluster(address: str | None = None) -> Iterator[list[Node]]:
                 yield live_nodes()
             finally:
                 if is_ours:
+                    end_ray_threads()
                     ray.shutdown()
 
 

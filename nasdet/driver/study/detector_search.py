@@ -4,7 +4,6 @@ study's storage at once, so ending a search, by Ctrl-C or by force, is never mor
 from __future__ import annotations
 
 import datetime
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_miss
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.planner import make_plan
 from nasdet.driver.ray_cluster import check_address, ray_cluster
+from nasdet.driver.ray_thread import RayThread
 from nasdet.driver.redirect_output import last_lines, study_output
 from nasdet.driver.resources import Plan, group_config, this_machine
 from nasdet.driver.study.options import TERMINAL, Display, SearchOptions, interrupted
@@ -169,7 +169,7 @@ def _tune(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupCo
         except BaseException as error:
             problem.append(error)
 
-    thread = threading.Thread(target=work, daemon=True, name="tune")
+    thread = RayThread(target=work, name="tune")
     thread.start()
     try:
         while thread.is_alive():
