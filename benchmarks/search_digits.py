@@ -148,13 +148,14 @@ def train_worker(config: dict[str, Any]) -> None:
     from ray import train
     from ray.train.torch import get_device
 
+    from nasdet.trainers.driver_link import Link
     from nasdet.trainers.messages import Reply
     from nasdet.trainers.worker import Runner
 
     replies: list[Reply] = []
-    runner = Runner(config["group"], get_device(), replies.append)
+    runner = Runner(config["group"], get_device(), Link(replies.append))
     runner.run(config["job"])
-    failed = [r.reason for r in replies if r.kind in ("failed", "infeasible")]
+    failed = [r.reason for r in replies if r.kind in ("failed", "infeasible", "memory")]
     if failed:
         raise RuntimeError(failed[0])
     measured = {k: v for r in replies if r.kind in ("latency", "rung") for k, v in r.values.items()}
@@ -172,7 +173,7 @@ def reference_point(space: SearchSpace) -> list[float]:
     from nasdet.driver.study.detector_search import open_study_data
     from nasdet.search import Engine, MemoryStore
     from nasdet.space.specs import DetectorSpec
-    from nasdet.trainers.latency import cached_latency
+    from nasdet.trainers.latency import LatencyBackend, cached_latency
 
     plan = make_plan(space, [this_machine()])
     group = group_config(space, plan, source="digits", cache_root=default_cache_root())
@@ -182,6 +183,7 @@ def reference_point(space: SearchSpace) -> list[float]:
         latency = cached_latency(
             DetectorSpec.model_validate(largest), Path(group.cache_root) / "latency",
             device=torch.device(group.latency_device), threads=group.latency_threads, batch=group.latency_batch,
+            backend=LatencyBackend(),
         )  # fmt: skip
         engine.fix_reference({"latency_ms": latency})
     return engine.reference

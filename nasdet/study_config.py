@@ -50,6 +50,31 @@ class GroupStart(BaseModel):
     """It had opened the data set."""
 
 
+class GroupUse(BaseModel):
+    """How well a run used its groups of workers."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    groups: int
+    """How many there should be at the same time."""
+    started: int
+    """How often the workers of a group were started."""
+    ended: int
+    """Groups that ended."""
+    seconds: float
+    """Of the run so far, from before the first group started."""
+    busy_seconds: float
+    """Seconds that groups spent on jobs, added up over the groups; a group that rests while another one measures
+    latency is not busy."""
+    jobs: int
+    """Jobs that were given to them."""
+
+    @property
+    def busy_share(self) -> float:
+        """Mean share of the time that a group was busy, in 0..1."""
+        return self.busy_seconds / max(self.groups * self.seconds, 1e-9)
+
+
 class LatencySettings(TypedDict, total=False):
     """How `latency_ms` is measured; also in the card of an exported bundle."""
 
@@ -69,6 +94,7 @@ class ConfigChanges(TypedDict, total=False):
     baseline: bool
     finished: bool
     group_starts: tuple[GroupStart, ...]
+    group_use: GroupUse
     latency: LatencySettings
     plan: ResourcePlan
     reference_given: bool
@@ -113,6 +139,8 @@ class StudyConfig(BaseModel):
     """How the study last measured latency."""
     group_starts: tuple[GroupStart, ...] = ()
     """The starts of the last run's worker groups."""
+    group_use: GroupUse | None = None
+    """How well the last run used them; saved from time to time while it runs."""
     reference_point: tuple[float, ...] | None = None
     """In the order of the objectives and in their own units; None or empty until it is fixed."""
     reference_given: bool = False

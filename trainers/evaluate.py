@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,13 @@ PLAIN = Transforms()
 
 
 @torch.inference_mode()
-def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, transforms: Transforms = PLAIN) -> Predictions:
+def predict_split(
+    detector: Detector,
+    split: CachedSplit,
+    ranks: Ranks,
+    transforms: Transforms = PLAIN,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Predictions:
     """Detections in this rank's share of a split, in original pixels, with masks if the detector finds them. In tiles,
     only detections that no other tile shows better; those of different tiles are not merged yet."""
     detector.eval()
@@ -44,6 +51,7 @@ def predict_split(detector: Detector, split: CachedSplit, ranks: Ranks, transfor
                 ids = np.full(len(boxes), split.image_id(index), np.int64)
                 scores, labels = one.scores.double().cpu().numpy(), one.labels.cpu().numpy()
                 parts.append(Predictions(ids, boxes, scores, labels.astype(np.int64), masks))
+            on_batch()
     return Predictions.concatenate(parts)
 
 
@@ -54,11 +62,12 @@ def evaluate(
     ranks: Ranks,
     transforms: Transforms = PLAIN,
     resamples: Path | None = None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
-    every rank; each image is seen in all `transforms`, of which a search uses
-    the plain one. With a folder for `resamples`, what
-    AP would be on resampled images is left there, and the figures' intervals stand beside them (`ap_low`, ...).
+    every rank; each image is seen in all `transforms`, of which a search uses the plain one. With a folder for
+    `resamples`, what AP would be on resampled images is left there, and the figures' intervals stand beside them
+    (`ap_low`, ...). `on_batch` is called after each batch of this rank.
 
     Images that are cut into tiles are judged whole: what the tiles found is merged, and as each tile may find
     `MOST_BOXES`, that number times the tiles of the largest image are counted (`max_detections`).
@@ -66,7 +75,7 @@ def evaluate(
     size: InputSpec = detector.spec.input
     split = dataset.cached(split_name, size.height, size.width)
     start = time.perf_counter()
-    found = ranks.gather(predict_split(detector, split, ranks, transforms))
+    found = ranks.gather(predict_split(detector, split, ranks, transforms, on_batch))
     seconds = time.perf_counter() - start
     figures: dict[str, float] | None = None
     if ranks.rank == 0:

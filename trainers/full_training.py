@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from nasdet.evaluation import MASK
 from nasdet.export import write_bundle
 from nasdet.export.bundle import LAST, TRAINING
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.messages import Reply
@@ -89,13 +89,11 @@ class FullTraining:
         data: the data set.
         ranks: the workers.
         device: of this worker.
-        reply: takes "epoch" replies (means of the training, figures of an evaluation, `epochs` planned) on rank 0.
+        link: takes "epoch" replies (means of the training, figures of an evaluation, `epochs` planned) on rank 0.
     """
 
-    def __init__(
-        self, job: FullJob, data: Dataset, ranks: Ranks, device: torch.device, reply: Callable[[Reply], None]
-    ) -> None:
-        self.job, self.data, self.ranks, self.reply = job, data, ranks, reply
+    def __init__(self, job: FullJob, data: Dataset, ranks: Ranks, device: torch.device, link: Link) -> None:
+        self.job, self.data, self.ranks, self._link = job, data, ranks, link
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
         self.history = History()
         with ranks.failing_together():
@@ -114,10 +112,12 @@ class FullTraining:
             self._write_bundle()  # the end may have come between the checkpoint and the bundle
         while training.epoch < training.recipe.epochs:
             start = time.perf_counter()
-            means = train_epoch(training, model, self._split, self.ranks)
+            means = train_epoch(training, model, self._split, self.ranks, lambda step, steps: self._link.step())
             synchronise_buffers(training, self.ranks)
             is_due = self._is_evaluated(training.epoch)
-            figures = evaluate(training.evaluated, self.data, "val", self.ranks) if is_due else {}
+            figures: dict[str, float] = {}
+            if is_due:
+                figures = evaluate(training.evaluated, self.data, "val", self.ranks, on_batch=self._link.step)
             self._record(means, figures, time.perf_counter() - start)
             self._plan()
             self._save()
@@ -152,7 +152,7 @@ class FullTraining:
         training.save(job.folder / LAST, history=history, time_limit=job.time_limit)
         self._write_bundle()
         values = {**self.history.epochs[-1], "epochs": float(training.recipe.epochs)}
-        self.reply(Reply("epoch", job.trial, training.epoch, values))
+        self._link.send(Reply("epoch", job.trial, training.epoch, values))
 
     def _write_bundle(self) -> None:
         """Make the weights as they are the bundle's, if they are the best."""

@@ -18,9 +18,11 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
 from nasdet.errors import TrialFailure
 from nasdet.files import atomic_write
@@ -56,26 +58,45 @@ class LatencyBackend:
 TORCH = LatencyBackend()
 
 
-def cached_latency(
-    spec: DetectorSpec, cache: Path, *, device: torch.device, threads: int, batch: int, backend: LatencyBackend = TORCH
-) -> float:
-    """Milliseconds of one batch on `device`; from `cache` where this specification was measured before.
+class Target(TypedDict):
+    """Where and how latency is measured."""
+
+    device: torch.device
+    threads: int
+    batch: int
+    backend: LatencyBackend
+
+
+def known_latency(spec: DetectorSpec, cache: Path, **target: Unpack[Target]) -> float | None:
+    """Milliseconds that were measured before and stand in `cache`; None if there are none."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return float(json.loads(_entry(spec, cache, target).read_text())["ms"])
+    return None
+
+
+def _entry(spec: DetectorSpec, cache: Path, target: Target) -> Path:
+    """The file of a specification in the folder of a target."""
+    device, backend = _device_name(target["device"]), target["backend"].name
+    place = f"{device}-{backend}-{target['threads']}t-b{target['batch']}"
+    return cache / place.replace(" ", "_").replace("/", "_") / f"{spec.content_hash()}.json"
+
+
+def cached_latency(spec: DetectorSpec, cache: Path, **target: Unpack[Target]) -> float:
+    """Milliseconds of one batch on the target; from `cache` where this specification was measured before.
 
     Raises:
         NasdetError: the backend cannot measure this specification.
     """
-    place = f"{_device_name(device)}-{backend.name}-{threads}t-b{batch}"
-    folder = cache / place.replace(" ", "_").replace("/", "_")
-    known = folder / f"{spec.content_hash()}.json"
-    try:
-        return float(json.loads(known.read_text())["ms"])
-    except (OSError, ValueError, KeyError):
-        pass
+    stored = known_latency(spec, cache, **target)
+    if stored is not None:
+        return stored
+    device, threads, batch, backend = target["device"], target["threads"], target["batch"], target["backend"]
+    known = _entry(spec, cache, target)
     if backend.kind == "command":
         ms = command_latency(spec, backend.command, folder=backend.folder, timeout=backend.timeout, batch=batch)
         atomic_write(known, json.dumps({"ms": ms, "command": backend.command, "spec": spec.to_json()}))
         return ms
-    reference = folder / "reference.json"
+    reference = known.parent / "reference.json"
     stored = json.loads(reference.read_text())["ms"] if reference.exists() else None
     result = _measure(spec, backend, device, threads, batch, stored)
     if stored is None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nasdet.data import Tiling
+
+HOLDER_CPUS = 0.01
+"""CPUs that Ray reserves for the process that holds a worker group; it only waits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,8 @@ class GroupConfig:
     latency_timeout: float = 120.0
     latency_folder: str = "."
     """Working directory of the command: where the search was started."""
+    latency_alone: bool = False
+    """Whether the other groups of this machine rest while one measures latency."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +61,8 @@ class TrainJob:
     """The candidate is infeasible, and not trained, outside of these milliseconds."""
     reference: dict[str, Any] | None = None
     """Specification whose latency is measured as well: it fixes the study's reference point."""
+    recompute: bool = False
+    """Activations are computed again for the gradient, whatever the recipe says: the job has run out of memory."""
 
     @property
     def checkpoint(self) -> Path:
@@ -68,22 +75,39 @@ class TrainJob:
         return Path(self.folder, "weights.safetensors")
 
 
+Sign = Literal["up", "alive", "paused", "wants_quiet", "measured", "latency", "epoch"]
+End = Literal["rung", "failed", "infeasible", "memory", "storage", "lost"]
+Kind = Sign | End
+FINAL: tuple[str, ...] = get_args(End)
+"""Kinds of replies that end a job."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Reply:
     """One message of a worker group.
 
-    kind: up (the group is ready), latency (`values`), epoch (`epoch`, `values` are the training's means), rung
-    (`epoch`, `values` are the evaluation's figures), failed (`reason`), infeasible (`reason`).
+    kind: up (the group is ready; `host`), alive (a step was made), paused (the group rests, as it was asked),
+    wants_quiet and measured (before and after a measurement that the other groups would disturb), latency (`values`),
+    epoch (`epoch`, `values` are the training's means), rung (`epoch`, `values` are the evaluation's figures).
+
+    The job ends with rung, infeasible (`reason`), failed (`reason`: the candidate's own fault, or the program's),
+    memory (`reason`: it does not fit), storage (`reason`: its files cannot be written) or lost (`reason`: another fault
+    of the machine).
     """
 
-    kind: Literal["up", "latency", "epoch", "rung", "failed", "infeasible"]
+    kind: Kind
     trial: str = ""
     epoch: int = 0
     values: dict[str, float] = dataclasses.field(default_factory=dict)
     reason: str = ""
     traceback: str = ""
-    """Of the exception that failed the trial, for the log (failed)."""
+    """Of the exception that failed the trial, for the log."""
     seconds: float = 0.0
-    """Training and evaluation time since the last rung of this job (rung)."""
+    """Training and evaluation time since the last rung of this job (rung); how long the next step may take beyond the
+    usual (alive)."""
     overhead: float = 0.0
     """From the end of the job before to the first training step of this one, latency measurement left out (rung)."""
+    ends: bool = False
+    """The workers end with this reply and are started again."""
+    host: str = ""
+    """Which machine rank 0 runs on (up)."""

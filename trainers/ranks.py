@@ -115,6 +115,14 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, NasdetError):
         return text or type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
+    if is_out_of_memory(error):
         return "out of memory; a smaller batch, input or width would fit"
     return in_short(error)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the memory of the device or of the process did not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()  # of an allocator, or of another worker
+    return "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text

@@ -72,10 +72,20 @@ def trainer_class() -> type[Any]:
         return DataParallelTrainer  # type: ignore[no-any-return]
 
 
+def has_lean_trainer() -> bool:
+    """Whether this release of Ray allows it."""
+    try:
+        lean_trainer()
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
 def lean_trainer() -> type[Any]:
     """`DataParallelTrainer` without what a worker group does not use; see the head of this file.
 
-    Its placement group ends with the process that called `fit`, as Ray defines it.
+    Called in an actor whose placement group has a bundle for itself and one for each worker, it puts the workers there.
+    One of its own would outlive the actor: Ray removes it only with the job.
 
     Raises:
         ImportError: this release of Ray has changed the private modules.
@@ -85,11 +95,15 @@ def lean_trainer() -> type[Any]:
     from ray.train.v2._internal.constants import ENABLE_PREEMPTION_WATCHER_ENV_VAR
     from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+    from ray.train.v2._internal.execution.worker_group import WorkerGroup
+    from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     overridden = {
         DataParallelTrainer: ("_create_default_callbacks", "_initialize_and_run_controller"),
         FixedScalingPolicy: ("after_controller_start", "_maybe_send_resource_request", "_cancel_resource_request"),
+        TrainController: ("worker_group_cls",),
+        WorkerGroup: ("_create_placement_group", "_create_workers"),
     }
     for owner, names in overridden.items():
         for name in names:
@@ -108,6 +122,25 @@ def lean_trainer() -> type[Any]:
         def _cancel_resource_request(self) -> None:
             """Nothing to cancel."""
 
+    class Kept(DefaultPlacementGroupHandle):
+        """A placement group that belongs to somebody else."""
+
+        def shutdown(self) -> None:
+            """Leave it."""
+
+    class GroupInPlace(WorkerGroup):
+        """Puts the workers behind the actor, into its placement group."""
+
+        def _create_placement_group(self, *arguments: Any) -> Any:
+            return Kept(ray.util.get_current_placement_group())
+
+        def _create_workers(self, num_workers: int, *arguments: Any, **options: Any) -> Any:
+            options["placement_group_bundle_indices"] = list(range(1, num_workers + 1))
+            return super()._create_workers(num_workers, *arguments, **options)
+
+    class ControllerInPlace(TrainController):
+        worker_group_cls = GroupInPlace
+
     class LeanTrainer(DataParallelTrainer):
         def _create_default_callbacks(self) -> list[Any]:
             unused = (DatasetsCallback, PlacementGroupCleanerCallback)
@@ -118,7 +151,9 @@ def lean_trainer() -> type[Any]:
             if ray.get_runtime_context().get_actor_id() is None:  # the controller must be or be in an actor
                 return super()._initialize_and_run_controller(**arguments)
             os.environ[ENABLE_PREEMPTION_WATCHER_ENV_VAR] = "0"  # of this actor's process
-            controller = TrainController(**arguments)
+            place = ray.util.get_current_placement_group()
+            is_whole = place is not None and place.bundle_count == self.scaling_config.num_workers + 1
+            controller = (ControllerInPlace if is_whole else TrainController)(**arguments)
             asyncio.run(controller.run())
             return controller.get_result()
 

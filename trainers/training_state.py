@@ -14,6 +14,7 @@ from timm.utils import ModelEmaV3
 
 from nasdet.errors import InputError, TrialFailure
 from nasdet.files import atomic_path
+from nasdet.log import logger
 from nasdet.models import Detector, build_detector
 from nasdet.models.pretrained import RANDOM, load_weights, loaded_from
 from nasdet.models.weight_init import initialise
@@ -63,6 +64,23 @@ class Training:
             average = ModelEmaV3(detector, use_warmup=True, warmup_power=0.75)
         return cls(spec, recipe, seed, device, detector, make_optimizer(detector, recipe), average)
 
+    @classmethod
+    def resume_or_start(
+        cls, spec: DetectorSpec, recipe: Recipe, *, seed: int, device: torch.device, path: Path
+    ) -> Self:
+        """The training that the checkpoint at `path` continues; where it cannot be read, the one before; where there is
+        none, a new one. A damaged file costs the epochs since the file before, and is noted in the log."""
+        kept = [file for file in (path, previous(path)) if file.exists()]
+        for file in kept:
+            training = cls.start(spec, recipe, seed=seed, device=device, resumed=True)
+            try:
+                training.load(file)
+            except InputError as error:
+                logger.warning("%s; the trial goes on from an earlier epoch", error)
+            else:
+                return training
+        return cls.start(spec, recipe, seed=seed, device=device)
+
     @property
     def evaluated(self) -> Detector:
         """The averaged weights where the recipe has them, else the trained ones."""
@@ -73,8 +91,9 @@ class Training:
         if self.average is not None:
             self.average.decay = math.exp(-1.0 / max(self.recipe.ema * steps_per_epoch, 1.0))
 
-    def save(self, path: Path, **more: Any) -> None:
-        """Write atomically, with `more` plain values: a reader sees the old checkpoint or the new one."""
+    def save(self, path: Path, *, keep_previous: bool = False, **more: Any) -> None:
+        """Write atomically, with `more` plain values: a reader sees the old checkpoint or the new one, and if
+        `keep_previous`, the old one stays beside it."""
         state = {
             **more,
             "spec": self.spec.to_json(),
@@ -88,6 +107,8 @@ class Training:
         }
         with atomic_path(path) as part:
             torch.save(state, part)
+            if keep_previous and path.exists():
+                path.replace(previous(path))
 
     def load(self, path: Path) -> dict[str, Any]:
         """Continue from `path`; returns its whole content.
@@ -105,6 +126,11 @@ class Training:
             self.average.module.load_state_dict(state["average"])
         self.epoch, self.step = state["epoch"], state["step"]
         return state
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` is kept."""
+    return path.with_suffix(".previous.pt")
 
 
 def _initial(spec: DetectorSpec, recipe: Recipe, seed: int, *, load: bool) -> Detector:

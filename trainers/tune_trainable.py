@@ -1,72 +1,67 @@
-"""The Ray Tune side of a trial. One decision: with `reuse_actors` one Tune actor runs job after job on the one worker
-group it holds; each Tune trial is one job (a trial up to its next rung), so Tune's state is never needed to resume."""
+"""A worker group as Ray Tune sees it. One decision: a Tune trial is one group that lives as long as the search, because
+Tune then starts the groups side by side, replaces those that end, and gives their resources back; trials of the search
+reach the group as jobs (`trainers.job_server`)."""
 
 from __future__ import annotations
 
-import dataclasses
+import threading
 from typing import Any
 
 from ray import tune
 
-from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
-from nasdet.trainers.worker_group import FINAL, WorkerGroup
+from nasdet.trainers.messages import HOLDER_CPUS
+from nasdet.trainers.ray_setup import has_lean_trainer
+from nasdet.trainers.worker_group import GroupRequest, run_group
 
-MAX_RESTARTS_OF_A_JOB = 2
-"""A job whose group died this often is failed."""
+SECONDS_BETWEEN_RESULTS = 2.0
+"""How often a group tells Tune that it is there; Tune asks then whether it shall go on."""
+SECONDS_TO_STOP = 5.0
+"""How long workers may take to end by themselves before they end with the process that holds them."""
 
 
-class JobTrainable(tune.Trainable):
-    """Runs `config["job"]`; every `step` is one reply of the group, and the last one is `done`."""
+def group_resources(workers: int, resources: dict[str, float]) -> tune.PlacementGroupFactory:
+    """The holder and the workers in one placement group, which Tune removes with the group, whatever ended it. Where
+    Ray Train makes another one for the workers, because this release of Ray has changed, only the holder."""
+    if not has_lean_trainer():
+        return tune.PlacementGroupFactory([{"CPU": HOLDER_CPUS}])
+    strategy = "STRICT_PACK" if workers == 1 else "PACK"
+    return tune.PlacementGroupFactory([{"CPU": HOLDER_CPUS}, *[dict(resources) for _ in range(workers)]], strategy)
 
-    group: WorkerGroup | None = None
+
+class GroupTrainable(tune.Trainable):
+    """Holds the group that `config["request"]` describes."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start the group if this actor has none yet, and submit the job."""
-        self.job: TrainJob = config["job"]
-        self._restarts = 0
-        if self.group is None:
-            group: GroupConfig = config["group"]
-            self.group = WorkerGroup(
-                group, workers=config["workers"], resources=config["resources"], storage=config["storage"]
-            )
-        self.group.submit(self.job)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next job on the warm group."""
-        self.setup(new_config)
-        return True
+        """Start the group; blocks nobody."""
+        request: GroupRequest = config["request"]
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(request,), daemon=True, name="worker-group")
+        self._thread.start()
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next reply about this job."""
-        assert self.group is not None
-        reply = self.group.receive()
-        while reply.kind == "up" or reply.trial != self.job.trial:
-            reply = self._restarted() if reply.kind == "up" else self.group.receive()
-        timing = self.group.up.values
-        return {
-            "reply": dataclasses.asdict(reply),
-            "up": timing,
-            "done": reply.kind in FINAL,
-        }
+        """Wait a little.
+
+        Raises:
+            RuntimeError: the group cannot start, or ended and will not come back.
+        """
+        self._thread.join(SECONDS_BETWEEN_RESULTS)
+        if self._error is not None:
+            raise RuntimeError(f"the worker group ended: {self._error}") from self._error
+        return {"done": not self._thread.is_alive()}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Nothing: the trial's own folder holds its state."""
+        """Nothing: the folder of each trial of the search holds its state."""
         return {}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: the trial's own folder holds its state."""
+        """Nothing."""
 
     def cleanup(self) -> None:
-        """End the group with the actor."""
-        if self.group is not None:
-            self.group.close()
-            self.group = None
+        """Let workers that were told to stop end by themselves; others end with this process, their owner."""
+        self._thread.join(SECONDS_TO_STOP)
 
-    def _restarted(self) -> Reply:
-        """The group came back after a crash: go on from the trial's checkpoint, or give the trial up."""
-        assert self.group is not None
-        self._restarts += 1
-        if self._restarts > MAX_RESTARTS_OF_A_JOB:
-            return Reply("failed", self.job.trial, reason=f"its worker group died {self._restarts} times")
-        self.group.submit(self.job)
-        return self.group.receive()
+    def _run(self, request: GroupRequest) -> None:
+        try:
+            run_group(request)
+        except BaseException as error:
+            self._error = error

@@ -1,11 +1,17 @@
 """Runs jobs, one after another, on one worker of a group; no Ray. One decision: the process, its imports, its process
-group and the decoded data set stay warm between jobs, and a job that fails on all workers costs only itself."""
+group and the decoded data set stay warm between jobs, and a job that fails on all workers costs only itself.
+
+Whose fault a failure is decides what follows (`kind_of`): the candidate's ends the trial, the machine's lets it go on
+elsewhere.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import gc
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,18 +23,22 @@ from nasdet.files import atomic_path
 from nasdet.log import traceback_of
 from nasdet.models.training_free_scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.full_training import FullJob, FullTraining
-from nasdet.trainers.latency import LatencyBackend, cached_latency
+from nasdet.trainers.latency import LatencyBackend, Target, cached_latency, known_latency
 from nasdet.trainers.loop import parallel, train_epoch
-from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
-from nasdet.trainers.ranks import Ranks, explain
+from nasdet.trainers.messages import GroupConfig, Kind, Reply, TrainJob
+from nasdet.trainers.ranks import Ranks, explain, is_out_of_memory
 from nasdet.trainers.test_time_augmentation import Transforms
 from nasdet.trainers.training_state import Training
 
 SAVE_EVERY = 20.0
 """Seconds between checkpoints inside a rung."""
-Emit = Callable[[Reply], None]
+SECONDS_TO_DECODE = 3600.0
+"""How long reading a data set for the first time at an input size may take."""
+STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV)
+"""Errors of a disk that is full, read-only or gone."""
 
 
 class Infeasible(NasdetError):
@@ -41,13 +51,13 @@ class Runner:
     Args:
         config: the group's configuration.
         rank_device: this worker's device.
-        emit: takes replies; called on rank 0 only.
+        link: to the driver; replies are sent on rank 0 only.
     """
 
-    def __init__(self, config: GroupConfig, rank_device: torch.device, emit: Emit) -> None:
+    def __init__(self, config: GroupConfig, rank_device: torch.device, link: Link) -> None:
         self.config, self.device = config, rank_device
         self.ranks = Ranks(rank_device)
-        self._emit = emit
+        self._link = link
         self.data: Dataset = open_data(
             config.source, seed=config.data_seed, cache_root=Path(config.cache_root), max_bad=config.max_bad
         )
@@ -60,27 +70,34 @@ class Runner:
         """Do one job and reply; all workers of the group call this with the same job.
 
         Raises:
-            Exception: a fault inside a collective; the group is unusable, and the caller must end this process.
+            Exception: a fault inside a collective, or of the GPU; the group is unusable, and the caller must report it
+                and end this process.
         """
+        failure: Reply | None = None
         try:
             self._full(job) if isinstance(job, FullJob) else self._run(job)
         except Infeasible as error:
             self.reply(Reply("infeasible", job.trial, reason=str(error)))
-        except TrialFailure as error:
-            self._warm = None
-            self.reply(Reply("failed", job.trial, reason=str(error), traceback=traceback_of(error)))
         except Exception as error:
-            self._warm = None
-            if self.ranks.world > 1:
+            if (self.ranks.world > 1 and not isinstance(error, TrialFailure)) or is_device_fault(error):
                 raise
-            self.reply(Reply("failed", job.trial, reason=explain(error), traceback=traceback_of(error)))
-        finally:
-            self._ended = time.perf_counter()
+            failure = Reply(kind_of(error), job.trial, reason=explain(error), traceback=traceback_of(error))
+        if failure is not None:  # the exception, whose frames hold the network, is gone by now
+            self._free()
+            self.reply(failure)
+        self._ended = time.perf_counter()
+
+    def _free(self) -> None:
+        """Give the memory of the last trial back, before the next one is built."""
+        self._warm = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def reply(self, reply: Reply) -> None:
         """Send a reply from rank 0."""
         if self.ranks.rank == 0:
-            self._emit(reply)
+            self._link.send(reply)
 
     def _run(self, job: TrainJob) -> None:
         latency_seconds = self._latency(job)
@@ -91,6 +108,7 @@ class Runner:
         def on_step(step: int, _steps: int) -> None:
             nonlocal first
             first = first or time.perf_counter()
+            self._link.step()
 
         saved = begin
         while training.epoch < job.stop:
@@ -107,11 +125,12 @@ class Runner:
         self.reply(Reply("rung", job.trial, training.epoch, figures, seconds=seconds, overhead=overhead))
 
     def _full(self, job: FullJob) -> None:
-        best = FullTraining(job, self.data, self.ranks, self.device, self.reply).run()
+        best = FullTraining(job, self.data, self.ranks, self.device, self._link).run()
         self.reply(Reply("rung", job.trial, int(best.get("epoch", 0)), best))
 
     def _prepared(self, job: TrainJob) -> tuple[Training, CachedSplit]:
         """The trial's state on every worker; a worker that cannot prepare fails the trial on all of them."""
+        self._link.expect(SECONDS_TO_DECODE)
         with self.ranks.failing_together():
             training = self._training(job)
             size = training.spec.input
@@ -121,11 +140,10 @@ class Runner:
     def _training(self, job: TrainJob) -> Training:
         if self._warm is not None and self._warm[0] == job.trial and self._warm[1].epoch == job.start:
             return self._warm[1]
+        self._warm = None  # it makes room before the next network is built
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
-        resumed = job.checkpoint.exists()
-        training = Training.start(spec, recipe, seed=job.seed, device=self.device, resumed=resumed)
-        if resumed:
-            training.load(job.checkpoint)
+        training = Training.resume_or_start(spec, recipe, seed=job.seed, device=self.device, path=job.checkpoint)
+        training.recompute = True if job.recompute else None
         self._warm = (job.trial, training)
         return training
 
@@ -134,7 +152,8 @@ class Runner:
         synchronise_buffers(training, self.ranks)
         last = Path(job.folder) if training.epoch >= training.recipe.epochs else None
         scale = Transforms((training.recipe.scale_of(training.epoch - 1),))  # the size of images that it has seen
-        figures = evaluate(training.evaluated, self.data, "val", self.ranks, scale, resamples=last)
+        step = self._link.step
+        figures = evaluate(training.evaluated, self.data, "val", self.ranks, scale, resamples=last, on_batch=step)
         for name in ("images_per_second", "max_detections"):  # of this machine and data, not of the candidate
             figures.pop(name, None)
         if self.ranks.rank == 0:
@@ -146,7 +165,7 @@ class Runner:
 
     def _save(self, job: TrainJob, training: Training) -> None:
         if self.ranks.rank == 0:
-            training.save(job.checkpoint)
+            training.save(job.checkpoint, keep_previous=True)
 
     def _is_time_to_save(self, saved: float) -> bool:
         return self.ranks.broadcast(time.perf_counter() - saved > SAVE_EVERY)
@@ -170,25 +189,41 @@ class Runner:
         return time.perf_counter() - start
 
     def _measure(self, job: TrainJob) -> dict[str, float]:
-        specs = {"latency_ms": job.spec if job.measure_latency else None, "reference_latency_ms": job.reference}
-        config = self.config
+        wanted = {"latency_ms": job.spec if job.measure_latency else None, "reference_latency_ms": job.reference}
+        specs = {name: DetectorSpec.model_validate(spec) for name, spec in wanted.items() if spec is not None}
+        config, cache = self.config, Path(self.config.cache_root) / "latency"
         backend = LatencyBackend(
             config.latency_backend, config.latency_command, config.latency_timeout, config.latency_folder
         )
-        latencies = {
-            name: cached_latency(
-                DetectorSpec.model_validate(spec),
-                Path(config.cache_root) / "latency",
-                device=torch.device(config.latency_device),
-                threads=config.latency_threads,
-                batch=config.latency_batch,
-                backend=backend,
-            )
-            for name, spec in specs.items()
-            if spec is not None
+        target: Target = {
+            "device": torch.device(config.latency_device),
+            "threads": config.latency_threads,
+            "batch": config.latency_batch,
+            "backend": backend,
         }
+        is_known = all(known_latency(spec, cache, **target) is not None for spec in specs.values())
+        with contextlib.nullcontext() if is_known or not config.latency_alone else self._link.alone():
+            latencies = {name: cached_latency(spec, cache, **target) for name, spec in specs.items()}
         scores = {f"score_{name}": score(name, DetectorSpec.model_validate(job.spec)) for name in job.scores}
         return {**latencies, **{name: value for name, value in scores.items() if math.isfinite(value)}}
+
+
+def kind_of(error: Exception) -> Kind:
+    """How a job ends that raised `error`: memory (it does not fit), storage and lost (the machine's fault), or failed
+    (the candidate's or the program's)."""
+    if is_out_of_memory(error):
+        return "memory"
+    if isinstance(error, OSError) and error.errno in STORAGE_FAULTS:
+        return "storage"
+    return "lost" if is_device_fault(error) else "failed"
+
+
+def is_device_fault(error: Exception) -> bool:
+    """Whether the GPU gave up; the process can use it no more."""
+    if isinstance(error, torch.OutOfMemoryError | TrialFailure):
+        return False
+    accelerator = getattr(torch, "AcceleratorError", ())  # torch 2.11 has it, older ones do not
+    return isinstance(error, accelerator) or "CUDA error" in str(error)
 
 
 def is_lost_peer(error: Exception) -> bool:

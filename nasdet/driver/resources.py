@@ -18,8 +18,6 @@ from nasdet.space.schema import LatencyConfig
 from nasdet.study_config import ResourcePlan
 from nasdet.trainers.messages import GroupConfig
 
-TRIAL_CPUS = 0.01
-"""CPUs that Ray reserves for the actor that holds a worker group; it only waits."""
 SLACK = 0.02
 """What a worker reserves less than its cores, so that the holder of its group fits beside it."""
 GROUP_GB = 1.5
@@ -148,4 +146,5 @@ def group_config(space: SearchSpace, plan: Plan, *, source: str, cache_root: Pat
         latency_command=target.command or "",
         latency_timeout=target.timeout,
         latency_folder=str(Path.cwd()),
+        latency_alone=plan.concurrent > 1 and latency_device(target, plan) == "cpu",
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +15,14 @@ from nasdet.driver.ray_cluster import ray_cluster
 from nasdet.driver.resources import Node, Plan
 from nasdet.driver.study import detector_search
 from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.dispatcher import Dispatcher
 from nasdet.driver.study.options import SearchOptions
-from nasdet.driver.study.ray_tune import Bridge
 from nasdet.driver.study.study_run import Phase
-from nasdet.search import Finished, StudyStore
+from nasdet.search import StudyStore
 from nasdet.space import SearchSpace, load_space
 from nasdet.study_summary import Summary
+from nasdet.trainers.driver_link import Link
+from nasdet.trainers.job_server import Event
 from nasdet.trainers.messages import GroupConfig, Reply
 from nasdet.trainers.worker import Runner
 
@@ -42,24 +42,28 @@ def tiny_space(*more: str) -> SearchSpace:
     return load_space("detnet", overrides=[*TINY, *more])
 
 
-def tune_here(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupConfig) -> None:
-    """In place of Ray Tune and its worker group: one job after another on a worker in this process."""
-    bridge, replies = Bridge(phases, plan, group, store.dir), list[Reply]()
-    runner = Runner(group, torch.device("cpu"), replies.append)
-    for number in itertools.count():
-        try:
-            config = bridge.suggest(str(number))
-        except Finished:
-            break
-        assert config is not None
-        runner.run(config["job"])
-        for reply in replies:
-            result = {"reply": dataclasses.asdict(reply), "up": {}}
-            bridge.on_trial_result(0, [], SimpleNamespace(trial_id=str(number)), result)
-        replies.clear()
-        bridge.ended(str(number))
-    if bridge.error is not None:
-        raise bridge.error
+class Inbox:
+    """The driver's end of a connection to a group, which keeps what is sent to it."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        self.messages.append(message)
+
+
+def tune_here(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupConfig, warn: Any) -> None:
+    """In place of Ray Tune and its worker groups: one job after another on a worker in this process."""
+    dispatcher, inbox, replies = Dispatcher(phases, lambda: 1), Inbox(), list[Reply]()
+    runner = Runner(group, torch.device("cpu"), Link(replies.append))
+    assert dispatcher.start_group("here")
+    dispatcher.take(Event("here", 0, inbox, Reply("up", host="here")))
+    while not dispatcher.over:
+        runner.run(inbox.messages.pop(0))
+        while replies:
+            dispatcher.take(Event("here", 0, inbox, replies.pop(0)))
+    if dispatcher.error is not None:
+        raise dispatcher.error
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import math
 import pytest
 
 from nasdet.driver.planner import make_plan
-from nasdet.driver.resources import TRIAL_CPUS, Node, Plan
+from nasdet.driver.resources import Node, Plan
 from nasdet.errors import InputError
 from nasdet.space import SearchSpace, load_space
+from nasdet.trainers.messages import HOLDER_CPUS
 
 
 def space(*more: str) -> SearchSpace:
@@ -31,7 +32,7 @@ def _place(plan: Plan, nodes: list[Node], cpus: list[float], gpus: list[list[flo
     for number in range(plan.workers):
         for i, node in enumerate(nodes):
             gpu = next((j for j, free in enumerate(gpus[i]) if free >= wanted.get("GPU", 0) - 1e-9), None)
-            holder = TRIAL_CPUS if number == 0 else 0.0
+            holder = HOLDER_CPUS if number == 0 else 0.0
             if cpus[i] < wanted["CPU"] + holder or (plan.device == "cuda" and gpu is None):
                 continue
             if plan.gpu and f"accelerator_type:{node.gpu}" not in wanted:

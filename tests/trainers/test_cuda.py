@@ -14,6 +14,7 @@ from nasdet.data import open_data
 from nasdet.export import read_bundle
 from nasdet.models import Targets, build_detector, measure_latency
 from nasdet.space.specs import DetectorSpec
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.full_training import FullJob
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
 from nasdet.trainers.precision import native_bf16
@@ -66,7 +67,7 @@ def test_detections_equal_the_cpu() -> None:
 
 def test_a_search_job_and_its_continuation(group: GroupConfig, tmp_path: Path) -> None:
     replies: list[Reply] = []
-    runner = Runner(dataclasses.replace(group, device="cuda", latency_device="cuda"), CUDA, replies.append)
+    runner = Runner(dataclasses.replace(group, device="cuda", latency_device="cuda"), CUDA, Link(replies.append))
     runner.run(job(tmp_path, tiny_spec(kind="syncbn")))
     runner._warm = None  # what follows starts from the checkpoint
     runner.run(job(tmp_path, tiny_spec(kind="syncbn"), stop=3, measure_latency=False))
@@ -86,7 +87,7 @@ def test_full_training_leaves_a_bundle(group: GroupConfig, tmp_path: Path) -> No
         str(tmp_path / "out"),
         {"data": "digits"},
     )
-    Runner(dataclasses.replace(group, device="cuda"), CUDA, replies.append).run(full)
+    Runner(dataclasses.replace(group, device="cuda"), CUDA, Link(replies.append)).run(full)
     assert replies[-1].kind == "rung"
     bundle = read_bundle(tmp_path / "out")
     data = open_data("digits", cache_root=Path(group.cache_root))

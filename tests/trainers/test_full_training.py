@@ -11,6 +11,7 @@ from nasdet.data import open_data
 from nasdet.export import read_bundle
 from nasdet.space import load_recipe
 from nasdet.space.specs import Recipe
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.full_training import FullJob, FullTraining, History
 from nasdet.trainers.messages import GroupConfig, Reply
 from nasdet.trainers.ranks import Ranks
@@ -28,7 +29,7 @@ def job(out: Path, **changes: object) -> FullJob:
 
 def test_leaves_a_bundle_of_the_best_weights(group: GroupConfig, tmp_path: Path) -> None:
     replies: list[Reply] = []
-    Runner(group, CPU, replies.append).run(job(tmp_path / "out"))
+    Runner(group, CPU, Link(replies.append)).run(job(tmp_path / "out"))
     assert [r.kind for r in replies] == ["epoch"] * 3 + ["rung"]
     bundle = read_bundle(tmp_path / "out")
     best = History.read(tmp_path / "out" / "training").best
@@ -41,7 +42,7 @@ def test_trains_by_a_recipe_of_the_literature(group: GroupConfig, tmp_path: Path
     changes = {"epochs": 1, "batch_size": 60, "augment": {**load_recipe(name).stated["augment"], "hflip": False}}
     recipe = Recipe.model_validate({**load_recipe(name).stated, **changes})
     replies: list[Reply] = []
-    Runner(group, CPU, replies.append).run(job(tmp_path / "out", recipe=recipe.to_json()))
+    Runner(group, CPU, Link(replies.append)).run(job(tmp_path / "out", recipe=recipe.to_json()))
     assert [r.kind for r in replies] == ["epoch", "rung"], replies
     assert read_bundle(tmp_path / "out").recipe == recipe
 
@@ -49,7 +50,7 @@ def test_trains_by_a_recipe_of_the_literature(group: GroupConfig, tmp_path: Path
 def test_a_kill_at_any_moment_changes_nothing(
     group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = Runner(group, CPU, lambda reply: None)
+    runner = Runner(group, CPU, Link(lambda reply: None))
     runner.run(job(tmp_path / "whole"))
     for place, epoch in (("_save", 1), ("_write_bundle", 3)):  # before and after the checkpoint is written
         whole_step = getattr(FullTraining, place)
@@ -78,7 +79,7 @@ def test_the_length_is_planned_before_it_is_stored(group: GroupConfig, tmp_path:
 
     limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000).to_json(), time_limit=2.0)
     with pytest.raises(KeyboardInterrupt):
-        Runner(group, CPU, stop).run(limited)
+        Runner(group, CPU, Link(stop)).run(limited)
     state = read_checkpoint(tmp_path / "out" / "training" / "last.pt")
     assert state["epoch"] == 1 and state["recipe"]["epochs"] < 100
 
@@ -99,7 +100,7 @@ def test_a_plan_holds_for_its_own_time_limit(
 def test_a_time_limit_sets_the_length(group: GroupConfig, tmp_path: Path) -> None:
     replies: list[Reply] = []
     limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=10_000, batch_size=6).to_json(), time_limit=4.0)
-    Runner(group, CPU, replies.append).run(limited)
+    Runner(group, CPU, Link(replies.append)).run(limited)
     history = History.read(tmp_path / "out" / "training")
     assert replies[-1].kind == "rung"
     assert 1 <= len(history.epochs) < 100

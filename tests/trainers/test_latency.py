@@ -126,7 +126,9 @@ def test_each_condition_is_measured_once_against_one_reference(tmp_path: Path, m
 
     def latency(threads: int, batch: int, **norm: Any) -> float:
         device = torch.device("cpu")
-        return cached_latency(tiny_spec(**norm), tmp_path, device=device, threads=threads, batch=batch)
+        return cached_latency(
+            tiny_spec(**norm), tmp_path, device=device, threads=threads, batch=batch, backend=LatencyBackend()
+        )
 
     assert [latency(1, 1), latency(1, 1), latency(2, 1), latency(1, 4), latency(1, 1, kind="bn")] == [1, 1, 2, 3, 4]
     assert asked == [(1, 1, None), (2, 1, None), (1, 4, None), (1, 1, 7.0)]

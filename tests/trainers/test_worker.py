@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from nasdet.evaluation import read_resamples
 from nasdet.trainers import latency, worker
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.evaluate import evaluate
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
 from nasdet.trainers.worker import Runner
@@ -27,7 +28,7 @@ def job(folder: Path, **changes: Any) -> TrainJob:
 
 def replies(group: GroupConfig, *jobs: TrainJob) -> list[Reply]:
     found: list[Reply] = []
-    worker = Runner(group, CPU, found.append)
+    worker = Runner(group, CPU, Link(found.append))
     for one in jobs:
         worker.run(one)
     return found
@@ -55,7 +56,7 @@ def test_a_latency_that_cannot_be_measured_fails_the_trial_only(
 def test_promotion_on_another_group_equals_going_on(group: GroupConfig, tmp_path: Path) -> None:
     """Paused at a rung and promoted by a fresh process, a trial scores as if it had never paused."""
     first: list[Reply] = []
-    runner = Runner(group, CPU, first.append)
+    runner = Runner(group, CPU, Link(first.append))
     runner.run(job(tmp_path / "a"))
     for other in ("b", "c"):
         shutil.copytree(tmp_path / "a", tmp_path / other)

@@ -4,7 +4,7 @@ study's storage at once, so ending a search, by Ctrl-C or by force, is never mor
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_miss
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.planner import make_plan
 from nasdet.driver.ray_cluster import check_address, ray_cluster
-from nasdet.driver.ray_thread import RayThread
 from nasdet.driver.redirect_output import last_lines, study_output
 from nasdet.driver.resources import Plan, group_config, this_machine
 from nasdet.driver.study.options import TERMINAL, Display, SearchOptions, interrupted
@@ -26,11 +25,14 @@ from nasdet.log import LOG, logger
 from nasdet.search import StudyStore, study_root, summarise
 from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
 from nasdet.space import SearchSpace
-from nasdet.study_config import GroupStart, LatencySettings, StudyConfig
+from nasdet.study_config import GroupStart, GroupUse, LatencySettings, StudyConfig
 from nasdet.study_summary import Summary
 from nasdet.trainers.messages import GroupConfig
 from nasdet.trial import NOT_TRAINED
 from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
+
+MEASURING_SECONDS = 60.0
+"""A measurement of latency may take this much longer than the command that it runs."""
 
 
 def start_search(space: SearchSpace, options: SearchOptions, display: Display = TERMINAL) -> Summary:
@@ -116,7 +118,7 @@ def _search(store: StudyStore, dataset: Dataset, plan: Plan, progress: Progress,
     runs = [StudyRun(store, dataset, plan, progress, display.observers)]
     outcome: Outcome = "FAILED"
     try:
-        _tune(store, _phases(runs, dataset, plan, progress, display), plan, group)
+        _tune(store, _phases(runs, dataset, plan, progress, display), plan, group, progress.warn)
     except KeyboardInterrupt:
         outcome = "KILLED"
         raise
@@ -156,32 +158,25 @@ def _is_done(store: StudyStore) -> bool:
     return not Repeats(store, store.config.repeat_front).left
 
 
-def _tune(store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupConfig) -> None:
-    """Run Tune in a thread, so that Ctrl-C reaches this one at once."""
-    from nasdet.driver.study.ray_tune import Bridge, run_tune
+def _tune(
+    store: StudyStore, phases: Iterator[Phase], plan: Plan, group: GroupConfig, warn: Callable[[str], None]
+) -> None:
+    """Run all phases on worker groups. Their starts and how well they were used are stored with the study."""
+    from nasdet.driver.study.dispatcher import Dispatcher
+    from nasdet.driver.study.ray_tune import run_on_groups
 
-    bridge = Bridge(phases, plan, group, store.dir)
-    problem: list[BaseException] = []
+    patience = max(store.space.resources.hang_timeout, group.latency_timeout + MEASURING_SECONDS)
 
-    def work() -> None:
-        try:
-            run_tune(bridge)
-        except BaseException as error:
-            problem.append(error)
+    def keep(starts: list[dict[str, float]], use: GroupUse) -> None:
+        store.save_config(group_starts=tuple(map(GroupStart.model_validate, starts)), group_use=use)
 
-    thread = RayThread(target=work, name="tune")
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(timeout=0.2)
-    except KeyboardInterrupt:
-        bridge.interrupt()
-        raise
-    store.save_config(group_starts=tuple(map(GroupStart.model_validate, bridge.group_starts)))
-    if problem:
-        if isinstance(problem[0], NasdetError):
-            raise problem[0]
-        raise NasdetError(f"Ray Tune ended with {type(problem[0]).__name__}: {problem[0]}") from problem[0]
+    dispatcher = Dispatcher(phases, lambda: plan.concurrent, hang_timeout=patience, warn=warn, keep=keep)
+    run_on_groups(dispatcher, plan, group, ray_folder(store.dir))
+
+
+def ray_folder(study: Path) -> Path:
+    """Where Ray keeps its own state of a study; nothing in it outlives the run."""
+    return study.absolute() / "ray"
 
 
 def check_search(space: SearchSpace, options: SearchOptions) -> dict[str, Any]:

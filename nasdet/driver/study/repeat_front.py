@@ -29,7 +29,7 @@ class Repeats:
         planned = [_repeat(m, self.space.budget.seed + k) for k in range(1, count + 1) for m in self._members]
         self._left = [p for p in planned if _is_open(known.get(p.record.trial))]
         self.seeds = {p.record.trial: p.seed for p in planned}
-        self._running: set[str] = set()
+        self._running: dict[str, Repeat] = {}
 
     @property
     def left(self) -> int:
@@ -50,7 +50,7 @@ class Repeats:
         if self._left:
             repeat = self._left.pop(0)
             self.store.add(repeat)
-            self._running.add(repeat.record.trial)
+            self._running[repeat.record.trial] = repeat
             return Job(repeat.record, self.space.budget.epochs)
         if self._running:
             return None
@@ -77,11 +77,11 @@ class Repeats:
         self._end(self.store.get(trial).replace(state="failed", reason=reason))
 
     def release(self, trial: str) -> None:
-        """A training was interrupted; it goes on from its checkpoint when the study is resumed."""
-        self._running.discard(trial)
+        """A training was interrupted; it is the next one, from its checkpoint."""
+        self._left.insert(0, self._running.pop(trial))
 
     def _end(self, record: TrialRecord) -> None:
-        self._running.discard(record.trial)
+        self._running.pop(record.trial, None)
         self.store.put(record)
         self.store.prune()
 

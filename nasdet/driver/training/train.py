@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,11 +28,18 @@ from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.torch_settings import torch_threads
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.full_training import FullJob, History
-from nasdet.trainers.messages import GroupConfig, Reply
+from nasdet.trainers.messages import FINAL, GroupConfig, Reply
 
 INIT = "init.json"
 """In OUT/training: which tensors of a checkpoint the training started from, and which not."""
+FAILURES = tuple(kind for kind in FINAL if kind != "rung")
+"""Replies that end a training without a result."""
+MAX_STARTS = 4
+"""How often the workers of one training are started."""
+SECONDS_TO_STOP = 10.0
+"""How long workers that are done may take to end."""
 Report = Callable[[Reply, TextIO], None]
 """Takes each reply of the training, and the user's terminal: stderr itself belongs to a log while Ray runs."""
 
@@ -135,10 +143,10 @@ def _train_here(job: FullJob, group: GroupConfig, report: Report) -> None:
     failed: list[Reply] = []
 
     def emit(reply: Reply) -> None:
-        failed.append(reply) if reply.kind == "failed" else report(reply, sys.stderr)
+        failed.append(reply) if reply.kind in FAILURES else report(reply, sys.stderr)
 
     with log_to(job.folder / LOG), torch_threads(group.threads):
-        Runner(group, torch.device(group.device), emit).run(job)
+        Runner(group, torch.device(group.device), Link(emit)).run(job)
         if failed:
             logger.error("the training failed: %s\n%s", failed[0].reason, failed[0].traceback)
             raise NasdetError(f"the training failed: {failed[0].reason}")
@@ -149,36 +157,62 @@ def _train_on_ray(request: TrainingRequest, dataset: Dataset, report: Report, re
 
     log, storage = request.job.folder / LOG, request.job.folder / "ray"
     with study_output(log, None, redirect=redirect) as stream, ray_cluster(request.address) as nodes:
-        plan = _plan(request, nodes)
-        try:
-            from nasdet.trainers.worker_group import WorkerGroup
+        import ray
 
-            group = _group(dataset, request, plan)
-            handle = WorkerGroup(group, workers=request.workers, resources=plan.worker_resources, storage=str(storage))
-            handle.submit(request.job)
-            follow(handle, request.job, lambda reply: report(reply, stream))
-            handle.close()
-        except RuntimeError as error:
-            logger.exception("the training failed")
-            raise NasdetError(f"{error} (see {log})") from error
+        from nasdet.trainers.job_server import JobServer
+        from nasdet.trainers.worker_group import GroupRequest, run_group
+
+        plan = _plan(request, nodes)
+        server = JobServer(ray.util.get_node_ip_address())
+        group = GroupRequest(
+            _group(dataset, request, plan), plan.workers, plan.worker_resources, str(storage), server.ticket("training")
+        )
+        thread = threading.Thread(target=run_group, args=(group,), daemon=True, name="worker-group")
+        thread.start()
+        try:
+            follow(server, thread, request.job, lambda reply: report(reply, stream))
+            thread.join(SECONDS_TO_STOP)
         finally:
+            server.close()
             shutil.rmtree(storage, ignore_errors=True)
 
 
-def follow(handle: Any, job: FullJob, report: Callable[[Reply], None]) -> None:
-    """Pass replies on until the training ends; after a crash of a worker it goes on from the last checkpoint."""
-    restarts = 0
+def follow(server: Any, group: threading.Thread, job: FullJob, report: Callable[[Reply], None]) -> None:
+    """Give the job to the group and pass replies on until the training ends; after a crash of a worker it goes on from
+    the last checkpoint.
+
+    Args:
+        server: where the group connects, a `JobServer`.
+        group: runs the group.
+        job: the training.
+        report: takes the replies about it.
+
+    Raises:
+        NasdetError: the training failed, or its workers cannot start or died four times.
+    """
+    from nasdet.trainers.driver_link import STOP
+    from nasdet.trainers.job_server import send
+
+    starts = 0
     while True:
-        reply = handle.receive()
+        event = server.receive(1.0)
+        if event is None or event.reply is None:
+            if not group.is_alive():
+                raise NasdetError("the training's workers ended; see training/log.txt")
+            continue
+        reply = event.reply
         if reply.kind == "up":
-            restarts += 1
-            if restarts > 3:
-                raise NasdetError("the training's workers died four times; see training/log.txt")
-            handle.submit(job)
-        elif reply.kind == "failed":
-            logger.error("the training failed: %s\n%s", reply.reason, reply.traceback)
-            raise NasdetError(f"the training failed: {reply.reason}")
-        else:
+            starts += 1
+            if starts > MAX_STARTS:
+                raise NasdetError(f"the training's workers died {MAX_STARTS} times; see training/log.txt")
+            send(event.connection, job)
+        elif reply.kind == "lost":
+            logger.warning("workers are started again: %s\n%s", reply.reason, reply.traceback)
+        elif reply.kind in ("epoch", "rung"):
             report(reply)
             if reply.kind == "rung":
+                send(event.connection, STOP)
                 return
+        elif reply.kind in FINAL:
+            logger.error("the training failed: %s\n%s", reply.reason, reply.traceback)
+            raise NasdetError(f"the training failed: {reply.reason}")

@@ -128,8 +128,9 @@ class Engine(Generic[S]):
         self.store.put(self.store.get(trial).replace(state="failed", reason=reason))
 
     def release(self, trial: str) -> None:
-        """Report that a job was interrupted; its trial can be continued later."""
+        """Report that a job was interrupted: continuing its trial will be one of the next jobs."""
         self._budget.running.discard(trial)
+        self._interrupted.append(trial)
 
     def paused(self) -> list[TrialRecord]:
         """Paused trials, the most promising first."""

@@ -15,6 +15,7 @@ from nasdet.search.records.repeats import RepeatStore
 from nasdet.space import load_space
 from nasdet.study_config import StudyConfig
 from nasdet.study_summary import Moments, RepeatedTrainings
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.messages import Reply, TrainJob
 from nasdet.trainers.worker import Runner
 from nasdet.trial import TrialRecord
@@ -82,7 +83,7 @@ def test_further_seeds_train_other_networks(study: StudyStore) -> None:
     """The jobs of a front's repeats on a real worker."""
     found: list[Reply] = []
     group = group_config(study.space, Plan("cpu", 1, 1, 1), source="digits", cache_root=default_cache_root())
-    runner = Runner(group, torch.device("cpu"), found.append)
+    runner = Runner(group, torch.device("cpu"), Link(found.append))
     repeats = Repeats(study, 2)
     for _ in range(4):
         job = repeats.next_job()

@@ -1,0 +1,527 @@
+"""Gives jobs to worker groups and takes their results. One decision: one thread does all of it, event by event, so that
+whatever a group, Ray or the clock says is answered from one consistent state, and no group waits for Ray Tune.
+
+A job whose group dies, hangs or loses its machine is released: its trial goes on from its checkpoint as the next job of
+any group. It counts against the trial only where the workers died or hung again and again without finishing an epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW
+from nasdet.driver.study.study_run import Phase
+from nasdet.errors import NasdetError
+from nasdet.log import logger
+from nasdet.search import Finished, Job, bounds
+from nasdet.study_config import GroupUse
+from nasdet.trainers.driver_link import ALONE, GO, PAUSE, STOP
+from nasdet.trainers.job_server import Event, JobServer, send
+from nasdet.trainers.messages import FINAL, Reply, TrainJob
+
+GRACE = 0.05
+"""A job may run over the time limit by this share of it before it is cut off."""
+TICK = 0.5
+"""Seconds between looks at the clock."""
+SECONDS_TO_STOP = 1.0
+"""How long an interruption waits for the reply that is being recorded."""
+QUIET_TIMEOUT = 30.0
+"""Seconds after which latency is measured although another group of the machine has not paused."""
+MAX_LOSSES = 3
+"""Times in a row that a trial's workers may die or hang before it has finished an epoch more."""
+MAX_START_FAILURES = 5
+"""Groups in a row that may end before any of them is up."""
+SECONDS_AFTER_STORAGE_FAULT = 5.0
+"""How long no job is handed out after files could not be written."""
+KEEP_EVERY = 10.0
+"""Seconds after which the use of the groups is stored again."""
+START_PATIENCE = 60.0
+"""Seconds after which a group that has not started is spoken of."""
+
+
+class SearchBroken(NasdetError):
+    """Every trial fails, or no group starts; going on is useless."""
+
+
+@dataclasses.dataclass
+class Group:
+    """A worker group as the dispatcher sees it."""
+
+    created: float
+    """When Ray Tune asked for it."""
+    connection: Connection | None = None
+    """To its rank 0; None while its workers start."""
+    host: str = ""
+    job: Job | None = None
+    heard: float = 0.0
+    """When it was last known to make progress."""
+    began: float = 0.0
+    """When its job began, or went on after a pause."""
+    busy: float = 0.0
+    """Seconds of jobs, without pauses and the running stretch."""
+    jobs: int = 0
+    asked: bool = False
+    """To pause."""
+    paused: bool = False
+    wants_quiet: float = 0.0
+    """Since when it waits for the others to pause; 0: it does not."""
+    measuring: bool = False
+    lost: str = ""
+    """The trial that its workers were training when they ended; they are being started again."""
+    condemned: bool = False
+    """It hangs, or cannot start; Ray Tune is to end it."""
+    ended: float = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can take a job."""
+        return self.connection is not None and self.job is None and not self.condemned
+
+
+class Dispatcher:
+    """Jobs and replies between the phases of a study and its worker groups.
+
+    Ray Tune asks it for groups on a thread of its own (`start_group`, `end_group`, `is_condemned`); all else happens in
+    `run`. Whatever writes to the study does so under one lock: once `interrupt` has had it, nothing is written.
+
+    Args:
+        phases: at least one; the next one is taken when the one before has finished.
+        wanted: how many groups there should be now.
+        hang_timeout: seconds that a job may make no progress.
+        warn: shows the user one line.
+        keep: takes the starts of the groups and their use, from time to time and at the end.
+    """
+
+    def __init__(
+        self,
+        phases: Iterator[Phase],
+        wanted: Callable[[], int],
+        *,
+        hang_timeout: float = 300.0,
+        warn: Callable[[str], None] = lambda line: None,
+        keep: Callable[[list[dict[str, float]], GroupUse], None] = lambda starts, use: None,
+    ) -> None:
+        self.phase, self._phases = next(phases), phases
+        self._wanted, self._hang_timeout, self._warn, self._keep = wanted, hang_timeout, warn, keep
+        self.groups: dict[str, Group] = {}
+        self.error: NasdetError | None = None
+        self.over = False
+        """Whether no further job will come."""
+        self.interrupted = False
+        self.group_starts: list[dict[str, float]] = []
+        self._began = self._kept = time.monotonic()
+        self._failures = self._storage_faults = self._failed_starts = 0
+        self._hold_until = 0.0
+        self._losses: Counter[str] = Counter()
+        self._short_of_memory: set[str] = set()
+        self._reference: dict[str, Any] | None = None
+        self._measures_reference = ""
+        self._spoken = False
+        self._writing = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Empty: Tune pickles what it is given into a state that no study is ever restored from."""
+        return {}
+
+    # What Ray Tune asks, on its thread
+
+    def start_group(self, name: str) -> bool:
+        """Whether a further group is wanted; if so, it counts from now on as `name`.
+
+        Raises:
+            Finished: none will be wanted any more.
+        """
+        with self._writing:
+            if self.over or self.interrupted:
+                raise Finished
+            if len(self._alive()) >= self._wanted() or time.monotonic() < self._hold_until:
+                return False
+            self.groups[name] = Group(created=time.monotonic())
+            return True
+
+    def end_group(self, name: str, reason: str = "") -> None:
+        """Ray Tune says that a group has ended; if `reason` is given, not because it was told to."""
+        with self._writing:
+            group = self.groups[name]
+            if group.ended:
+                return
+            self._release(group, "its worker group ended", counts=False)
+            group.ended, group.connection = time.monotonic(), None
+            if not reason or self.over or self.interrupted:
+                return
+            logger.error("worker group %s ended: %s", name, reason)
+            if group.jobs == 0 and not group.busy:
+                self._failed_to_start(reason)
+
+    def is_condemned(self, name: str) -> bool:
+        """Whether this group has to be ended now."""
+        return self.groups[name].condemned
+
+    @property
+    def has_to_stop(self) -> bool:
+        """Whether all groups have to be ended now."""
+        return self.over or self.interrupted
+
+    def interrupt(self) -> None:
+        """Hand out no job and record no reply any more; waits, but not for long, for the one being recorded."""
+        self.interrupted = True
+        if self._writing.acquire(timeout=SECONDS_TO_STOP):
+            self._writing.release()
+
+    # The loop
+
+    def run(self, server: JobServer) -> None:
+        """Take the events of `server` until no job is left; blocks.
+
+        Raises:
+            NasdetError: see `give_up`.
+        """
+        while not self.has_to_stop:
+            self.take(server.receive(TICK))
+        for group in self._alive():
+            if group.connection is not None:
+                send(group.connection, STOP)
+        if not self.interrupted:
+            self._keep(self.group_starts, self.use())
+        if self.error is not None:
+            raise self.error
+
+    def take(self, event: Event | None) -> None:
+        """Answer an event, None for none, and do what is due."""
+        with self._writing:
+            if self.interrupted:
+                return
+            if event is not None:
+                self._take(event)
+            self._tick()
+            self._grant_quiet()
+            self._hand_out()
+
+    def give_up(self, error: NasdetError) -> None:
+        """End the search with an error."""
+        self.error = self.error or error
+        self.over = True
+
+    def _take(self, event: Event) -> None:
+        group, reply = self.groups[event.group], event.reply
+        if reply is not None and reply.kind == "up":
+            self._up(group, event.connection, reply)
+        elif reply is not None and reply.kind in FINAL and not reply.trial and group.connection is None:
+            self._cannot_start(group, reply)
+        elif event.rank == 0 and event.connection is not group.connection:
+            pass  # of workers that others have replaced
+        elif reply is None:
+            self._disconnected(group)
+        else:
+            self._heard(group, reply)
+
+    def _heard(self, group: Group, reply: Reply) -> None:
+        """Take a reply of a group that is up."""
+        now = time.monotonic()
+        group.heard = now + reply.seconds if reply.kind == "alive" else now
+        match reply.kind:
+            case "alive":
+                pass
+            case "paused":
+                self._set_paused(group)
+            case "wants_quiet":
+                group.wants_quiet = now
+            case "measured":
+                group.measuring = False
+            case _:
+                self._reply(group, reply)
+        if reply.ends:
+            group.connection = None
+
+    def _up(self, group: Group, connection: Connection, reply: Reply) -> None:
+        if group.lost:  # the workers died and not the group: that may be the trial's doing
+            self._count_loss(group.lost, "its workers ended")
+        group.connection, group.host, group.lost, group.heard = connection, reply.host, "", time.monotonic()
+        self.group_starts.append(reply.values)
+        self._failed_starts = 0
+
+    def _cannot_start(self, group: Group, reply: Reply) -> None:
+        logger.error("workers cannot start: %s\n%s", reply.reason, reply.traceback)
+        group.condemned = True
+        self._failed_to_start(f"the workers cannot start: {reply.reason}", fatal=not self.group_starts)
+
+    def _failed_to_start(self, reason: str, *, fatal: bool = False) -> None:
+        """A group ended before it had a job. Once is bad luck on a cluster; again and again ends the search."""
+        self._failed_starts += 1
+        if fatal or self._failed_starts >= MAX_START_FAILURES:
+            self.give_up(SearchBroken(reason))
+            return
+        self._hold_until = time.monotonic() + 2.0**self._failed_starts
+        self._warn(f"a worker group did not start and is tried again: {reason}")
+
+    def _disconnected(self, group: Group) -> None:
+        trial = group.job.record.trial if group.job else ""
+        self._release(group, "its workers ended", counts=False)
+        group.connection, group.lost = None, trial
+
+    def _set_paused(self, group: Group) -> None:
+        if group.asked and group.job and not group.paused:
+            group.paused = True
+            group.busy += time.monotonic() - group.began
+
+    def _reply(self, group: Group, reply: Reply) -> None:
+        """Record a reply about the group's job."""
+        job = group.job
+        if job is None or reply.trial != job.record.trial:
+            return
+        trial, jobs, observer = reply.trial, self.phase.jobs, self.phase.observer
+        match reply.kind:
+            case "latency":
+                self._latency(trial, reply.values)
+            case "epoch":
+                self._losses.pop(trial, None)
+                observer.epoch(jobs.store.get(trial), reply.epoch, reply.values)
+        if reply.kind not in FINAL:
+            return
+        self._close(group)
+        match reply.kind:
+            case "rung":
+                self._failures = self._storage_faults = 0
+                self._losses.pop(trial, None)
+                jobs.report(trial, reply.epoch, reply.values, seconds=reply.seconds, overhead=reply.overhead)
+            case "infeasible":
+                jobs.reject(trial, reply.reason)
+            case "failed":
+                logger.error("trial %s failed: %s\n%s", trial, reply.reason, reply.traceback)
+                self._fail(trial, reply.reason)
+            case "memory" if trial not in self._short_of_memory:
+                logger.warning(
+                    "trial %s: %s; it is tried again with recomputation\n%s", trial, reply.reason, reply.traceback
+                )
+                self._short_of_memory.add(trial)
+                jobs.release(trial)
+                return
+            case "memory":
+                logger.error("trial %s failed: %s\n%s", trial, reply.reason, reply.traceback)
+                self._fail(trial, f"{reply.reason} (recomputation of activations was tried)")
+            case "storage":
+                self._storage_fault(trial, reply)
+                return
+            case "lost":
+                logger.warning("trial %s lost its workers: %s\n%s", trial, reply.reason, reply.traceback)
+                jobs.release(trial)
+                self._count_loss(trial, reply.reason)
+                return
+        observer.changed(jobs.store.get(trial), jobs.time_left)
+
+    def _latency(self, trial: str, values: dict[str, float]) -> None:
+        values = dict(values)
+        reference = values.pop("reference_latency_ms", None)
+        if reference is not None:
+            self.phase.jobs.fix_reference({"latency_ms": reference})
+            self._reference = None
+        if values:
+            self.phase.jobs.note_costs(trial, values)
+
+    def _storage_fault(self, trial: str, reply: Reply) -> None:
+        """Files cannot be written: not the candidate's fault, and useless to go on with if it stays so."""
+        logger.error("trial %s: %s\n%s", trial, reply.reason, reply.traceback)
+        self.phase.jobs.release(trial)
+        self._storage_faults += 1
+        self._hold_until = time.monotonic() + SECONDS_AFTER_STORAGE_FAULT
+        if self._storage_faults > MAX_LOSSES:
+            self.give_up(SearchBroken(f"{reply.reason}; make room or mend it, then go on with nasdet resume"))
+        else:
+            self._warn(f"{reply.reason}; trial {trial} is tried again")
+
+    # Jobs
+
+    def _hand_out(self) -> None:
+        """Give every idle group a job, as long as there are any."""
+        if time.monotonic() < self._hold_until:
+            return
+        noisy = {g.host for g in self._alive() if g.measuring or g.wants_quiet}
+        for name, group in self.groups.items():
+            if self.over or not group.is_idle or group.host in noisy:
+                continue
+            try:
+                job = self._next_job()
+            except Finished:
+                self.over = True
+                return
+            except NasdetError as error:
+                self.give_up(error)
+                return
+            if job is None:
+                return
+            self._give(name, group, job)
+
+    def _next_job(self) -> Job | None:
+        """The next job of the first phase that has one.
+
+        Raises:
+            Finished: there is none, and none will come.
+        """
+        while True:
+            running = any(group.job for group in self._alive())
+            try:
+                if not running:
+                    self._reference, self._measures_reference = self.phase.jobs.fix_reference(), ""
+                return self.phase.jobs.next_job()
+            except Finished:
+                if running:
+                    return None
+                following = next(self._phases, None)
+                if following is None:
+                    raise
+                self.phase = following
+
+    def _give(self, name: str, group: Group, job: Job) -> None:
+        assert group.connection is not None
+        group.job, group.began, group.heard = job, time.monotonic(), time.monotonic()
+        group.jobs += 1
+        self.phase.observer.started(job.record, job.stop)
+        logger.info("group %s: trial %s to epoch %s", name, job.record.trial, job.stop)
+        send(group.connection, self._message(job))
+
+    def _message(self, job: Job) -> TrainJob:
+        record, space, store = job.record, self.phase.jobs.space, self.phase.jobs.store
+        assert record.spec is not None and record.recipe is not None
+        reference = None if self._measures_reference else self._reference
+        if reference is not None:
+            self._measures_reference = record.trial
+        return TrainJob(
+            trial=record.trial,
+            spec=record.spec,
+            recipe=record.recipe,
+            seed=self.phase.seed(record.trial),
+            start=record.epochs,
+            stop=job.stop,
+            folder=str(store.trial_dir(record.trial).absolute()),
+            measure_latency="latency_ms" not in record.values,
+            scores=tuple(name for name in space.scores if f"score_{name}" not in record.values),
+            latency_limits=bounds(space, "latency_ms"),
+            reference=reference,
+            recompute=record.trial in self._short_of_memory,
+        )
+
+    def _close(self, group: Group) -> Job | None:
+        """Take the job off a group; returns it."""
+        job, group.job = group.job, None
+        if job is not None:
+            if not group.paused:
+                group.busy += time.monotonic() - group.began
+            if job.record.trial == self._measures_reference:
+                self._measures_reference = ""
+        group.paused = group.measuring = False
+        group.wants_quiet = 0.0
+        return job
+
+    def _release(self, group: Group, reason: str, *, counts: bool) -> None:
+        """The group's job is over without a result: its trial goes on later, from its checkpoint."""
+        job = self._close(group)
+        if job is None or self.interrupted:
+            return
+        trial = job.record.trial
+        logger.warning("trial %s is released: %s", trial, reason)
+        self.phase.jobs.release(trial)
+        if counts:
+            self._count_loss(trial, reason)
+
+    def _count_loss(self, trial: str, reason: str) -> None:
+        self._losses[trial] += 1
+        if self._losses[trial] >= MAX_LOSSES and self.phase.jobs.store.get(trial).state == "running":
+            self._fail(trial, f"{reason}, {MAX_LOSSES} times in a row before it had finished an epoch")
+            self.phase.observer.changed(self.phase.jobs.store.get(trial), self.phase.jobs.time_left)
+        elif self._losses[trial] > 1:
+            self._short_of_memory.add(trial)  # the kernel may have ended the worker for its memory
+
+    def _fail(self, trial: str, reason: str) -> None:
+        self._failures += 1
+        self.phase.jobs.fail(trial, reason)
+        if self._failures >= MAX_FAILURES_IN_A_ROW:
+            self.give_up(SearchBroken(f"{self._failures} trials in a row failed, the last one because: {reason}"))
+
+    # The clock
+
+    def _tick(self) -> None:
+        """Cut off what hangs or runs over the time limit, and say which groups are waited for."""
+        now, jobs = time.monotonic(), self.phase.jobs
+        limit = jobs.space.budget.time_limit or 0.0
+        if limit and jobs.time_left < -GRACE * limit:
+            for group in self._alive():
+                self._release(group, "the time limit is over", counts=False)
+            self.over = True
+            return
+        for name, group in self.groups.items():
+            rests = group.paused or group.wants_quiet
+            if group.job and not rests and now - group.heard > self._hang_timeout:
+                logger.error("group %s made no progress for %.0f s and is started again", name, now - group.heard)
+                group.condemned = True
+                reason = f"it made no progress for {self._hang_timeout:g} s"
+                self._release(group, reason, counts=True)
+                group.connection = None
+        self._speak_of_missing(now)
+        if now - self._kept > KEEP_EVERY:
+            self._kept = now
+            self._keep(self.group_starts, self.use())
+
+    def _speak_of_missing(self, now: float) -> None:
+        missing = [g for g in self._alive() if g.connection is None and now - g.created > START_PATIENCE and not g.jobs]
+        if missing and not self._spoken:
+            up = sum(g.connection is not None for g in self._alive())
+            self._warn(f"{up} of {self._wanted()} groups train, {len(missing)} still wait for free cores or GPUs")
+        self._spoken = bool(missing)
+
+    def _grant_quiet(self) -> None:
+        """Let groups measure latency one after another, each while the others on its machine rest."""
+        now = time.monotonic()
+        for host in {g.host for g in self.groups.values() if g.wants_quiet or g.asked}:
+            here = [g for g in self._alive() if g.host == host and g.connection is not None]
+            if any(g.measuring for g in here):
+                continue
+            waiting = sorted((g for g in here if g.wants_quiet), key=lambda g: g.wants_quiet)
+            training = [g for g in here if g.job and not g.wants_quiet and not g.paused]
+            if not waiting:
+                for group in here:
+                    self._go_on(group)
+            elif training and now - waiting[0].wants_quiet < QUIET_TIMEOUT:
+                for group in training:
+                    self._ask_to_pause(group)
+            else:
+                first = waiting[0]
+                first.wants_quiet, first.measuring, first.heard = 0.0, True, now
+                assert first.connection is not None
+                send(first.connection, ALONE)
+
+    def _ask_to_pause(self, group: Group) -> None:
+        assert group.connection is not None
+        if not group.asked:
+            group.asked = True
+            send(group.connection, PAUSE)
+
+    def _go_on(self, group: Group) -> None:
+        if group.asked and group.connection is not None:
+            send(group.connection, GO)
+        if group.paused:
+            group.paused, group.began, group.heard = False, time.monotonic(), time.monotonic()
+        group.asked = False
+
+    # What is known of the groups
+
+    def _alive(self) -> list[Group]:
+        return [group for group in self.groups.values() if not group.ended]
+
+    def use(self) -> GroupUse:
+        """How many groups trained for which share of the time so far."""
+        now = time.monotonic()
+        running = (g.busy + (now - g.began if g.job and not g.paused else 0.0) for g in self.groups.values())
+        return GroupUse(
+            groups=self._wanted(),
+            started=len(self.group_starts),
+            ended=sum(bool(g.ended) for g in self.groups.values()),
+            seconds=now - self._began,
+            busy_seconds=sum(running),
+            jobs=sum(g.jobs for g in self.groups.values()),
+        )

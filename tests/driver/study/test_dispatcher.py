@@ -1,0 +1,404 @@
+"""Jobs for groups: what follows from every message, death and silence, and from the clock; groups are played here."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasdet.driver.observers.base import Observer
+from nasdet.driver.study import dispatcher as module
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.dispatcher import MAX_LOSSES, Dispatcher
+from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW, Display, SearchOptions
+from nasdet.driver.study.resume import resume_search
+from nasdet.driver.study.study_run import Phase
+from nasdet.errors import NasdetError
+from nasdet.search import Candidate, Engine, Finished, StudyStore
+from nasdet.search.records.repeats import RepeatStore
+from nasdet.study_config import StudyConfig
+from nasdet.trainers.driver_link import ALONE, GO, PAUSE
+from nasdet.trainers.job_server import Event
+from nasdet.trainers.messages import Reply, TrainJob
+from nasdet.trial import TrialRecord
+from tests.driver.conftest import Inbox, tiny_space
+
+ONE_EPOCH = ["budget.trials=2", "budget.epochs=1", "budget.rungs=[1]"]
+
+
+class Started(Observer):
+    """The jobs' trials in order."""
+
+    def __init__(self) -> None:
+        self.trials: list[str] = []
+
+    def started(self, record: TrialRecord, stop: int) -> None:
+        self.trials.append(record.trial)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_search_then_repeats_then_baseline(without_ray: None, tmp_path: Path) -> None:
+    started, terminal = Started(), io.StringIO()
+    options = SearchOptions(study=tmp_path / "s", repeat_front=1, baseline=True)
+    summary = start_search(tiny_space(*ONE_EPOCH), options, Display((started,), terminal, redirect=False))
+    store, trials = StudyStore.open(tmp_path / "s"), started.trials
+    front = [m.trial for m in summary.front]
+    assert trials[:2] == ["t0000", "t0001"]
+    assert trials[2 : 2 + len(front)] == [f"{trial}-seed1" for trial in front]
+    assert summary.trials.total == 2 and store.config.finished
+    for member in summary.front:
+        assert member.values["ap_low"] <= member.values["ap"] <= member.values["ap_high"]
+        assert member.repeats.seeds == (1,) and member.repeats.figures["ap"].std is None
+    assert summary.baseline.trials.total == len(trials) - 2 - len(front) >= 1
+    shown = terminal.getvalue()
+    assert "repeating the front" in shown and "random search with the same budget" in shown
+
+    before = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
+    started = Started()
+    again = resume_search(StudyStore.open(tmp_path / "s"), 2, display=Display((started,), terminal, redirect=False))
+    assert started.trials == [f"{trial}-seed2" for trial in front]
+    after = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
+    assert before.items() <= after.items() and len(after) == 2 * len(before)
+    for key in ("trials", "hypervolume", "wall_seconds", "reference_point", "baseline"):
+        assert getattr(again, key) == getattr(summary, key)
+
+
+def test_a_finished_study_with_nothing_left_starts_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = StudyConfig(study="s", data="digits", wall_seconds=0.0, finished=True)
+    store = StudyStore.create(tmp_path / "s", config, tiny_space())
+    monkeypatch.setattr(
+        "nasdet.driver.study.detector_search.ray_cluster", lambda address: pytest.fail("Ray was started")
+    )
+    assert resume_search(store, repeat_front=3, baseline=False).front == ()  # no member to repeat
+    assert StudyStore.open(store.dir).config.repeat_front == 3
+
+
+class Groups:
+    """A search whose groups are played: what they say is passed to the dispatcher, what they are sent is kept."""
+
+    def __init__(self, folder: Path, groups: int = 2, *changes: str, **options: Any) -> None:
+        space = tiny_space("objectives=[{name: ap}, {name: params_m}]", "budget.trials=20", *changes)
+        self.store = StudyStore.create(folder, StudyConfig(study="s", data="digits"), space)
+        engine = Engine(self.store, lambda params: Candidate({}, {"epochs": 2}, {"params_m": 1.0, "gflops": 1.0}))
+        self.said: list[str] = []
+        self.dispatcher = Dispatcher(
+            iter([Phase(engine, Observer())]), lambda: groups, warn=self.said.append, **options
+        )
+        self.inboxes: dict[str, Inbox] = {}
+
+    def start(self, name: str, host: str = "one") -> Inbox:
+        """A new group comes up, or the workers of an old one do."""
+        if name not in self.dispatcher.groups:
+            assert self.dispatcher.start_group(name)
+        self.inboxes[name] = Inbox()
+        self.say(name, "up", host=host)
+        return self.inboxes[name]
+
+    def say(self, name: str, kind: Any, trial: str = "", rank: int = 0, **values: Any) -> None:
+        reply = Reply(kind, trial, **values)
+        self.dispatcher.take(Event(name, rank, self.inboxes[name] if rank == 0 else Inbox(), reply))  # type: ignore[arg-type]
+
+    def die(self, name: str) -> None:
+        """Its workers end; it may come up again."""
+        self.dispatcher.take(Event(name, 0, self.inboxes[name], None))  # type: ignore[arg-type]
+
+    def job(self, name: str) -> TrainJob:
+        """The job that it was given last."""
+        return [message for message in self.inboxes[name].messages if isinstance(message, TrainJob)][-1]
+
+    def trained(self, name: str, epochs: int = 1) -> str:
+        """It finishes its job; returns the trial."""
+        trial = self.job(name).trial
+        self.say(name, "rung", trial, epoch=epochs, values={"ap": 0.5}, seconds=1.0)
+        return trial
+
+    def state(self, trial: str) -> str:
+        return self.store.get(trial).state
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Groups:
+    return Groups(tmp_path / "s")
+
+
+def test_every_group_is_kept_at_work(groups: Groups) -> None:
+    groups.start("a"), groups.start("b")
+    with pytest.raises(AssertionError):
+        groups.start("c")  # two are wanted
+    first, second = groups.job("a").trial, groups.job("b").trial
+    assert first != second
+    groups.trained("a")
+    assert groups.job("a").trial not in ("", second) and len(groups.inboxes["a"].messages) == 2
+    assert {groups.state(first), groups.state(second)} <= {"paused", "running"}
+
+
+def test_nothing_is_recorded_after_an_interruption(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    before = groups.store.get(trial)
+    groups.dispatcher.interrupt()
+    groups.say("a", "rung", trial, epoch=1, values={"ap": 0.5})
+    groups.say("a", "failed", trial, reason="its workers were ended")
+    groups.die("a")
+    groups.dispatcher.end_group("a", "killed")
+    assert groups.store.get(trial) == before and before.state == "running"
+    with pytest.raises(Finished):
+        groups.dispatcher.start_group("b")
+
+
+def test_a_reply_about_another_trial_is_passed_over(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    before = groups.store.get(trial)
+    groups.say("a", "failed", "t9999", reason="late news of the job before")
+    assert groups.store.get(trial) == before
+    groups.say("a", "failed", trial, reason="no", traceback="Traceback")
+    assert groups.state(trial) == "failed"
+
+
+def test_an_interruption_waits_for_the_reply_that_is_being_recorded(groups: Groups) -> None:
+    groups.start("a")
+    trial, entered, go_on, order = groups.job("a").trial, threading.Event(), threading.Event(), list[str]()
+
+    class Slow(Observer):
+        def changed(self, record: TrialRecord, time_left: float) -> None:
+            entered.set()
+            go_on.wait(5)
+            order.append("recorded")
+
+    groups.dispatcher.phase = dataclasses.replace(groups.dispatcher.phase, observer=Slow())
+    sender = threading.Thread(target=groups.trained, args=("a",))
+    sender.start()
+    assert entered.wait(5)
+    threading.Timer(0.2, go_on.set).start()
+    groups.dispatcher.interrupt()
+    order.append("interrupted")
+    sender.join()
+    assert order == ["recorded", "interrupted"] and groups.state(trial) == "paused"
+
+
+def test_a_failed_trial_leaves_its_traceback_in_the_log(groups: Groups, caplog: pytest.LogCaptureFixture) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    groups.say("a", "failed", trial, reason="ValueError: no", traceback="Traceback: in a worker")
+    assert groups.store.get(trial).reason == "ValueError: no"
+    assert "Traceback: in a worker" in caplog.text
+
+
+def test_the_trial_of_a_group_that_died_goes_on_in_another_one(groups: Groups) -> None:
+    groups.start("a"), groups.start("b")
+    lost = groups.job("a").trial
+    groups.die("a")
+    groups.dispatcher.end_group("a", "its node died")
+    groups.trained("b")
+    assert groups.job("b").trial == lost and groups.state(lost) == "running"
+    groups.start("c")  # in the place of a
+    assert groups.job("c").trial != lost
+
+
+def test_lost_machines_never_count_against_a_trial(groups: Groups) -> None:
+    groups.start("g0")
+    trial = groups.job("g0").trial
+    for number in range(3 * MAX_LOSSES):
+        groups.die(f"g{number}")
+        groups.dispatcher.end_group(f"g{number}", "its node died")
+        groups.start(f"g{number + 1}")
+        assert groups.job(f"g{number + 1}").trial == trial and groups.state(trial) == "running"
+
+
+def test_workers_that_die_on_one_trial_again_and_again_fail_it(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    for number in range(MAX_LOSSES):
+        groups.die("a")
+        groups.start("a")
+        if number < MAX_LOSSES - 1:
+            assert groups.job("a").trial == trial
+        if number == 1:  # it makes progress: the count starts again
+            assert groups.job("a").recompute  # memory may be what ended them
+            groups.say("a", "epoch", trial, epoch=1, values={"loss": 1.0})
+            groups.die("a"), groups.start("a")
+            assert groups.state(trial) == "running"
+    groups.die("a"), groups.start("a")
+    assert groups.state(trial) == "failed"
+    assert groups.store.get(trial).reason == "its workers ended, 3 times in a row before it had finished an epoch"
+
+
+def test_out_of_memory_is_tried_once_more_with_recomputation(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    assert not groups.job("a").recompute
+    groups.say("a", "memory", trial, reason="out of memory; a smaller batch would fit")
+    assert groups.job("a").trial == trial and groups.job("a").recompute and groups.state(trial) == "running"
+    groups.say("a", "memory", trial, reason="out of memory; a smaller batch would fit")
+    assert (
+        groups.state(trial) == "failed" and "recomputation of activations was tried" in groups.store.get(trial).reason
+    )
+
+
+def test_a_fault_of_one_worker_of_several_ends_the_job_and_not_the_next_one(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    groups.say("a", "failed", trial, rank=1, reason="worker 1: ValueError: no", ends=True)
+    assert groups.state(trial) == "failed"
+    assert len(groups.inboxes["a"].messages) == 1  # its workers are about to end
+    groups.die("a")
+    groups.start("a")
+    assert groups.job("a").trial != trial
+
+
+def test_storage_that_fails_is_waited_for_and_then_ends_the_search(
+    groups: Groups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_AFTER_STORAGE_FAULT", 0.0)
+    groups.start("a")
+    trial = groups.job("a").trial
+    for _ in range(MAX_LOSSES):
+        groups.say("a", "storage", trial, reason="[Errno 28] No space left on device: 's'")
+        assert groups.job("a").trial == trial and groups.state(trial) == "running"
+    groups.say("a", "storage", trial, reason="[Errno 28] No space left on device: 's'")
+    assert groups.dispatcher.over and "No space left" in str(groups.dispatcher.error)
+    assert groups.state(trial) == "running"  # nothing is lost
+
+
+def test_failures_in_a_row_end_the_search(groups: Groups) -> None:
+    groups.start("a")
+    for _ in range(MAX_FAILURES_IN_A_ROW):
+        assert not groups.dispatcher.over
+        groups.say("a", "failed", groups.job("a").trial, reason="KeyError: 'x'")
+    assert str(groups.dispatcher.error) == "5 trials in a row failed, the last one because: KeyError: 'x'"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Seconds that the dispatcher's clock shows; to be changed."""
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    yield now
+
+
+def test_a_group_that_hangs_is_replaced_and_its_trial_goes_on(tmp_path: Path, clock: list[float]) -> None:
+    groups = Groups(tmp_path / "s", hang_timeout=10.0)
+    groups.start("a")
+    trial = groups.job("a").trial
+    clock[0] += 9
+    groups.say("a", "alive")
+    clock[0] += 9
+    groups.dispatcher.take(None)
+    assert not groups.dispatcher.is_condemned("a")
+    groups.say("a", "alive", seconds=100.0)  # it says that the next step takes long
+    clock[0] += 105
+    groups.dispatcher.take(None)
+    assert not groups.dispatcher.is_condemned("a")
+    clock[0] += 10
+    groups.dispatcher.take(None)
+    assert groups.dispatcher.is_condemned("a") and groups.state(trial) == "running"
+    groups.dispatcher.end_group("a")
+    groups.start("b")
+    assert groups.job("b").trial == trial
+
+
+def test_the_time_limit_needs_no_word_of_a_group(tmp_path: Path, clock: list[float]) -> None:
+    groups = Groups(tmp_path / "s", 1, "budget.time_limit=100")
+    groups.start("a")
+    groups.dispatcher.phase.jobs._budget._clock = lambda: clock[0]  # type: ignore[attr-defined]
+    groups.dispatcher.phase.jobs._budget._start = clock[0]  # type: ignore[attr-defined]
+    clock[0] += 104
+    groups.dispatcher.take(None)
+    assert not groups.dispatcher.over
+    clock[0] += 2
+    groups.dispatcher.take(None)
+    assert groups.dispatcher.over and groups.dispatcher.error is None
+
+
+def test_a_group_that_cannot_start_ends_the_search_if_none_ever_did(groups: Groups) -> None:
+    assert groups.dispatcher.start_group("a")
+    groups.inboxes["a"] = Inbox()
+    groups.say("a", "failed", reason="worker 0: no such data set")
+    assert str(groups.dispatcher.error) == "the workers cannot start: worker 0: no such data set"
+
+
+def test_a_group_that_cannot_start_is_tried_again_if_others_did(groups: Groups, clock: list[float]) -> None:
+    groups.start("a")
+    assert groups.dispatcher.start_group("b")
+    groups.inboxes["b"] = Inbox()
+    groups.say("b", "failed", reason="worker 0: no such folder")
+    assert (
+        groups.dispatcher.error is None and groups.dispatcher.is_condemned("b") and "no such folder" in groups.said[0]
+    )
+    groups.dispatcher.end_group("b")
+    assert not groups.dispatcher.start_group("c")  # after a while
+    clock[0] += 60
+    assert groups.dispatcher.start_group("c")
+
+
+def test_holders_that_die_before_any_group_is_up_end_the_search_with_the_reason(
+    groups: Groups, clock: list[float]
+) -> None:
+    for number in range(module.MAX_START_FAILURES):
+        assert groups.dispatcher.error is None
+        clock[0] += 1000
+        assert groups.dispatcher.start_group(f"g{number}")
+        groups.dispatcher.end_group(f"g{number}", "The actor died: its node was lost")
+    assert isinstance(groups.dispatcher.error, NasdetError) and "its node was lost" in str(groups.dispatcher.error)
+
+
+def test_others_rest_while_one_measures(groups: Groups) -> None:
+    a, b = groups.start("a"), groups.start("b")
+    groups.say("a", "wants_quiet")
+    assert b.messages[-1] == PAUSE and ALONE not in a.messages
+    groups.say("b", "wants_quiet")  # crossed the request; it rests until it is its turn
+    assert a.messages[-1] == ALONE and ALONE not in b.messages
+    groups.say("a", "measured")
+    assert a.messages[-1] == PAUSE and ALONE not in b.messages
+    groups.say("a", "paused")
+    assert b.messages[-1] == ALONE
+    groups.say("b", "measured")
+    assert a.messages[-1] == GO
+
+
+def test_a_group_that_ends_its_job_meanwhile_gets_the_next_one_afterwards(groups: Groups) -> None:
+    a, b = groups.start("a"), groups.start("b")
+    groups.say("a", "wants_quiet")
+    assert b.messages[-1] == PAUSE
+    groups.trained("b")
+    assert a.messages[-1] == ALONE and b.messages[-1] == PAUSE
+    groups.say("a", "measured")
+    assert isinstance(b.messages[-1], TrainJob)
+
+
+def test_other_machines_do_not_rest(groups: Groups) -> None:
+    a, b = groups.start("a", host="one"), groups.start("b", host="two")
+    groups.say("a", "wants_quiet")
+    assert a.messages[-1] == ALONE and PAUSE not in b.messages
+
+
+def test_a_group_that_never_pauses_is_not_waited_for_without_end(groups: Groups, clock: list[float]) -> None:
+    a, _ = groups.start("a"), groups.start("b")
+    groups.say("a", "wants_quiet")
+    clock[0] += module.QUIET_TIMEOUT + 1
+    groups.dispatcher.take(None)
+    assert a.messages[-1] == ALONE
+
+
+def test_a_pause_does_not_count_as_work_nor_as_hanging(tmp_path: Path, clock: list[float]) -> None:
+    groups = Groups(tmp_path / "s", hang_timeout=5.0)
+    groups.start("a"), groups.start("b")
+    clock[0] += 1
+    groups.say("a", "wants_quiet")
+    groups.say("b", "paused")
+    for _ in range(5):
+        clock[0] += 4
+        groups.say("a", "alive")
+    assert not groups.dispatcher.is_condemned("b")
+    groups.say("a", "measured")
+    clock[0] += 2
+    use = groups.dispatcher.use()
+    assert (use.groups, use.jobs, use.seconds) == (2, 2, 23.0)
+    assert use.busy_seconds == pytest.approx(23 + 3)
