@@ -1,19 +1,24 @@
-"""One worker of a group fails alone, in Python and by kill: only its trial is failed or resumed."""
+"""One worker of a group fails alone, in Python and by kill: only its job fails or is lost, and the group comes back."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch.distributed as dist
 
-from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
-from nasdet.trainers.worker_group import WorkerGroup
+from nasdet.trainers.driver_link import STOP
+from nasdet.trainers.job_server import JobServer, send
+from nasdet.trainers.messages import FINAL, GroupConfig, Reply, TrainJob
+from nasdet.trainers.worker_group import GroupRequest, run_group
 from tests.trainers.conftest import group as group_fixture
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
@@ -44,59 +49,74 @@ def job(tmp_path: Path, name: str, stop: int = 2, **recipe: Any) -> TrainJob:
     )
 
 
-def outcome(handle: WorkerGroup, task: TrainJob) -> list[Reply]:
-    """Replies until the job is over; a restarted group is given the job again."""
-    replies: list[Reply] = []
-    while not replies or replies[-1].kind not in ("rung", "failed"):
-        reply = handle.receive()
-        if reply.kind == "up":
-            handle.submit(task)
-        replies.append(reply)
-    return replies
+class Handle:
+    """A group of two workers, on which one job after another is tried."""
+
+    def __init__(self, config: GroupConfig, folder: Path) -> None:
+        self.server = JobServer("127.0.0.1")
+        request = GroupRequest(config, 2, {"CPU": 0.5}, str(folder / "ray"), self.server.ticket("g"))
+        self.thread = threading.Thread(target=run_group, args=(request,), daemon=True)
+        self.thread.start()
+        self.connection: Connection | None = None
+        self.up = self.receive("up")
+
+    def receive(self, *kinds: str) -> Reply:
+        """The next reply of these kinds."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            event = self.server.receive(1.0)
+            if event is None or event.reply is None:
+                assert self.thread.is_alive()
+            elif event.reply.kind in kinds:
+                if event.reply.kind == "up":
+                    self.connection = event.connection
+                return event.reply
+        raise AssertionError(f"no reply {kinds}")
+
+    def submit(self, task: TrainJob) -> None:
+        assert self.connection is not None
+        send(self.connection, task)
+
+    def outcome(self, task: TrainJob) -> Reply:
+        self.submit(task)
+        return self.receive(*FINAL)
+
+    def close(self) -> None:
+        if self.connection is not None:
+            send(self.connection, STOP)
+        self.thread.join(30)
+        self.server.close()
+
+
+@pytest.fixture
+def handle(ray_instance: None, group: GroupConfig, tmp_path: Path) -> Iterator[Handle]:
+    handle = Handle(group, tmp_path)
+    yield handle
+    handle.close()
+    assert not handle.thread.is_alive()
 
 
 @pytest.mark.timeout(300)
-def test_faults_cost_only_their_trial(ray_instance: None, group: GroupConfig, tmp_path: Path) -> None:
-    resources = {"CPU": 0.5}
-    handle = WorkerGroup(group, workers=2, resources=resources, storage=str(tmp_path / "ray"))
-    try:
-        first = handle.up
-        # all ranks alike: the loss is not finite
-        bad = job(tmp_path, "diverges", optimizer="sgd", base_lr=1e9, clip_norm=0.0, warmup=0.0)
-        handle.submit(bad)
-        assert "the loss is not finite" in outcome(handle, bad)[-1].reason
-        # the group lives on
-        good = job(tmp_path, "good", stop=1)
-        handle.submit(good)
-        assert outcome(handle, good)[-1].kind == "rung"
-        assert handle.up is first
-        # one rank is killed while the trial trains: it is resumed on a new group
-        killed = job(tmp_path, "killed", stop=KILLED_EPOCHS, epochs=KILLED_EPOCHS)
-        handle.submit(killed)
-        assert handle.receive().kind == "epoch"
-        os.kill(int(handle.up.values["pid1"]), signal.SIGKILL)
-        replies = outcome(handle, killed)
-        assert [r.kind for r in replies if r.kind == "up"] == ["up"]
-        assert replies[-1].kind == "rung" and replies[-1].epoch == KILLED_EPOCHS
-        assert handle.up is not first
-        # one rank alone raises in the middle of a trial: the trial fails with its reason, the next one trains
-        treacherous = Treacherous(**dataclasses.asdict(job(tmp_path, "treacherous")))
-        handle.submit(treacherous)
-        assert "worker 1: ValueError: only here" in outcome(handle, treacherous)[-1].reason
-        assert handle.receive().kind == "up"
-        # no rank can build the network: the trial fails, and the next one trains
-        broken = dataclasses.replace(job(tmp_path, "broken"), spec={**tiny_spec().to_json(), "activation": "none"})
-        handle.submit(broken)
-        assert "activation" in outcome(handle, broken)[-1].reason
-        again = job(tmp_path, "again", stop=1)
-        handle.submit(again)
-        assert outcome(handle, again)[-1].kind == "rung"
-    finally:
-        handle.close()
-
-
-def test_a_group_starts_no_ray_of_its_own(group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be the child of the group's thread, and the kernel ends it with that thread."""
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(RuntimeError, match="Ray must be up"):
-        WorkerGroup(group, workers=1, resources={"CPU": 1}, storage=str(tmp_path))
+def test_faults_cost_only_their_trial(handle: Handle, tmp_path: Path) -> None:
+    first = handle.up
+    # all ranks alike: the loss is not finite, and the group lives on
+    bad = job(tmp_path, "diverges", optimizer="sgd", base_lr=1e9, clip_norm=0.0, warmup=0.0)
+    assert "the loss is not finite" in handle.outcome(bad).reason
+    # no rank can build the network
+    broken = dataclasses.replace(job(tmp_path, "broken"), spec={**tiny_spec().to_json(), "activation": "none"})
+    reply = handle.outcome(broken)
+    assert "activation" in reply.reason and not reply.ends
+    # one rank is killed while the trial trains: the group comes back, and the trial goes on from its checkpoint
+    killed = job(tmp_path, "killed", stop=KILLED_EPOCHS, epochs=KILLED_EPOCHS)
+    handle.submit(killed)
+    handle.receive("epoch")
+    os.kill(int(first.values["pid1"]), signal.SIGKILL)
+    handle.up = handle.receive("up")
+    assert handle.up.values["pid1"] != first.values["pid1"]
+    reply = handle.outcome(killed)
+    assert reply.kind == "rung" and reply.epoch == KILLED_EPOCHS
+    # one rank alone raises in the middle of a trial: the trial fails with its reason, the group comes back
+    reply = handle.outcome(Treacherous(**dataclasses.asdict(job(tmp_path, "treacherous"))))
+    assert "worker 1: ValueError: only here" in reply.reason and reply.ends
+    handle.receive("up")
+    assert handle.outcome(job(tmp_path, "again", stop=1)).kind == "rung"

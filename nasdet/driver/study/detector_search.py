@@ -4,6 +4,7 @@ study's storage at once, so ending a search, by Ctrl-C or by force, is never mor
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from nasdet.driver.observers.base import Observers
 from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_missing
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.planner import make_plan
-from nasdet.driver.ray_cluster import check_address, ray_cluster
+from nasdet.driver.ray_cluster import check_address, live_nodes, ray_cluster
 from nasdet.driver.redirect_output import last_lines, study_output
 from nasdet.driver.resources import Plan, group_config, this_machine
 from nasdet.driver.study.options import TERMINAL, Display, SearchOptions, interrupted
@@ -31,6 +32,8 @@ from nasdet.trainers.messages import GroupConfig
 from nasdet.trial import NOT_TRAINED
 from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
+SECONDS_BETWEEN_LOOKS = 10.0
+"""How often a search on a cluster looks for nodes that joined or left."""
 MEASURING_SECONDS = 60.0
 """A measurement of latency may take this much longer than the command that it runs."""
 
@@ -170,8 +173,28 @@ def _tune(
     def keep(starts: list[dict[str, float]], use: GroupUse) -> None:
         store.save_config(group_starts=tuple(map(GroupStart.model_validate, starts)), group_use=use)
 
-    dispatcher = Dispatcher(phases, lambda: plan.concurrent, hang_timeout=patience, warn=warn, keep=keep)
+    wanted = (lambda: plan.concurrent) if _is_fixed(store) else _CountedOnNodes(plan)
+    dispatcher = Dispatcher(phases, wanted, hang_timeout=patience, warn=warn, keep=keep)
     run_on_groups(dispatcher, plan, group, ray_folder(store.dir))
+
+
+def _is_fixed(store: StudyStore) -> bool:
+    """Whether the number of groups stays as it was planned; on a cluster without a wish for a number it follows the
+    nodes that join and leave."""
+    wanted = store.space.resources
+    return not store.config.address or wanted.concurrent != "auto" or wanted.gpus is not None
+
+
+class _CountedOnNodes:
+    """How many groups of a plan the nodes that are up hold; looked at from time to time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._count, self._looked = plan, plan.concurrent, time.monotonic()
+
+    def __call__(self) -> int:
+        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._count, self._looked = max(1, self._plan.groups_on(live_nodes())), time.monotonic()
+        return self._count
 
 
 def ray_folder(study: Path) -> Path:

@@ -39,7 +39,7 @@ OUT = Path("out")
 def quick_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """No evaluation in this process; workers on Ray have their own, whole one."""
     names = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")
-    monkeypatch.setattr(full, "evaluate", lambda *_: dict.fromkeys(names, 0.5))
+    monkeypatch.setattr(full, "evaluate", lambda *_, **__: dict.fromkeys(names, 0.5))
 
 
 def train(
