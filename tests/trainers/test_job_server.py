@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from multiprocessing import AuthenticationError
+from multiprocessing import AuthenticationError, Pipe
 from multiprocessing.connection import Client, Listener
 
 import pytest
@@ -116,5 +116,10 @@ def test_requests_that_crossed_the_end_of_a_job_are_passed_over(server: JobServe
     for message in (PAUSE, GO, "next"):
         send(connection, message)
     assert link.next_job() == "next"
-    connection.close()
-    assert link.next_job() == STOP  # the driver has ended
+
+
+def test_a_worker_stops_when_the_driver_has_ended() -> None:
+    own, other = Pipe()
+    link = DriverLink(own)
+    other.close()
+    assert link.next_job() == STOP
