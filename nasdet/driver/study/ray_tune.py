@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import pickle
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from nasdet.driver.ray_thread import RayThread
 from nasdet.driver.resources import Plan
 from nasdet.driver.study.dispatcher import Dispatcher
 from nasdet.environment import environment
@@ -119,19 +119,18 @@ def run_on_groups(dispatcher: Dispatcher, plan: Plan, group: GroupConfig, folder
         raise search.problem
 
 
-class _Thread(threading.Thread):
-    """A thread that is started at once and keeps what ended it."""
+class _Thread(RayThread):
+    """A thread that is started at once and keeps the exception that ended it."""
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
-        super().__init__(daemon=True, name=name)
-        self._work = work
-        self.problem: BaseException | None = None
+        super().__init__(target=self._keep_problem, args=(work,), name=name)
+        self.problem: Exception | None = None
         self.start()
 
-    def run(self) -> None:
+    def _keep_problem(self, work: Callable[[], None]) -> None:
         try:
-            self._work()
-        except BaseException as error:
+            work()
+        except Exception as error:
             self.problem = error
 
 

@@ -159,6 +159,7 @@ def _train_on_ray(request: TrainingRequest, dataset: Dataset, report: Report, re
     with study_output(log, None, redirect=redirect) as stream, ray_cluster(request.address) as nodes:
         import ray
 
+        from nasdet.driver.ray_thread import RayThread
         from nasdet.trainers.job_server import JobServer
         from nasdet.trainers.worker_group import GroupRequest, run_group
 
@@ -167,7 +168,7 @@ def _train_on_ray(request: TrainingRequest, dataset: Dataset, report: Report, re
         group = GroupRequest(
             _group(dataset, request, plan), plan.workers, plan.worker_resources, str(storage), server.ticket("training")
         )
-        thread = threading.Thread(target=run_group, args=(group,), daemon=True, name="worker-group")
+        thread = RayThread(target=run_group, args=(group,), name="worker-group")
         thread.start()
         try:
             follow(server, thread, request.job, lambda reply: report(reply, stream))
