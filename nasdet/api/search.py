@@ -26,6 +26,7 @@ def run_search(
     study: str | Path | None = None,
     workers: int | str | None = None,
     concurrent: int | str | None = None,
+    gpus: int | str | None = None,
     seed: int | None = None,
     overrides: Sequence[str] = (),
     address: str | None = None,
@@ -55,6 +56,7 @@ def run_search(
             space and the time.
         workers: processes that train one trial together, or "auto".
         concurrent: trials that are trained at the same time, or "auto".
+        gpus: GPUs to plan for, some of which may join the cluster later; left out: those that are there.
         seed: of the sampler and of every training.
         overrides: "KEY=VALUE" texts that change values of the space, such as "budget.rungs=[1, 3]".
         address: Ray cluster; left out: the Ray of this process, else this machine.
@@ -97,6 +99,7 @@ def run_search(
         seed=seed,
         workers=workers,
         concurrent=concurrent,
+        gpus=gpus,
         function=objective is not None,
     )
     options = SearchOptions(
@@ -130,6 +133,7 @@ def prepare_space(
     seed: int | None = None,
     workers: int | str | None = None,
     concurrent: int | str | None = None,
+    gpus: int | str | None = None,
     function: bool = False,
 ) -> SearchSpace:
     """The search space with the budget and resources that are asked for, and with what `start:` names in it.
@@ -143,17 +147,19 @@ def prepare_space(
         seed: see there.
         workers: see there.
         concurrent: see there.
+        gpus: see there.
         function: whether it is the space of a user's own function.
 
     Raises:
         nasdet.errors.InputError: the space or a value is wrong.
     """
     changes = list(overrides)
-    for name, value in (("workers", workers), ("concurrent", concurrent)):
+    for name, value in (("workers", workers), ("concurrent", concurrent), ("gpus", gpus)):
         if value is None:
             continue
-        if value != "auto" and not (str(value).isdecimal() and int(value)):
-            remedy = "write for example 2, or auto"
+        is_number = str(value).isdecimal() and int(value)
+        if not is_number and (value != "auto" or name == "gpus"):
+            remedy = "write for example 2" if name == "gpus" else "write for example 2, or auto"
             raise InputError(f"{value!r} is no number of at least 1", where=f"--{name}", remedy=remedy)
         changes.append(f"resources.{name}={value}")
     if isinstance(space, str | Path):

@@ -24,6 +24,7 @@ from nasdet.cli.options import complete_path, stage_options
 @click.option("--time-limit", metavar="TIME", help="For the whole search: 90s, 30m, 1h30m.")
 @click.option("--workers", metavar="N", help="Processes that train one trial together.")
 @click.option("--concurrent", metavar="N", help="Trials trained at the same time.")
+@click.option("--gpus", metavar="N", help="GPUs to plan for; some may join the cluster later.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the sampler and of every training.")
 @click.option("--address", metavar="RAY", help="Ray cluster; left out: this machine.")
 @click.option("--tracking-uri", metavar="URI", help="MLflow store; left out: SQLite beside the study.")
@@ -52,6 +53,7 @@ def command(
     as_json: bool,
     workers: str | None,
     concurrent: str | None,
+    gpus: str | None,
 ) -> None:
     """Search for detectors, each trained from random initialisation.
 
@@ -78,6 +80,7 @@ def command(
         seed=seed,
         workers=workers,
         concurrent=concurrent,
+        gpus=gpus,
         function=objective is not None,
     )
     options = SearchOptions(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)

@@ -82,9 +82,20 @@ class Plan(ResourcePlan):
             most = min(most, int(node.gpus) * times(1, self.gpus_per_worker))
         return most
 
-    def groups_on(self, nodes: Iterable[Node]) -> int:
+    def groups_on(self, nodes: Iterable[Node], *, memory: bool = True) -> int:
         """How many trials of this plan train at once on these nodes; the workers of one may lie on several nodes."""
-        return sum(map(self.workers_on, nodes)) // self.workers
+        return sum(self.workers_on(node, memory=memory) for node in nodes) // self.workers
+
+    def lacking(self, nodes: Iterable[Node]) -> str:
+        """In a line, what has to join these nodes before all trials of the plan train at once; empty if nothing."""
+        now = self.groups_on(nodes, memory=False)
+        if now >= self.concurrent:
+            return ""
+        each = ", ".join(f"{amount:g} {name}" for name, amount in self.worker_resources.items())
+        return (
+            f"the cluster has room for {now} of {count(self.concurrent, 'trial')} now; the others start when nodes join "
+            f"({count(self.workers, 'worker')} for each, of {each})"
+        )
 
 
 def times(whole: float, part: float) -> int:

@@ -131,6 +131,8 @@ CASES: list[Case] = [
     ("search detnet --time-limit soon", nothing, "--time-limit: 'soon' is not a duration"),
     ("search detnet --time-limit 0s", nothing, "--time-limit: '0s' is not above 0; write for example 30m"),
     ("search detnet --workers zero", nothing, "--workers: 'zero' is no number of at least 1"),
+    ("search detnet --gpus auto", nothing, "--gpus: 'auto' is no number of at least 1; write for example 2"),
+    ("search detnet --gpus 99 --dry-run", nothing, "no GPU here" if not GPUS else "99 GPUs but only room for"),
     ("search detnet --workers 99 --dry-run --set resources.device=cpu", nothing, "99 workers per trial but only"),
     # spaces
     ("search detnot", nothing, "no search space 'detnot'; give a YAML file or a bundled name: detnet"),

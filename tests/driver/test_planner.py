@@ -87,6 +87,7 @@ PLANS = [
 def test_the_nodes_hold_what_is_planned(nodes: list[Node], asked: list[str], plan: Plan) -> None:
     assert make_plan(space(*asked), nodes) == plan
     assert packed(plan, nodes) == plan.concurrent
+    assert not plan.lacking(nodes)
 
 
 WAITING = [
@@ -114,6 +115,7 @@ def test_a_cluster_may_grow(nodes: list[Node], asked: list[str], plan: Plan, now
     )
     assert (made.gpu, made.gpus_per_worker) == (plan.gpu, plan.gpus_per_worker)
     assert made.groups_on(nodes) == packed(made, nodes) == now
+    assert f"room for {now} of {plan.concurrent} trial" in made.lacking(nodes)
 
 
 REFUSED = [

@@ -96,6 +96,8 @@ def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:
             progress.phase("starting Ray")
             with ray_cluster(store.config.address) as nodes:
                 plan = make_plan(store.space, nodes, grows=store.config.address is not None)
+                if lacking := plan.lacking(nodes):
+                    progress.phase(lacking)
                 _search(store, dataset, plan, progress, display)
         except KeyboardInterrupt:
             raise interrupted(store.dir) from None
