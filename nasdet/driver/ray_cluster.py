@@ -1,16 +1,19 @@
 """Connects to Ray, and ends what was started. One decision: a Ray that the process has started already is used and left
-running; else a machine of its own gets a Ray without dashboard and usage reports; a cluster is used as it is."""
+running; else a Ray of one's own has no dashboard, sends no usage reports and listens on this machine only; a cluster is
+used as it is."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType
+from typing import Any
 
+from nasdet.driver.ray_address import check_address, is_here, ray_address, unreachable
 from nasdet.driver.ray_thread import end_ray_threads
 from nasdet.driver.resources import Node, cpu_count
 from nasdet.environment import environment
@@ -26,52 +29,99 @@ _SETTINGS = {
     "RAY_ENABLE_AUTO_CONNECT": "0",  # else a thread that still calls Ray after its shutdown starts another one
     "RAY_worker_niceness": "0",  # Ray's 15 lets any other process starve the training
 }
-REMEDY = "start one with ray start --head, or leave --address out"
-
-
-def check_address(address: str | None) -> None:
-    """Raise `InputError` if nothing listens at HOST:PORT or ray://HOST:PORT: Ray itself takes minutes to say so."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # this machine, or a name such as auto that only Ray can resolve
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"cannot reach Ray: {error}", where=f"--address {address}", remedy=REMEDY) from None
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None = None) -> Iterator[list[Node]]:
+def ray_cluster(asked: str | None = None) -> Iterator[list[Node]]:
     """Ray while the block runs; yields its nodes.
 
     Args:
-        address: of a cluster; None: this machine. A Ray that this process has started before is used, whatever the
-            address, and is still up afterwards.
+        asked: what `--address` asks for; see `nasdet.driver.ray_address`. A Ray that this process has started before is
+            used, whatever the address, and is still up afterwards.
 
     Raises:
-        InputError: nothing answers at the address.
+        InputError: nothing answers at the address, or Ray does not start.
     """
-    check_address(address)
-    with environment(defaults=_SETTINGS):
+    check_address(asked)
+    with environment(defaults=_SETTINGS), _as_before("RAY_AUTH_MODE"):
         import ray
 
         is_ours = not ray.is_initialized()
         with _same_handler(signal.SIGTERM):  # Ray installs one of its own
             try:
                 if is_ours:
-                    local = {} if address else {"num_cpus": cpu_count(), "include_dashboard": False}
-                    try:
-                        with _interrupt_later():
-                            ray.init(address=address, log_to_driver=False, configure_logging=False, **local)
-                    except Exception as error:
-                        reason = str(error).split("\n", 1)[0]
-                        where = f"--address {address}" if address else "Ray"
-                        raise InputError(f"cannot reach Ray: {reason}", where=where, remedy=REMEDY) from error
+                    with _interrupt_later():
+                        _connect(asked)
                 yield live_nodes()
             finally:
                 if is_ours:
                     end_ray_threads()
                     ray.shutdown()
+
+
+def _connect(asked: str | None) -> None:
+    """Connect to the cluster at the address, or start a Ray of one's own; raises as `ray_cluster`."""
+    import ray
+
+    address = ray_address(asked)
+    try:
+        if address is None:
+            with _on_loopback():
+                ray.init("local", num_cpus=cpu_count(), include_dashboard=False, **_QUIET)
+        else:
+            if is_here(address):
+                _use_own_token()
+            ray.init(address, **_QUIET)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        if address is None:
+            remedy = "Ray's own logs are in /tmp/ray/session_latest/logs"
+            raise InputError(f"Ray does not start: {reason}", where="Ray", remedy=remedy) from error
+        raise unreachable(asked, reason) from error
+
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that starts in the block listens on 127.0.0.1 only, as Ray itself does where it supports no clusters.
+
+    Ray knows no public setting for it: it turns every other name of this machine into the address of its network card.
+    """
+    from ray._private import ray_constants
+
+    name = "ENABLE_RAY_CLUSTER"  # read when the module is imported, so the variable alone would come too late
+    before = getattr(ray_constants, name, None)
+    setattr(ray_constants, name, False)
+    try:
+        with environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
+            yield
+    finally:
+        setattr(ray_constants, name, before)
+
+
+def _use_own_token() -> None:
+    """Show the user's token to a Ray on this machine, as Ray itself does to one that it finds here.
+
+    Where a token lies in the home folder, every Ray that is started asks for it, but Ray sends it to no given address.
+    """
+    with contextlib.suppress(ImportError):
+        from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+@contextlib.contextmanager
+def _as_before(variable: str) -> Iterator[None]:
+    """After the block an environment variable is as it was."""
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        os.environ.pop(variable, None)
+        if before is not None:
+            os.environ[variable] = before
 
 
 @contextlib.contextmanager

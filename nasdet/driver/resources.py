@@ -93,8 +93,8 @@ class Plan(ResourcePlan):
             return ""
         each = ", ".join(f"{amount:g} {name}" for name, amount in self.worker_resources.items())
         return (
-            f"the cluster has room for {now} of {count(self.concurrent, 'trial')} now; the others start when nodes join "
-            f"({count(self.workers, 'worker')} for each, of {each})"
+            f"the cluster has room for {now} of {count(self.concurrent, 'trial')} now; the others start when nodes "
+            f"join ({count(self.workers, 'worker')} for each, of {each})"
         )
 
 

@@ -132,7 +132,7 @@ CASES: list[Case] = [
     ("search detnet --time-limit 0s", nothing, "--time-limit: '0s' is not above 0; write for example 30m"),
     ("search detnet --workers zero", nothing, "--workers: 'zero' is no number of at least 1"),
     ("search detnet --gpus auto", nothing, "--gpus: 'auto' is no number of at least 1; write for example 2"),
-    ("search detnet --gpus 99 --dry-run", nothing, "no GPU here" if not GPUS else "99 GPUs but only room for"),
+    ("search detnet --gpus 99 --dry-run", nothing, "no GPU here" if not torch.cuda.is_available() else "99 GPUs but"),
     ("search detnet --workers 99 --dry-run --set resources.device=cpu", nothing, "99 workers per trial but only"),
     # spaces
     ("search detnot", nothing, "no search space 'detnot'; give a YAML file or a bundled name: detnet"),
@@ -161,7 +161,8 @@ CASES: list[Case] = [
     ("status s", study("{}"), "damaged study.json: it does not say 'study'"),
     ("search detnet --dry-run --storage nonsense://x", nothing, "--storage: unknown kind of storage 'nonsense://x'"),
     ("search detnet --dry-run --address 127.0.0.1:9", nothing, "--address 127.0.0.1:9: cannot reach Ray"),
-    ("search detnet --dry-run --address ray://127.0.0.1:99999", nothing, "cannot reach Ray"),
+    ("search detnet --dry-run --address 127.0.0.1:99999", nothing, "cannot reach Ray"),
+    ("search detnet --dry-run --address ray://127.0.0.1:10001", nothing, "Ray Client cannot carry a search"),
     ("search detnet --dry-run --storage sqlite:///x.db", file("x.db", "no database"), "is not an SQLite database"),
     ("search detnet --dry-run --tracking-uri nonsense://x", nothing, "--tracking-uri"),
     ("search detnet --dry-run --tracking-uri http://127.0.0.1:9", nothing, "--tracking-uri"),

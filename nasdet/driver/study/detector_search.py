@@ -14,7 +14,8 @@ from nasdet.driver.observers.base import Observers
 from nasdet.driver.observers.mlflow_mirror import Outcome, store_uri, write_missing
 from nasdet.driver.observers.progress import Progress
 from nasdet.driver.planner import make_plan
-from nasdet.driver.ray_cluster import check_address, live_nodes, ray_cluster
+from nasdet.driver.ray_address import check_address, ray_address, say_address
+from nasdet.driver.ray_cluster import live_nodes, ray_cluster
 from nasdet.driver.redirect_output import last_lines, study_output
 from nasdet.driver.resources import Plan, group_config, this_machine
 from nasdet.driver.study.options import TERMINAL, Display, SearchOptions, interrupted
@@ -93,9 +94,9 @@ def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:
     with study_output(log, display.output, redirect=display.redirect) as stream:
         progress = Progress(stream)
         try:
-            progress.phase("starting Ray")
+            progress.phase(say_address(store.config.address))
             with ray_cluster(store.config.address) as nodes:
-                plan = make_plan(store.space, nodes, grows=store.config.address is not None)
+                plan = make_plan(store.space, nodes, grows=ray_address(store.config.address) is not None)
                 if lacking := plan.lacking(nodes):
                     progress.phase(lacking)
                 _search(store, dataset, plan, progress, display)
@@ -228,6 +229,6 @@ def _prepare(space: SearchSpace, options: SearchOptions) -> Dataset:
     check_address(options.address)
     if options.study is not None:
         StudyStore.check_free(options.study)
-    if not options.address:
+    if ray_address(options.address) is None:
         make_plan(space, [this_machine()])
     return open_study_data(source, space)

@@ -15,6 +15,7 @@ import torch
 
 from nasdet.data import Dataset, default_cache_root, no_masks
 from nasdet.driver.planner import resolve
+from nasdet.driver.ray_address import ray_address, say_address
 from nasdet.driver.redirect_output import study_output
 from nasdet.driver.resources import Node, Plan, this_machine
 from nasdet.driver.study.candidates import not_split
@@ -90,7 +91,7 @@ def train_detector(
         raise InputError(reason, where="recipe.images_per_statistic")
     if not dataset.info.masks and _wants_masks(source.spec):
         raise no_masks(dataset.info)
-    plan = None if request.address else _plan(request, [this_machine()])
+    plan = None if ray_address(request.address) else _plan(request, [this_machine()])
     request.write()
     if not resume:
         _keep(loaded, request.job.folder / INIT)
@@ -163,6 +164,8 @@ def _train_on_ray(request: TrainingRequest, dataset: Dataset, report: Report, re
         from nasdet.trainers.job_server import JobServer
         from nasdet.trainers.worker_group import GroupRequest, run_group
 
+        if ray_address(request.address) is not None:
+            print(say_address(request.address), file=stream)
         plan = _plan(request, nodes)
         server = JobServer(ray.util.get_node_ip_address())
         group = GroupRequest(
