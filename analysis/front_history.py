@@ -11,9 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nasdet.pareto import FrontStep, ObjectiveLike, as_costs, hypervolume, values_of
+from nasdet.pareto import FrontStep, GrowingFront, ObjectiveLike, as_costs, hypervolume
 from nasdet.search.records.baseline import find_baseline
 from nasdet.trial import TrialRecord
 
@@ -37,29 +35,18 @@ class FrontHistory:
 
     def __init__(self, objectives: Sequence[ObjectiveLike], reference: Sequence[float]) -> None:
         self.steps: list[FrontStep] = []
-        self._objectives, self._directions = objectives, [o.direction for o in objectives]
-        self._corner = as_costs([list(reference)], self._directions)[0]
-        self._points = np.empty((0, len(objectives)))
+        self._corner = as_costs([list(reference)], [o.direction for o in objectives])[0]
+        self._front = GrowingFront(objectives)
 
     def add(self, record: TrialRecord) -> None:
         """Add the next trial that finished; one that still runs or is paused changes nothing."""
         if record.state not in ENDED:
             return
         number, volume, _, epochs, seconds = self.steps[-1] if self.steps else FrontStep(0, 0.0, 0, 0, 0.0)
-        if record.state == "complete" and self._grow(record):
-            volume = hypervolume(self._points, self._corner)
+        if self._front.add(record):
+            volume = hypervolume(self._front.costs, self._corner)
         epochs, seconds = epochs + record.epochs, seconds + record.train_seconds
-        self.steps.append(FrontStep(number + 1, volume, len(self._points), epochs, seconds))
-
-    def _grow(self, record: TrialRecord) -> bool:
-        """Add a record to the front if no member dominates it; returns whether it is on the front."""
-        row, points = as_costs(values_of([record], self._objectives), self._directions), self._points
-        worse, differs = (points <= row).all(axis=1), (points != row).any(axis=1)
-        if not np.isfinite(row).all() or (worse & differs).any():
-            return False
-        beaten = (points >= row).all(axis=1) & differs
-        self._points = np.concatenate([points[~beaten], row])
-        return True
+        self.steps.append(FrontStep(number + 1, volume, len(self._front.members), epochs, seconds))
 
 
 def hypervolume_history(

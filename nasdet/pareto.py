@@ -165,6 +165,37 @@ def values_of(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike
     return np.asarray(rows, dtype=np.float64).reshape(len(records), len(objectives))
 
 
+class GrowingFront:
+    """The front of records that come one by one: adding one costs the size of the front, not that of the study.
+
+    Args:
+        objectives: the D objectives of the study.
+        records: of the study so far.
+
+    Attributes:
+        members: the records that `front` returns, in any order.
+        costs: `(M, D)` of the members.
+    """
+
+    def __init__(self, objectives: Sequence[ObjectiveLike], records: Sequence[TrialRecord] = ()) -> None:
+        self._objectives, self._directions = objectives, [o.direction for o in objectives]
+        self.members: list[TrialRecord] = []
+        self.costs = np.empty((0, len(objectives)))
+        for record in front(records, objectives):
+            self.add(record)
+
+    def add(self, record: TrialRecord) -> bool:
+        """Add a record if it is complete and no member dominates it; returns whether it is on the front."""
+        row, costs = as_costs(values_of([record], self._objectives), self._directions), self.costs
+        worse, differs = (costs <= row).all(axis=1), (costs != row).any(axis=1)
+        if record.state != "complete" or not np.isfinite(row).all() or (worse & differs).any():
+            return False
+        stays = ~((costs >= row).all(axis=1) & differs)
+        self.members = [*(m for m, kept in zip(self.members, stays, strict=True) if kept), record]
+        self.costs = np.concatenate([costs[stays], row])
+        return True
+
+
 def front(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike]) -> list[TrialRecord]:
     """The complete records that no other complete record dominates, the best in the first objective first."""
     complete = [r for r in records if r.state == "complete"]

@@ -34,6 +34,18 @@ class ResourcePlan:
     """Cores that each worker counts for; 0: as many as threads."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much a study may spend, from its start; None: no limit."""
+
+    trials: int | None = None
+    """Candidates to train, early-stopped ones included."""
+    total_epochs: int | None = None
+    """Epochs of all candidates together."""
+    time_limit: float | None = None
+    """Seconds of searching."""
+
+
 class GroupStart(BaseModel):
     """When a group of workers reached each step of its start, in seconds since the epoch; beside them the process id
     of each worker as `pid0`, `pid1`, ..."""
@@ -91,16 +103,20 @@ class LatencySettings(TypedDict, total=False):
 class ConfigChanges(TypedDict, total=False):
     """The values of a `StudyConfig` that change while its study runs or is resumed."""
 
+    address: str | None
     baseline: bool
+    data: str
     finished: bool
     group_starts: tuple[GroupStart, ...]
     group_use: GroupUse
     latency: LatencySettings
+    limits: Limits
     plan: ResourcePlan
     reference_given: bool
     reference_point: tuple[float, ...]
     repeat_front: int
     skipped: int
+    storage: str | None
     wall_seconds: float
 
 
@@ -115,6 +131,10 @@ class StudyConfig(BaseModel):
     """The data set as given to `--data`; the name of the function of a study of a function."""
     classes: tuple[str, ...] = ()
     """Names of the classes of the data set, in the order of their numbers."""
+    images: dict[str, int] = {}
+    """Images of the data set by split, or their tiles; empty where it was not noted."""
+    fingerprint: str = ""
+    """Hash over the data set's pixels, boxes, classes and splits; empty where it was not noted."""
     tile: dict[str, int] | None = None
     """`size` and `overlap`, in pixels, of the tiles that the images were cut into; None: whole images."""
     function: bool = False
@@ -129,6 +149,8 @@ class StudyConfig(BaseModel):
     """URI of the Optuna storage; None: an SQLite file in the study's folder."""
     tracking_uri: str | None = None
     """URI of the MLflow store; None: an SQLite file beside the study's folder."""
+    limits: Limits | None = None
+    """What a search that was given more may spend; None: what its space says."""
     baseline: bool = False
     """Whether random search spends the same budget after the search."""
     repeat_front: int = 0

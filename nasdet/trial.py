@@ -14,6 +14,9 @@ TRAINED: tuple[State, ...] = ("complete", "stopped", "failed", "paused", "runnin
 NOT_TRAINED: tuple[State, ...] = ("infeasible", "duplicate")
 """States of proposals that never trained."""
 
+NOT_PROMOTED, OUT_OF_TIME = "not promoted", "out of time"
+"""Reasons of trials that were paused, or trained, when their search ended."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
@@ -51,11 +54,16 @@ class TrialRecord:
     rungs: tuple[Rung, ...] = ()
     """Results at growing numbers of epochs."""
     reason: str = ""
-    """Why it failed, is infeasible or a duplicate; else empty."""
+    """Why it was stopped, failed, is infeasible or a duplicate; else empty."""
     train_seconds: float = 0.0
     """Seconds of training and evaluation."""
     overhead_seconds: float = 0.0
     """Seconds between the end of the jobs before and the first steps of this trial's jobs."""
+
+    @property
+    def ended_with_search(self) -> bool:
+        """Whether it was stopped only because the search ended: with more to spend, it may go on."""
+        return self.state == "stopped" and self.reason in (NOT_PROMOTED, OUT_OF_TIME)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed."""

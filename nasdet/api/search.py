@@ -32,6 +32,7 @@ def run_search(
     address: str | None = None,
     tracking_uri: str | None = None,
     storage: str | None = None,
+    or_resume: bool = False,
     objective: Callable[[dict[str, Any], int], Mapping[str, float]] | str | None = None,
     repeat_front: int = 0,
     baseline: bool = False,
@@ -62,6 +63,7 @@ def run_search(
         address: Ray cluster; left out: the Ray of this process, else this machine.
         tracking_uri: MLflow store; left out: SQLite beside the study.
         storage: Optuna storage; left out: SQLite in the study folder.
+        or_resume: go on with the study in `study` if there is one; it must have the same space and data.
         objective: search for the best parameters of this function instead of training: `f(params, budget)` returns the
             values of the objectives at that cumulative budget, or its name "module:function". It is called in this
             process, and Ray is not used.
@@ -86,9 +88,8 @@ def run_search(
         >>> study.plot("front.png")
         >>> study.export("knee", "best").predict("image.png").plot()
     """
-    from nasdet.driver.study.detector_search import start_search
-    from nasdet.driver.study.function_search import start_function_search
     from nasdet.driver.study.options import Display, SearchOptions
+    from nasdet.driver.study.resume import search_or_resume
 
     loaded = prepare_space(
         space,
@@ -110,14 +111,11 @@ def run_search(
         storage=storage,
         repeat_front=repeat_front,
         baseline=baseline,
+        or_resume=or_resume,
     )
     callbacks = Callbacks(on_trial_end, on_epoch_end)
     display = Display((callbacks,), stream_of(progress), redirect=False)
-    if objective is None:
-        summary = start_search(loaded, options, display)
-    else:
-        summary = start_function_search(loaded, objective, options, display)
-    found = load_study(summary.folder)
+    found = load_study(search_or_resume(loaded, options, display, objective).folder)
     for record in found.records:
         callbacks.ended(record)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nasdet.analysis.dataframes import StudyFrames, read_frames
-from nasdet.api.arguments import Callbacks, OnEpochEnd, OnTrialEnd, stream_of
+from nasdet.api.arguments import Callbacks, OnEpochEnd, OnTrialEnd, seconds_of, stream_of
 from nasdet.errors import InputError, nearest
 from nasdet.export.pick_trial import pick as pick_trial
 from nasdet.search import StudyStore, open_study
@@ -175,6 +175,12 @@ class Study:
     def resume(
         self,
         *,
+        time_limit: float | str | None = None,
+        trials: int | None = None,
+        max_epochs: int | None = None,
+        data: str | Path | None = None,
+        address: str | None = None,
+        storage: str | None = None,
         repeat_front: int = 0,
         baseline: bool = False,
         objective: Callable[[dict[str, Any], int], Mapping[str, float]] | None = None,
@@ -185,7 +191,16 @@ class Study:
         """Go on with a search that was interrupted: finished trials are kept, paused and interrupted ones go on from
         their checkpoints. A finished search does only what these arguments ask for beyond it.
 
+        `time_limit`, `trials` and `max_epochs` give a search, ended or not, more to spend from now on; those that are
+        given replace the limits that it had. Its reference point and the length of one training stay.
+
         Args:
+            time_limit: search so much longer, in seconds or as text such as "30m".
+            trials: start so many further candidates.
+            max_epochs: train so many further epochs, over all candidates.
+            data: where the data set is now; it must be the same.
+            address: Ray cluster to go on with.
+            storage: where the Optuna storage is now.
             repeat_front: train the front again with this many further seeds; those that are done count.
             baseline: spend the same budget on random search, to compare with.
             objective: of the study of a function: the function, where it cannot be imported by its name.
@@ -202,13 +217,18 @@ class Study:
 
         Example:
             >>> nasdet.load_study("digits-1").resume(repeat_front=3)
+            >>> nasdet.load_study("digits-1").resume(time_limit="1h")
         """
-        from nasdet.driver.study.options import Display
+        from nasdet.driver.study.options import Display, ResumeOptions
         from nasdet.driver.study.resume import resume_search
+        from nasdet.search.records.extension import More
 
         callbacks = Callbacks(on_trial_end, on_epoch_end)
         display = Display((callbacks,), stream_of(progress), redirect=False)
-        resume_search(StudyStore.open(self.path), repeat_front, baseline, display, objective)
+        more = More(seconds_of(time_limit, "time_limit"), trials, max_epochs)
+        source = None if data is None else str(data)
+        options = ResumeOptions(repeat_front, baseline, more, source, address, storage)
+        resume_search(self.path, options, display, objective)
         self.refresh()
         for record in self.records:
             callbacks.ended(record)

@@ -32,6 +32,7 @@ from nasdet.cli.options import complete_path, stage_options
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
 @click.option("--objective", metavar="MODULE:FUNCTION", help="Search for f(params, budget) -> values; no training.")
 @stage_options
+@click.option("--or-resume", is_flag=True, help="Go on with the study in --study DIR if there is one.")
 @click.option("--dry-run", is_flag=True, help="Check space, data and options; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(
@@ -49,6 +50,7 @@ def command(
     objective: str | None,
     repeat_front: int,
     baseline: str | None,
+    or_resume: bool,
     dry_run: bool,
     as_json: bool,
     workers: str | None,
@@ -63,13 +65,13 @@ def command(
       nasdet search search_spaces/quick.yaml --data ./my_images --time-limit 30m
       nasdet search my_space.yaml --objective my_module:my_function
       nasdet search search_spaces/detnet.yaml --repeat-front 3 --baseline random
+      nasdet search search_spaces/detnet.yaml --study /shared/run-1 --or-resume
     """
     from nasdet.api.arguments import seconds_of
     from nasdet.api.search import prepare_space
     from nasdet.cli.output import print_json, print_study
-    from nasdet.driver.study.detector_search import check_search, start_search
-    from nasdet.driver.study.function_search import check_function, start_function_search
     from nasdet.driver.study.options import SearchOptions
+    from nasdet.driver.study.resume import check_search_or_resume, search_or_resume
 
     loaded = prepare_space(
         space,
@@ -83,16 +85,14 @@ def command(
         gpus=gpus,
         function=objective is not None,
     )
-    options = SearchOptions(data, study, address, tracking_uri, storage, repeat_front, baseline is not None)
+    options = SearchOptions(data, study, address, tracking_uri, storage, repeat_front, baseline is not None, or_resume)
     if not (loaded.budget.trials or loaded.budget.time_limit or loaded.budget.total_epochs):
         click.echo("no limit: it ends by Ctrl-C, or when nothing new is left; --time-limit 30m sets one", err=True)
     if dry_run:
-        checked = check_function(loaded, objective, options) if objective else check_search(loaded, options)
+        checked = check_search_or_resume(loaded, options, objective)
         print_json(checked) if as_json else click.echo(_ready(checked))
-    elif objective is not None:
-        print_study(start_function_search(loaded, objective, options), as_json)
     else:
-        print_study(start_search(loaded, options), as_json)
+        print_study(search_or_resume(loaded, options, objective=objective), as_json)
 
 
 def _ready(checked: dict[str, Any]) -> str:

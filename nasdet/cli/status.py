@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,11 +27,19 @@ def command(study: str | None, profile: bool, as_json: bool) -> None:
     """
     from nasdet.cli.output import print_study
     from nasdet.search import open_study, summarise
+    from nasdet.search.records.baseline import lacks_baseline
+    from nasdet.search.records.owner import owner_of
 
     store = open_study(study)
+    owner = owner_of(store.dir)
+    more: dict[str, Any] = {"owner": dataclasses.asdict(owner) if owner else None}
     seconds = _profile(store) if profile else {}
-    print_study(summarise(store), as_json, **({"profile": seconds} if profile else {}))
+    print_study(summarise(store), as_json, **more, **({"profile": seconds} if profile else {}))
     if not as_json:
+        if owner is not None:
+            click.echo(f"running: {owner}")
+        elif not store.config.finished or lacks_baseline(store):
+            click.echo(f"not running; go on with: {shlex.join(['nasdet', 'resume', str(store.dir)])}")
         for name, value in seconds.items():
             click.echo(f"{name.replace('_', ' '):<32} {value:.2f}")
 

@@ -166,7 +166,7 @@ def _trained(
             return values
         store = StudyStore.open(place)
         if not store.config.finished:
-            resume_search(store)
+            resume_search(store.dir)
         values |= {
             (str(r.params[INIT]), float(r.params[SHARE])): r.values["ap"]
             for r in StudyStore.open(place).records()

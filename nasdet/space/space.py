@@ -204,6 +204,22 @@ class SearchSpace:
             self, budget=budget, raw={**self.raw, "budget": {**self.raw.get("budget", {}), **changes}}
         )
 
+    def with_limits(
+        self, *, trials: int | None = None, total_epochs: int | None = None, time_limit: float | None = None
+    ) -> Self:
+        """The same space with other limits; None: there is no such limit, be there one now or not.
+
+        Args:
+            trials: candidates to train.
+            total_epochs: of all candidates together.
+            time_limit: seconds for the whole search.
+        """
+        limits = {"trials": trials, "total_epochs": total_epochs, "time_limit": time_limit}
+        budget = Budget.model_validate({**self.budget.model_dump(), **limits})
+        kept = {key: value for key, value in self.raw.get("budget", {}).items() if key not in limits}
+        given = {key: value for key, value in limits.items() if value is not None}
+        return dataclasses.replace(self, budget=budget, raw={**self.raw, "budget": {**kept, **given}})
+
     def to_yaml(self) -> str:
         """The resolved file; loading it gives the same space."""
         return dump_yaml(self.raw)

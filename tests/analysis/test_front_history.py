@@ -10,7 +10,7 @@ import pytest
 from nasdet.analysis.front_history import compare_curves, hypervolume_curve, hypervolume_history, study_curves
 from nasdet.pareto import as_costs, front, hypervolume, values_of
 from nasdet.search import Engine, StudyStore, summarise
-from nasdet.search.records.baseline import create_baseline, spent_epochs
+from nasdet.search.records.baseline import ready_baseline, spent_epochs
 from nasdet.study_config import StudyConfig
 from nasdet.trial import Rung, TrialRecord
 from tests.analysis.conftest import CURVES
@@ -70,7 +70,7 @@ def test_curves_of_a_study_and_its_baseline_end_where_they_ended(tmp_path: Path)
     work(engine, 12)
     engine.close()
     assert study_curves(store) == ()
-    baseline = create_baseline(store, "")
+    baseline = ready_baseline(store, "")
     work(Engine(baseline, build))
     ours, random = study_curves(store)
     assert (ours.epochs[-1], random.epochs[-1]) == (spent_epochs(store), spent_epochs(baseline))

@@ -96,6 +96,18 @@ def test_a_changed_budget_survives_the_yaml(nested, tmp_path):
     assert nested.with_budget(epochs=27).rungs() == (1, 3, 9, 27)
 
 
+def test_other_limits() -> None:
+    given = {"epochs": 9, "trials": 12, "total_epochs": 50}
+    document = {
+        "space": {"x": {"kind": "float", "low": 0, "high": 1}},
+        "objectives": [{"name": "y", "direction": "max"}],
+        "budget": given,
+    }
+    space = parse_space(document, function=True).with_limits(time_limit=90.0)
+    assert (space.budget.trials, space.budget.total_epochs, space.budget.time_limit) == (None, None, 90.0)
+    assert space.raw["budget"] == {"epochs": 9, "time_limit": 90.0}
+
+
 def test_small_images_are_less_work():
     small = load_space("detnet", overrides=["fixed.recipe.progressive={scale: 0.5, share: 0.5}"])  # of 8 epochs
     assert small.work([0, 2, 4, 8]).tolist() == [0, 0.5, 1, 5]

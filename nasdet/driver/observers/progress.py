@@ -15,7 +15,7 @@ from rich.text import Text
 from nasdet.data import Dataset
 from nasdet.driver.observers.base import Observer
 from nasdet.driver.resources import Plan
-from nasdet.pareto import front
+from nasdet.pareto import GrowingFront
 from nasdet.search import StudyStore
 from nasdet.space import SearchSpace
 from nasdet.space.schema import ENOUGH_TAU
@@ -30,7 +30,7 @@ class Progress(Observer):
         # Rich would show its own widgets in a notebook, whatever the stream.
         self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty(), force_jupyter=False)
         self._live: Live | None = None
-        self._store: StudyStore | None = None
+        self._standing: _Standing | None = None
         self._current: dict[str, str] = {}
         self._began = time.monotonic()
         self._closed = False
@@ -65,7 +65,7 @@ class Progress(Observer):
             f"[dim]watch in MLflow: nasdet ui {escape(shlex.quote(str(store.dir)))}   stop: Ctrl-C[/dim]"
         )
         self._console.print("[dim]starting the worker group ...[/dim]")
-        self._store = store
+        self._standing = _Standing(store)
         if self._console.is_terminal:
             self._live = Live(
                 console=self._console,
@@ -89,6 +89,8 @@ class Progress(Observer):
         """A trial reached a rung, failed or was found infeasible: one line."""
         self._time_left = time_left
         self._current.pop(record.trial, None)
+        if self._standing is not None:
+            self._standing.add(record)
         clock = _span(time.monotonic() - self._began)
         if record.state in ("failed", "infeasible"):
             self._console.print(f"{clock:>7}  {record.trial}  [red]{record.state}[/red]: {escape(record.reason)}")
@@ -102,7 +104,7 @@ class Progress(Observer):
         """Leave the last line standing."""
         if self._live is not None:
             self._live.stop()
-        if self._store is not None:
+        if self._standing is not None:
             self._console.print(self._line(), soft_wrap=True)
 
     def _render(self) -> Group:
@@ -110,18 +112,47 @@ class Progress(Observer):
         return Group(*lines, self._line())
 
     def _line(self) -> Text:
-        assert self._store is not None
-        records, objectives = self._store.records(), self._store.objectives
-        members = front(records, objectives)
-        states = {s: sum(r.state == s for r in records) for s in ("complete", "paused", "stopped", "failed")}
-        counts = ", ".join(f"{n} {s}" for s, n in states.items() if n)
-        best = max((r.values.get("ap", 0.0) for r in records), default=0.0)
-        parts = [f"trials: {counts or 'none yet'}", f"best AP {best:.3f}", f"front {len(members)}"]
-        reference = self._store.config.reference_point or ()
-        parts.append(f"hypervolume {front_hypervolume(members, objectives, reference):.4g}")
+        assert self._standing is not None
+        parts = self._standing.parts()
         if self._time_left < float("inf"):
             parts.append(f"time left {_span(max(self._time_left, 0))}")
         return Text("  |  ".join(parts), style="bold")
+
+
+class _Standing:
+    """Where a study stands, followed record by record, so that a long study costs no more to show than a short one."""
+
+    def __init__(self, store: StudyStore) -> None:
+        self._store, records = store, store.records()
+        self._front = GrowingFront(store.objectives, records)
+        self._best, self._holder = 0.0, ""
+        for record in records:
+            self._take_ap(record)
+        self._volume: tuple[object, float] = (None, 0.0)
+
+    def add(self, record: TrialRecord) -> None:
+        """Take a record that changed; those of repeated trainings are not the study's."""
+        if record.trial in self._store.ledger:
+            self._front.add(record)
+            self._take_ap(record)
+
+    def parts(self) -> list[str]:
+        """Counts, best accuracy, size and hypervolume of the front."""
+        counted = {s: self._store.ledger.count(s) for s in ("complete", "paused", "stopped", "failed")}
+        counts = ", ".join(f"{n} {s}" for s, n in counted.items() if n)
+        members, reference = self._front.members, self._store.config.reference_point or ()
+        if self._volume[0] != (known := (id(members), reference)):
+            self._volume = known, front_hypervolume(members, self._store.objectives, reference)
+        front, volume = f"front {len(members)}", f"hypervolume {self._volume[1]:.4g}"
+        return [f"trials: {counts or 'none yet'}", f"best AP {self._best:.3f}", front, volume]
+
+    def _take_ap(self, record: TrialRecord) -> None:
+        ap = record.values.get("ap", 0.0)
+        if ap >= self._best:
+            self._best, self._holder = ap, record.trial
+        elif record.trial == self._holder:  # the best one got worse: another may be the best now
+            best = max(self._store.records(), key=lambda r: r.values.get("ap", 0.0))
+            self._best, self._holder = best.values.get("ap", 0.0), best.trial
 
 
 def _shown(record: TrialRecord) -> list[str]:

@@ -25,7 +25,8 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import tile_card
 from nasdet.log import LOG, logger
 from nasdet.search import StudyStore, study_root, summarise
-from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
+from nasdet.search.records.baseline import lacks_baseline, ready_baseline
+from nasdet.search.records.owner import own
 from nasdet.space import SearchSpace
 from nasdet.study_config import GroupStart, GroupUse, LatencySettings, StudyConfig
 from nasdet.study_summary import Summary
@@ -54,6 +55,8 @@ def start_search(space: SearchSpace, options: SearchOptions, display: Display = 
         study=folder.absolute().name,
         data=dataset.info.source,
         classes=dataset.info.classes,
+        images=dict(dataset.info.splits),
+        fingerprint=dataset.info.fingerprint,
         **tile_card(dataset),
         address=options.address,
         tracking_uri=options.tracking_uri and absolute_uri(options.tracking_uri),
@@ -61,21 +64,18 @@ def start_search(space: SearchSpace, options: SearchOptions, display: Display = 
         repeat_front=options.repeat_front,
         baseline=options.baseline,
     )
-    store = StudyStore.create(folder, config, space)
-    try:
-        return _run(store, dataset, display)
-    except InputError:
-        if all(record.state in NOT_TRAINED for record in store.records()):
-            store.remove()
-        raise
+    with own(folder):
+        store = StudyStore.create(folder, config, space)
+        try:
+            return _run(store, dataset, display)
+        except InputError:
+            if all(record.state in NOT_TRAINED for record in store.records()):
+                store.remove()
+            raise
 
 
-def resume_detector_search(store: StudyStore, repeat_front: int, baseline: bool, display: Display) -> Summary:
+def resume_detector_search(store: StudyStore, display: Display) -> Summary:
     """`nasdet.driver.study.resume.resume_search` for a study of detectors."""
-    if repeat_front > store.config.repeat_front:
-        store.save_config(repeat_front=repeat_front)
-    if baseline and not store.config.baseline:
-        store.save_config(baseline=True)
     if not _is_done(store):
         return _run(store, open_study_data(store.config.data, store.space), display)
     write_missing(store, display)
@@ -150,7 +150,7 @@ def _phases(
     if lacks_baseline(store):
         progress.close()
         progress.phase("random search with the same budget, to compare with")
-        random = find_baseline(store.dir) or create_baseline(store, store_uri(store))
+        random = ready_baseline(store, store_uri(store))
         random.save_config(plan=plan)
         runs.append(StudyRun(random, dataset, plan, progress, display.observers))
         yield runs[-1].phase()

@@ -16,11 +16,19 @@ import click
 
 from nasdet.driver.observers.base import Observer, Observers
 from nasdet.driver.observers.mlflow_mirror import store_uri, write_missing
-from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW, TERMINAL, Display, SearchOptions, interrupted
+from nasdet.driver.study.options import (
+    MAX_FAILURES_IN_A_ROW,
+    TERMINAL,
+    Display,
+    ResumeOptions,
+    SearchOptions,
+    interrupted,
+)
 from nasdet.errors import InputError, NasdetError
 from nasdet.log import LOG, in_short, log_to, logger, traceback_of
 from nasdet.search import Finished, Job, Study, StudyStore, study_root, summarise
-from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline
+from nasdet.search.records.baseline import lacks_baseline, ready_baseline
+from nasdet.search.records.owner import own
 from nasdet.space import SearchSpace
 from nasdet.study_config import StudyConfig
 from nasdet.study_summary import Summary
@@ -91,7 +99,7 @@ def start_function_search(
         Interrupted: by Ctrl-C.
         FunctionBroken: every call fails.
     """
-    folder, name = Path.cwd(), _name_of(objective)
+    folder, name = Path.cwd(), name_of(objective)
     _check(objective, options)
     study = options.study or study_root() / f"{space.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     config = StudyConfig(
@@ -103,16 +111,17 @@ def start_function_search(
         tracking_uri=options.tracking_uri and absolute_uri(options.tracking_uri),
         baseline=options.baseline,
     )
-    store = StudyStore.create(study, config, space)
-    try:
-        return _run(store, display, None if isinstance(objective, str) else objective)
-    except InputError:
-        if not any(r.rungs for r in store.records()):
-            store.remove()
-        raise
+    with own(study):
+        store = StudyStore.create(study, config, space)
+        try:
+            return _run(store, display, None if isinstance(objective, str) else objective)
+        except InputError:
+            if not any(r.rungs for r in store.records()):
+                store.remove()
+            raise
 
 
-def _name_of(objective: str | Function) -> str:
+def name_of(objective: str | Function) -> str:
     """MODULE:FUNCTION of a function."""
     if isinstance(objective, str):
         return objective
@@ -120,16 +129,9 @@ def _name_of(objective: str | Function) -> str:
     return f"{getattr(objective, '__module__', '__main__')}:{name}"
 
 
-def resume_function_search(
-    store: StudyStore, repeat_front: int, baseline: bool, display: Display, function: Function | None = None
-) -> Summary:
+def resume_function_search(store: StudyStore, display: Display, function: Function | None = None) -> Summary:
     """`nasdet.driver.study.resume.resume_search` for the study of a function; `function` is looked up by the name that
     the study keeps unless it is given."""
-    if repeat_front:
-        what = "has no meaning with --objective: a function is given no seed"
-        raise InputError(what, where="--repeat-front", remedy="leave it out")
-    if baseline and not store.config.baseline:
-        store.save_config(baseline=True)
     if store.config.finished and not lacks_baseline(store):
         write_missing(store, display)
         return summarise(store)
@@ -144,7 +146,7 @@ def _run(store: StudyStore, display: Display, function: Function | None) -> Summ
                 _search(store, display, function)
             if lacks_baseline(store):
                 click.echo("random search with the same budget, to compare with", file=display.stream)
-                _search(find_baseline(store.dir) or create_baseline(store, store_uri(store)), display, function)
+                _search(ready_baseline(store, store_uri(store)), display, function)
                 note_mirror(store.dir, "lacking")
     except KeyboardInterrupt:
         raise interrupted(store.dir) from None
@@ -175,10 +177,7 @@ def check_function(space: SearchSpace, name: str, options: SearchOptions) -> dic
 
 def _check(objective: str | Function, options: SearchOptions) -> None:
     """All that can be wrong before the first call."""
-    unmeant = {"--data": options.data, "--address": options.address, "--repeat-front": options.repeat_front}
-    for option, value in unmeant.items():
-        if value:
-            raise InputError("has no meaning with --objective", where=option, remedy="leave it out")
+    check_meaning(options)
     if isinstance(objective, str):
         with loaded_function(objective, Path.cwd()):
             pass
@@ -186,6 +185,19 @@ def _check(objective: str | Function, options: SearchOptions) -> None:
     check_storage(options.storage)
     if options.study is not None:
         StudyStore.check_free(options.study)
+
+
+def check_meaning(options: SearchOptions | ResumeOptions) -> None:
+    """Raise `InputError` for an option that means nothing to the study of a function."""
+    why = "has no meaning with --objective"
+    unmeant = {
+        "--data": (options.data, why),
+        "--address": (options.address, why),
+        "--repeat-front": (options.repeat_front, f"{why}: a function is given no seed"),
+    }
+    for option, (value, what) in unmeant.items():
+        if value:
+            raise InputError(what, where=option, remedy="leave it out")
 
 
 def _loop(study: Study, function: Function, name: str, display: Display) -> None:

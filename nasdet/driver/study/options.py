@@ -10,6 +10,7 @@ from typing import TextIO
 
 from nasdet.driver.observers.base import Observer
 from nasdet.errors import NasdetError
+from nasdet.search.records.extension import NOTHING, More
 
 MAX_FAILURES_IN_A_ROW = 5
 """Failed trials in a row, with no successful one between them, that end a search."""
@@ -45,6 +46,29 @@ class SearchOptions:
     """Further seeds with which the front is trained again after the search."""
     baseline: bool = False
     """Whether random search spends the same budget after the search."""
+    or_resume: bool = False
+    """Whether to go on with the study in `study` if there is one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeOptions:
+    """What a study that goes on is asked for beyond what it was asked for before; None, 0 and False change nothing."""
+
+    repeat_front: int = 0
+    """Further seeds with which the front is trained again; fewer than before take nothing away."""
+    baseline: bool = False
+    """Whether random search spends the same budget after the search."""
+    more: More = NOTHING
+    """What the search may spend from now on."""
+    data: str | None = None
+    """Where the data set is now."""
+    address: str | None = None
+    """Ray cluster on which it goes on."""
+    storage: str | None = None
+    """Where the Optuna storage is now."""
+
+
+AS_BEFORE = ResumeOptions()
 
 
 @dataclasses.dataclass(frozen=True)

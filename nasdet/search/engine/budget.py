@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from nasdet.search.engine.jobs import Job
 from nasdet.search.records.store import Store
-from nasdet.trial import NOT_TRAINED, TrialRecord
+from nasdet.trial import TrialRecord
 
 
 class RemainingBudget:
@@ -53,7 +53,7 @@ class RemainingBudget:
 
     def may_start(self) -> bool:
         """Whether one more trial may be started."""
-        if self._limits.trials is not None and self._trained() >= self._limits.trials:
+        if self._limits.trials is not None and self._ledger.trained >= self._limits.trials:
             return False
         return self._rungs[0] <= self.epochs_left
 
@@ -78,10 +78,6 @@ class RemainingBudget:
     def job(self, record: TrialRecord) -> Job:
         """Training of the trial up to its next rung."""
         return Job(record, record.epochs + self._step(record))
-
-    def _trained(self) -> int:
-        """Trials that train or have trained."""
-        return len(self._ledger) - self._ledger.count(*NOT_TRAINED)
 
     def _step(self, record: TrialRecord) -> int:
         """Epochs to the trial's next rung."""

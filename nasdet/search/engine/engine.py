@@ -17,7 +17,7 @@ from nasdet.search.engine.reference_point import ReferencePoint
 from nasdet.search.records.store import Store
 from nasdet.search.schedulers import SCHEDULERS
 from nasdet.search.schedulers.base import SchedulerContext
-from nasdet.trial import Rung, TrialRecord
+from nasdet.trial import NOT_PROMOTED, OUT_OF_TIME, Rung, TrialRecord
 
 S = TypeVar("S", bound=Store)
 
@@ -141,10 +141,11 @@ class Engine(Generic[S]):
         self.store.put(self.store.get(trial).replace(state="stopped", reason=reason))
 
     def close(self) -> None:
-        """Stop every trial that is still paused; call it once `Finished` was raised."""
+        """Stop every trial that is still paused, or was training; call it once `Finished` was raised. A study that gets
+        more to spend takes them up again (`nasdet.search.records.extension`)."""
         for record in self.store.records():
             if record.state in ("paused", "running"):
-                self.stop(record.trial, record.reason or ("not promoted" if record.rungs else "out of time"))
+                self.stop(record.trial, NOT_PROMOTED if record.state == "paused" else OUT_OF_TIME)
 
     def _interrupted_job(self) -> Job | None:
         """The job of a trial that was running when an earlier process ended."""

@@ -3,8 +3,10 @@ caller trains it in any way and on any number of workers, and `tell` takes the r
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +35,7 @@ class Study:
 
     Raises:
         ValueError: the store's study has another seed.
+        InputError: another process, or thread, works on the store's study.
     """
 
     def __init__(
@@ -48,6 +51,9 @@ class Study:
         if store is not None and seed not in (None, store.space.budget.seed):
             raise ValueError(f"seed {seed}, but the study in the store has {store.space.budget.seed}")
         self.store = MemoryStore(space.with_budget(seed=seed)) if store is None else store
+        self._owned = contextlib.ExitStack()
+        self._owned.enter_context(self.store.own())
+        weakref.finalize(self, self._owned.close)  # of a study that is never closed
         if reference is not None:
             self.store.save_config(reference_point=tuple(map(float, reference)), reference_given=True)
         self.engine = Engine(self.store, candidates(costs), cheap_build=costs is not None, clock=clock)
@@ -90,6 +96,7 @@ class Study:
     def close(self) -> None:
         """End the study: trials that are still paused are stopped."""
         self.engine.close()
+        self._owned.close()
 
     @property
     def records(self) -> list[TrialRecord]:

@@ -84,6 +84,8 @@ class OptunaStorage:
         self.records = list(records.values())
         """As they were when the storage was opened."""
         self._trial_ids = {record.trial: trial_id for trial_id, record in records.items()}
+        self._ended = {record.trial for record in self.records if record.state in STATES}
+        """Trials whose state in Optuna is final, unless they are taken up again."""
 
     @classmethod
     def create(cls, url: str, study: str, space: SearchSpace) -> OptunaStorage:
@@ -111,6 +113,8 @@ class OptunaStorage:
         known = self._trial_ids.get(record.trial)
         if known is None:
             self._trial_ids[record.trial] = self._storage.create_new_trial(self._study_id, self._frozen(record))
+            if record.state in STATES:
+                self._ended.add(record.trial)
         else:
             self._update(known, record)
 
@@ -141,7 +145,12 @@ class OptunaStorage:
             text = json.dumps(json.dumps(record.to_json()))
             transaction.execute(attributes.update().where(own).values(value_json=text))
             if state is None:
+                if record.trial in self._ended:
+                    again = {"state": TrialState.RUNNING.name, "datetime_complete": None}
+                    transaction.execute(trials.update().where(trials.c.trial_id == trial_id).values(again))
+                self._ended.discard(record.trial)
                 return
+            self._ended.add(record.trial)
             for objective, value in enumerate(self._values(record) or ()):
                 row = {"trial_id": trial_id, "objective": objective, "value": value, "value_type": "FINITE"}
                 transaction.execute(values.insert().values(row))

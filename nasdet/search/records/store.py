@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import abc
 import bisect
+import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from typing_extensions import Unpack
 
 from nasdet.space import Objective, SearchSpace
-from nasdet.study_config import ConfigChanges, StudyConfig
-from nasdet.trial import TrialRecord
+from nasdet.study_config import ConfigChanges, Limits, StudyConfig
+from nasdet.trial import NOT_TRAINED, TrialRecord
 
 
 class Ledger:
@@ -33,6 +36,8 @@ class Ledger:
         self._place: dict[str, int] = {}
         self._states: Counter[str] = Counter()
         self._reached: dict[int, list[tuple[int, str]]] = {}
+        self._paused: set[int] = set()
+        self._reopened: set[str] = set()
         self.told, self.epochs, self.train_seconds = 0, 0, 0.0
         self.reached: Counter[int] = Counter()
         for record in sorted(records, key=lambda r: r.number):
@@ -56,6 +61,15 @@ class Ledger:
         """How many records are in one of these states."""
         return sum(self._states[state] for state in states)
 
+    @property
+    def trained(self) -> int:
+        """Trials that train or have trained."""
+        return len(self) - self.count(*NOT_TRAINED)
+
+    def paused(self) -> list[TrialRecord]:
+        """The paused records, in the order of their numbers."""
+        return [self._ordered[place] for place in sorted(self._paused)]
+
     def newest(self, epochs: int, most: int) -> list[TrialRecord]:
         """The records with the `most` newest results at this rung, in the order of the records' numbers."""
         told = self._reached.get(epochs, [])[-most:]
@@ -65,9 +79,10 @@ class Ledger:
         """Add a record whose number is the highest, or replace the one of the same trial.
 
         Raises:
-            ValueError: the trial has ended.
+            ValueError: the trial has ended; see `reopen`.
         """
         self.check(record)
+        self._reopened.discard(record.trial)
         place = self._place.setdefault(record.trial, len(self._ordered))
         rungs = 0
         if place < len(self._ordered):
@@ -77,13 +92,22 @@ class Ledger:
         else:
             self._ordered.append(record)
         self._count(record, 1)
+        (self._paused.add if record.state == "paused" else self._paused.discard)(place)
         for rung in record.rungs[rungs:]:
             bisect.insort(self._reached.setdefault(rung.epochs, []), (rung.told, record.trial))
 
     def check(self, record: TrialRecord) -> None:
         """Raise `ValueError` unless the record may be put."""
-        if record.trial in self and (state := self.get(record.trial).state) not in ("running", "paused"):
+        if record.trial not in self or record.trial in self._reopened:
+            return
+        if (state := self.get(record.trial).state) not in ("running", "paused"):
             raise ValueError(f"{record.trial} is {state} and cannot change")
+
+    def reopen(self, trial: str) -> None:
+        """Let the next `put` change a trial that was stopped."""
+        if self.get(trial).state != "stopped":
+            raise ValueError(f"{trial} is {self.get(trial).state}, not stopped")
+        self._reopened.add(trial)
 
     def _count(self, record: TrialRecord, sign: int) -> None:
         self._states[record.state] += sign
@@ -122,6 +146,19 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def put(self, record: TrialRecord) -> None:
         """Add a record, or replace the one of the same trial; as durable as the store is when this returns."""
+
+    def limit(self, limits: Limits) -> None:
+        """Search up to these limits instead of those before; as durable."""
+        self.space = self.space.with_limits(**dataclasses.asdict(limits))
+        self.save_config(limits=limits, finished=False)
+
+    def own(self) -> AbstractContextManager[None]:
+        """Be the only one that writes the study while a block runs."""
+        return contextlib.nullcontext()
+
+    def can_continue(self, record: TrialRecord) -> bool:
+        """Whether what a trial needs to go on from its last result is still there."""
+        return True
 
     @abc.abstractmethod
     def save_config(self, **changes: Unpack[ConfigChanges]) -> None:

@@ -6,11 +6,13 @@ One decision: a storage is only made, and a study in it only adopted, by `create
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
 import shutil
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +22,7 @@ from typing_extensions import Unpack
 from nasdet.errors import InputError, nearest
 from nasdet.files import atomic_write
 from nasdet.search.records.optuna_storage import OptunaStorage
+from nasdet.search.records.owner import LEASE, LOCK, own
 from nasdet.search.records.store import Store
 from nasdet.space import SearchSpace, load_space
 from nasdet.study_config import ConfigChanges, StudyConfig
@@ -29,6 +32,10 @@ from nasdet.uris import sqlite_path
 CONFIG = "study.json"
 SPACE = "space.yaml"
 DATABASE = "optuna.db"
+HALF_MADE = (SPACE, DATABASE, f"{DATABASE}-journal")
+"""What a study consists of before it is one."""
+CHECKPOINT = "checkpoint.pt"
+"""In a trial's folder: all that its training goes on from."""
 
 
 class StudyStore(Store):
@@ -48,6 +55,8 @@ class StudyStore(Store):
         """
         cls.check_free(folder)
         url = _url(folder, config)
+        for name in HALF_MADE:
+            (folder / name).unlink(missing_ok=True)
         try:
             for made in (folder, (sqlite_path(url) or folder / SPACE).parent):
                 made.mkdir(parents=True, exist_ok=True)
@@ -69,18 +78,27 @@ class StudyStore(Store):
         if (folder / CONFIG).exists():
             remedy = f"{shlex.join(['nasdet', 'resume', str(folder)])}, or name another"
             raise InputError("the folder already holds a study", where=str(folder), remedy=remedy)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""} if folder.exists() else set()
+        # Without study.json, the name of an owner means that its process died while it made the study.
+        if names - {LOCK, LEASE, *(HALF_MADE if names & {LOCK, LEASE} else ())}:
             raise InputError("not an empty folder", where=str(folder), remedy="name another with --study")
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, *, storage: str | None = None) -> Self:
         """Open an existing study folder.
+
+        Args:
+            folder: of the study.
+            storage: URI of the Optuna storage where it has moved; None: the one that the study names.
 
         Raises:
             InputError: there is no study, or it is damaged.
         """
         config = _read_config(folder)
+        config = config.replace(storage=storage) if storage else config
         space = load_space(folder / SPACE, function=config.function)
+        if config.limits is not None:
+            space = space.with_limits(**dataclasses.asdict(config.limits))
         url = _url(folder, config)
         path = sqlite_path(url)
         if path is not None and not path.is_file():
@@ -110,6 +128,14 @@ class StudyStore(Store):
     def trial_dir(self, trial: str) -> Path:
         """Folder of a trial's checkpoint and weights."""
         return self.dir / "trials" / trial
+
+    def own(self) -> AbstractContextManager[None]:
+        """Be the only one that writes the study while a block runs; raises `InputError` if another one is."""
+        return own(self.dir)
+
+    def can_continue(self, record: TrialRecord) -> bool:
+        """Whether a trial has its checkpoint, if it needs one."""
+        return self.space.function or not record.epochs or (self.trial_dir(record.trial) / CHECKPOINT).is_file()
 
     def checkpoint(self, trial: str) -> Path:
         """The evaluated weights of a trial as safetensors; kept for trials that can be exported."""

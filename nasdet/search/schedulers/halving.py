@@ -80,10 +80,10 @@ def rank_paused(store: Store, reference: Sequence[float]) -> list[TrialRecord]:
     by rank, then older ones, the newer first. None before there is a `reference` point."""
     if not reference:
         return []
-    records, ranked = store.records(), dict[str, TrialRecord]()
+    waiting, ranked = store.ledger.paused()[::-1], dict[str, TrialRecord]()
     for epochs in reversed(store.space.rungs()[:-1]):
         newest = paused_at(store.ledger.newest(epochs, COMPARED), store.space.objectives, epochs, reference)
-        older = [r for r in reversed(records) if r.state == "paused" and r.epochs == epochs]
+        older = [r for r in waiting if r.epochs == epochs]
         ranked |= {r.trial: r for r in (*newest, *older) if r.trial not in ranked}
     return list(ranked.values())
 

@@ -14,7 +14,7 @@ from nasdet.analysis.front_history import compare_curves
 from nasdet.analysis.report.content import Pictures, Report
 from nasdet.analysis.report.page import page
 from nasdet.search import StudyStore, open_study, summarise
-from nasdet.search.records.baseline import create_baseline
+from nasdet.search.records.baseline import ready_baseline
 from tests.analysis.made_study import NASTY, made_study
 
 
@@ -55,7 +55,7 @@ def test_few_trials_of_a_function(tmp_path: Path) -> None:
 
 def test_the_random_search_with_the_same_budget(study: StudyStore, tmp_path: Path) -> None:
     store = open_study(shutil.copytree(study.dir, tmp_path / "made"))
-    baseline = create_baseline(store, "")
+    baseline = ready_baseline(store, "")
     for number, record in enumerate(store.records()[5:9]):
         baseline.put(record.replace(number=number))
     report = Report.of(store, Pictures())

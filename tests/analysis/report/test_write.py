@@ -9,13 +9,13 @@ from pathlib import Path
 from nasdet.analysis.report.content import Pictures, Report
 from nasdet.analysis.report.write import PAGE, write_report
 from nasdet.search import StudyStore, open_study
-from nasdet.search.records.baseline import create_baseline
+from nasdet.search.records.baseline import ready_baseline
 from tests.analysis.made_study import made_study
 
 
 def test_page_pictures_and_tables(study: StudyStore, tmp_path: Path) -> None:
     store = open_study(shutil.copytree(study.dir, tmp_path / "made"))
-    baseline = create_baseline(store, "")
+    baseline = ready_baseline(store, "")
     for record in store.records()[:3]:
         baseline.put(record)
     files = write_report(Report.of(store, Pictures()), tmp_path / "out")

@@ -120,7 +120,7 @@ def test_only_weights_that_can_be_picked_are_kept(study: Study) -> None:
 
 def test_a_finished_study_is_returned_as_it_is(study: Study) -> None:
     store, summary = study
-    assert resume_search(StudyStore.open(store.dir)).front == summary.front
+    assert resume_search(store.dir).front == summary.front
 
 
 def test_a_moved_study_opens(study: Study, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_finished_study_is_not_run_again(place: Path) -> None:
     module = sys.modules["mine_module"]
     before = module.calls
     store = StudyStore.open(place / "s")
-    resume_search(store)
+    resume_search(store.dir)
     assert module.calls == before
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nasdet.driver.study.detector_search import start_search
-from nasdet.driver.study.options import SearchOptions
+from nasdet.driver.study.options import ResumeOptions, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.search import StudyStore
 from nasdet.search.records.repeats import RepeatStore
@@ -30,7 +30,7 @@ def test_one_group_searches_repeats_and_compares(tmp_path: Path) -> None:
     assert baseline.hypervolume >= 0 and (tmp_path / "s" / "random" / "study.json").exists()
 
     before = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
-    again = resume_search(StudyStore.open(store.dir), repeat_front=2)
+    again = resume_search(store.dir, ResumeOptions(2))
     assert [m.repeats.seeds for m in again.front] == [(1, 2)] * len(again.front)
     after = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
     assert before.items() <= after.items() and len(after) == 2 * len(before)

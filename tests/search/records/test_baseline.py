@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nasdet.search import Engine, StudyStore, find_study, study_root, summarise
-from nasdet.search.records.baseline import create_baseline, find_baseline, lacks_baseline, spent_epochs
+from nasdet.search.records.baseline import find_baseline, lacks_baseline, ready_baseline, spent_epochs
 from nasdet.study_config import StudyConfig
 from tests.search.conftest import build, observed, toy, work
 
@@ -24,7 +24,7 @@ def searched(folder: Path, **changes: Any) -> StudyStore:
 def test_the_same_seed_point_and_epochs(tmp_path: Path) -> None:
     store = searched(tmp_path / "s", points=[{"x": 0.7}])
     assert lacks_baseline(store) and find_baseline(store.dir) is None
-    create_baseline(store, "sqlite:///x.db")
+    ready_baseline(store, "sqlite:///x.db")
     baseline = find_baseline(store.dir)
     assert baseline is not None and lacks_baseline(store)
     assert baseline.name == "s-random" and baseline.config.tracking_uri == "sqlite:///x.db"
@@ -45,14 +45,14 @@ def test_the_same_seed_point_and_epochs(tmp_path: Path) -> None:
 
 def test_with_a_time_limit_the_seconds_that_were_taken(tmp_path: Path) -> None:
     store = searched(tmp_path / "s", budget={"epochs": 9, "time_limit": "10m"})
-    budget = create_baseline(store, "").space.budget
+    budget = ready_baseline(store, "").space.budget
     assert (budget.time_limit, budget.total_epochs) == (120.0, None)
 
 
 def test_a_baseline_is_not_the_newest_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NASDET_HOME", str(tmp_path))
     store = searched(study_root() / "s")
-    create_baseline(store, "")
+    ready_baseline(store, "")
     assert find_study() == store.dir
     assert find_study(store.dir / "random") == store.dir / "random"
 
@@ -61,4 +61,4 @@ def test_a_half_made_baseline_is_made_again(tmp_path: Path) -> None:
     store = searched(tmp_path / "s")
     (store.dir / "random").mkdir()
     (store.dir / "random" / "space.yaml").touch()
-    assert create_baseline(store, "").records() == []
+    assert ready_baseline(store, "").records() == []

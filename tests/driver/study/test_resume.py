@@ -1,0 +1,253 @@
+"""Who may go on with a study, where, and with how much more to spend."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import nasdet
+from nasdet.cli import resume, search, status
+from nasdet.data import open_data
+from nasdet.driver.study.options import Interrupted, ResumeOptions
+from nasdet.driver.study.resume import resume_search
+from nasdet.errors import InputError
+from nasdet.search import StudyStore
+from nasdet.search.records.owner import own
+from nasdet.study_config import Limits, StudyConfig
+from nasdet.trial import Rung, TrialRecord
+from tests.driver.conftest import tiny_space
+from tests.driver.study.test_detector_search import fail_with
+
+SPACE = """
+name: mine
+space:
+  x: {kind: float, low: 0, high: 1}
+  layers: {kind: int, low: 1, high: 8}
+objectives:
+  - {name: accuracy, direction: max}
+  - {name: size, direction: min}
+budget: {trials: 8, epochs: 9, rungs: [1, 3, 9], seed: 3}
+"""
+CODE = """
+import time
+
+seconds, calls, stop_at = 0.0, 0, None
+
+def good(params, budget):
+    global calls
+    calls += 1
+    if calls == stop_at:
+        raise KeyboardInterrupt
+    time.sleep(seconds)
+    accuracy = (1 - (params["x"] - 0.3) ** 2) * (1 - 0.5 / budget) * (0.6 + 0.05 * params["layers"])
+    return {"accuracy": accuracy, "size": 10.0 * params["layers"]}
+
+def slow(params, budget):
+    time.sleep(0.2)
+    return good(params, budget)
+
+def other(params, budget):
+    return good(params, budget)
+"""
+RIVALS = """
+import json, os, signal, sys, time
+from pathlib import Path
+import nasdet.driver.study.resume
+from nasdet.cli import main
+from nasdet.search import StudyStore
+from nasdet.search.records.owner import owner_of
+
+def fork(*command):
+    child = os.fork()
+    if child == 0:
+        os._exit(main._run(list(command), debug=False))
+    return child
+
+searching = fork(*"search mine.yaml --objective mine_module:slow --study s --trials 1000 --json".split())
+while not Path("s", "study.json").exists() or not StudyStore.open(Path("s")).records():
+    time.sleep(0.05)
+codes = [os.waitstatus_to_exitcode(os.waitpid(fork("resume", "s"), 0)[1]) for _ in range(20)]
+found = owner_of(Path("s"))
+os.kill(searching, signal.SIGKILL)
+os.waitpid(searching, 0)
+print(json.dumps({"searching": searching, "codes": codes, "owner": found.pid}))
+"""
+"""One process searches, and twenty others, one after another, try to go on with its study."""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "mine.yaml").write_text(SPACE)
+    (tmp_path / "mine_module.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NASDET_HOME", raising=False)
+    yield tmp_path
+    sys.modules.pop("mine_module", None)
+
+
+def invoke(command: Any, *arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False)
+    return dict(json.loads(result.stdout))
+
+
+def searched(*more: str, study: str = "s") -> dict[str, Any]:
+    return invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--study", study, *more)
+
+
+def interrupted_after(calls: int, run: Callable[[], object]) -> None:
+    module = importlib.import_module("mine_module")
+    module.calls, module.stop_at = 0, calls + 1  # type: ignore[attr-defined]
+    with pytest.raises(Interrupted):
+        run()
+    module.stop_at = None  # type: ignore[attr-defined]
+
+
+def told(folder: str) -> str:
+    return CliRunner().invoke(status.command, [folder], catch_exceptions=False).stdout
+
+
+@pytest.mark.timeout(200)
+def test_while_a_search_runs_nobody_else_goes_on_with_its_study(place: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", RIVALS], capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["codes"] == [2] * 20 and found["owner"] == found["searching"]
+    who = f"process {found['searching']} on {socket.gethostname()}, since"
+    refused = f"nasdet: s: another process works on this study: {who}"
+    assert sum(line.startswith(refused) for line in done.stderr.splitlines()) == 20
+    # The search was killed; its study opens, and goes on.
+    before = StudyStore.open(place / "s").records()
+    assert "not running; go on with: nasdet resume s" in told("s") and invoke(status.command, "s")["owner"] is None
+    after = invoke(resume.command, "s", "--max-epochs", "2")
+    assert before and after["trials"]["running"] == 0
+    rungs = {r.trial: r.rungs for r in StudyStore.open(place / "s").records()}
+    assert all(rungs[r.trial][: len(r.rungs)] == r.rungs for r in before)
+
+
+def test_a_running_study_says_who_works_on_it(place: Path) -> None:
+    searched()
+    with own(place / "s"):
+        assert f"running: process {os.getpid()} on {socket.gethostname()}, since" in told("s")
+        assert invoke(status.command, "s")["owner"]["pid"] == os.getpid()
+    assert "running" not in told("s")
+
+
+def test_one_command_starts_a_study_and_goes_on_with_it(place: Path) -> None:
+    again = lambda: searched("--or-resume")  # noqa: E731
+    interrupted_after(5, again)
+    rungs = {r.trial: r.rungs for r in StudyStore.open(place / "s").records() if r.rungs}
+    done = again()
+    assert done["trials"]["total"] == 8 and rungs
+    after = {r.trial: r.rungs for r in StudyStore.open(place / "s").records()}
+    assert all(after[trial][: len(reached)] == reached for trial, reached in rungs.items())
+    module = sys.modules["mine_module"]
+    module.calls = 0  # type: ignore[attr-defined]
+    found = nasdet.run_search("mine.yaml", objective="mine_module:good", study="s", or_resume=True, progress=False)
+    assert found.summary["hypervolume"] == done["hypervolume"] and module.calls == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["--seed", "4"], r"another space: budget\.seed is 3 there, 4 here; name another with --study"),
+        (["--set", "space.x.high=2"], r"another space: space\.x\.high is 1 there, 2 here"),
+        (["--objective", "mine_module:other"], "another objective: mine_module:good"),
+        (["--tracking-uri", "sqlite:///other.db"], "another MLflow store: a file beside it"),
+    ],
+)
+def test_another_study_is_not_gone_on_with(place: Path, more: list[str], what: str) -> None:
+    interrupted_after(2, searched)
+    for last in ([], ["--dry-run"]):
+        with pytest.raises(InputError, match=f"--or-resume: s: the study there has {what}"):
+            searched("--or-resume", *more, *last)
+    assert searched("--or-resume", "--dry-run")["ready"]
+    with pytest.raises(InputError, match=r"--or-resume: needs a study that has a name; .*--study DIR"):
+        invoke(search.command, "mine.yaml", "--objective", "mine_module:good", "--or-resume")
+
+
+def test_a_study_that_died_while_it_was_made_is_made_again(place: Path) -> None:
+    searched(study="whole")
+    (place / "s").mkdir()
+    shutil.copy(place / "whole" / "optuna.db", place / "s")
+    (place / "s" / "space.yaml").write_text("half")
+    with pytest.raises(InputError, match="not an empty folder"):
+        searched("--or-resume")
+    (place / "s" / "owner.json").write_text('{"host": "far", "pid": 7, "since": 0}')
+    assert searched("--or-resume")["trials"]["total"] == 8
+
+
+def test_more_to_spend_on_the_command_line_and_in_python(place: Path) -> None:
+    first = searched("--baseline", "random")
+    more = invoke(resume.command, "s", "--trials", "4")
+    assert more["trials"]["total"] == 12 and more["hypervolume"] >= first["hypervolume"]
+    assert more["reference_point"] == first["reference_point"]
+    assert first["baseline"]["epochs"] < more["baseline"]["epochs"] >= more["baseline"]["search_epochs"]
+    store = StudyStore.open(place / "s")
+    assert store.config.limits == Limits(trials=12) and "trials: 8" in (place / "s" / "space.yaml").read_text()
+    spent = store.ledger.epochs
+    study = nasdet.load_study("s").resume(max_epochs=20, progress=False)
+    assert spent < sum(r.epochs for r in study.records) <= spent + 20
+    study.resume(time_limit="0.5s", progress=False)
+    assert StudyStore.open(place / "s").config.limits.time_limit > 0.5  # type: ignore[union-attr]
+
+
+def test_a_storage_that_moved(place: Path) -> None:
+    interrupted_after(9, lambda: searched("--storage", "sqlite:///old/optuna.db", "--baseline", "random"))
+    (place / "old").rename(place / "new")
+    with pytest.raises(InputError, match="the study's storage is missing"):
+        invoke(resume.command, "s")
+    done = invoke(resume.command, "s", "--storage", "sqlite:///new/optuna.db")
+    assert done["trials"]["total"] == 8 and done["baseline"]["trials"]["complete"] > 0
+    (place / "new").rename(place / "newer")
+    done = invoke(resume.command, "s", "--storage", "sqlite:///newer/optuna.db", "--trials", "1")
+    assert done["trials"]["total"] == 9
+    assert StudyStore.open(place / "s" / "random").config.storage == f"sqlite:///{place.resolve()}/newer/optuna.db"
+
+
+def test_an_older_copy_of_the_storage_is_refused(place: Path) -> None:
+    store = StudyStore.create(place / "s", StudyConfig(study="s", data="digits"), tiny_space())
+    shutil.copy(place / "s" / "optuna.db", place / "old.db")
+    store.put(TrialRecord("t0000", 0, "paused", {}, {}, {}, {"ap": 0.1}, 1, (Rung(1, {"ap": 0.1}),)))
+    store.trial_dir("t0000").mkdir(parents=True)
+    with pytest.raises(
+        InputError, match=r"--storage sqlite:///.*old.db: lacks trial t0000, which the study has trained"
+    ):
+        invoke(resume.command, "s", "--storage", "sqlite:///old.db")
+
+
+def test_the_data_may_move_but_not_change(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = open_data("digits").info
+    own = {"classes": info.classes, "images": info.splits, "fingerprint": info.fingerprint}
+    config = StudyConfig(study="s", data="/gone", **own)
+    StudyStore.create(place / "s", config, tiny_space())
+    for name, other in {"classes": ("cat",), "images": {"train": 3}, "fingerprint": "abc"}.items():
+        StudyStore.open(place / "s").save_config(**{**own, name: other})  # type: ignore[typeddict-item]
+        what = f"its {name} are" if name != "fingerprint" else "its images, boxes or splits differ"
+        with pytest.raises(InputError, match=f"--data digits: not the study's data: {what}"):
+            invoke(resume.command, "s", "--data", "digits")
+        assert StudyStore.open(place / "s").config.data == "/gone"
+    StudyStore.open(place / "s").save_config(**own)  # type: ignore[typeddict-item]
+    monkeypatch.setattr("nasdet.driver.study.detector_search.ray_cluster", fail_with(KeyboardInterrupt()))
+    with pytest.raises(Interrupted):
+        resume_search(Path("s"), ResumeOptions(data="digits", address="auto"))
+    config = StudyStore.open(place / "s").config
+    assert (config.data, config.address) == ("digits", "auto")
+
+
+def test_options_without_meaning_for_a_function_are_refused(place: Path) -> None:
+    searched()
+    for option, value in {"--data": "digits", "--address": "auto", "--repeat-front": "2"}.items():
+        with pytest.raises(InputError, match=f"{re.escape(option)}: has no meaning with --objective"):
+            invoke(resume.command, "s", option, value)
