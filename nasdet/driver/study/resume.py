@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.data import DatasetInfo
-from nasdet.driver.ray_cluster import check_address
+from nasdet.driver.ray_address import check_address
 from nasdet.driver.study.detector_search import check_search, open_study_data, resume_detector_search, start_search
 from nasdet.driver.study.function_search import (
     Function,

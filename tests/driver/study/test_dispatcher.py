@@ -15,7 +15,7 @@ from nasdet.driver.observers.base import Observer
 from nasdet.driver.study import dispatcher as module
 from nasdet.driver.study.detector_search import start_search
 from nasdet.driver.study.dispatcher import MAX_LOSSES, Dispatcher
-from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW, Display, SearchOptions
+from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW, Display, ResumeOptions, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.driver.study.study_run import Phase
 from nasdet.errors import NasdetError
@@ -61,7 +61,7 @@ def test_search_then_repeats_then_baseline(without_ray: None, tmp_path: Path) ->
 
     before = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
     started = Started()
-    again = resume_search(StudyStore.open(tmp_path / "s"), 2, display=Display((started,), terminal, redirect=False))
+    again = resume_search(tmp_path / "s", ResumeOptions(2), Display((started,), terminal, redirect=False))
     assert started.trials == [f"{trial}-seed2" for trial in front]
     after = {r.record.trial: r.record for r in RepeatStore(store.dir).all()}
     assert before.items() <= after.items() and len(after) == 2 * len(before)
@@ -75,7 +75,7 @@ def test_a_finished_study_with_nothing_left_starts_no_ray(tmp_path: Path, monkey
     monkeypatch.setattr(
         "nasdet.driver.study.detector_search.ray_cluster", lambda address: pytest.fail("Ray was started")
     )
-    assert resume_search(store, repeat_front=3, baseline=False).front == ()  # no member to repeat
+    assert resume_search(store.dir, ResumeOptions(3)).front == ()  # no member to repeat
     assert StudyStore.open(store.dir).config.repeat_front == 3
 
 

@@ -145,17 +145,12 @@ def test_a_running_study_says_who_works_on_it(place: Path) -> None:
 
 
 def test_one_command_starts_a_study_and_goes_on_with_it(place: Path) -> None:
-    again = lambda: searched("--or-resume")  # noqa: E731
-    interrupted_after(5, again)
+    interrupted_after(5, lambda: searched("--or-resume"))
     rungs = {r.trial: r.rungs for r in StudyStore.open(place / "s").records() if r.rungs}
-    done = again()
-    assert done["trials"]["total"] == 8 and rungs
+    found = nasdet.run_search("mine.yaml", objective="mine_module:good", study="s", or_resume=True, progress=False)
+    assert len(found.records) == 8 and found.summary["trials"]["running"] == 0 and rungs
     after = {r.trial: r.rungs for r in StudyStore.open(place / "s").records()}
     assert all(after[trial][: len(reached)] == reached for trial, reached in rungs.items())
-    module = sys.modules["mine_module"]
-    module.calls = 0  # type: ignore[attr-defined]
-    found = nasdet.run_search("mine.yaml", objective="mine_module:good", study="s", or_resume=True, progress=False)
-    assert found.summary["hypervolume"] == done["hypervolume"] and module.calls == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
