@@ -30,7 +30,7 @@ MARK = "NASDET_INTERRUPTS"
 MOMENTS = [
     # line of the progress after which the clock runs, and the most seconds until the signal
     ("starting Ray", 8.0),
-    ("starting the worker group", 20.0),
+    ("starting the workers", 20.0),
     ("t0000", 6.0),
     ("t0001", 6.0),
 ]

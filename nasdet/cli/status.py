@@ -45,7 +45,8 @@ def command(study: str | None, profile: bool, as_json: bool) -> None:
 
 
 def _profile(store: StudyStore) -> dict[str, float]:
-    """Seconds of the whole study by what they were spent on; group start by its phases."""
+    """Seconds of the whole study by what they were spent on; group start by its phases; how the last run used its
+    groups."""
     records = store.records()
     wall = store.config.wall_seconds
     train = sum(r.train_seconds for r in records)
@@ -60,4 +61,6 @@ def _profile(store: StudyStore) -> dict[str, float]:
             "group_start_imports": first.imported - first.entered,
             "group_start_data": first.ready - first.imported,
         }
+    if use := store.config.group_use:
+        phases |= {"groups": use.groups, "groups_busy_share": use.busy_share, "group_starts": use.started}
     return {"wall_seconds": wall, "train_seconds": train, "overhead_seconds": overhead, **phases}

@@ -64,7 +64,7 @@ class Progress(Observer):
         self._console.print(
             f"[dim]watch in MLflow: nasdet ui {escape(shlex.quote(str(store.dir)))}   stop: Ctrl-C[/dim]"
         )
-        self._console.print("[dim]starting the worker group ...[/dim]")
+        self._console.print("[dim]starting the workers ...[/dim]")
         self._standing = _Standing(store)
         if self._console.is_terminal:
             self._live = Live(
