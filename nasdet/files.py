@@ -44,3 +44,8 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def previous(path: Path) -> Path:
+    """Where the content that `path` had before its last change is kept, for files that keep it."""
+    return path.with_suffix(f".previous{path.suffix}")

@@ -13,7 +13,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from nasdet.errors import InputError, TrialFailure
-from nasdet.files import atomic_path
+from nasdet.files import atomic_path, previous
 from nasdet.log import logger
 from nasdet.models import Detector, build_detector
 from nasdet.models.pretrained import RANDOM, load_weights, loaded_from
@@ -126,11 +126,6 @@ class Training:
             self.average.module.load_state_dict(state["average"])
         self.epoch, self.step = state["epoch"], state["step"]
         return state
-
-
-def previous(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` is kept."""
-    return path.with_suffix(".previous.pt")
 
 
 def _initial(spec: DetectorSpec, recipe: Recipe, seed: int, *, load: bool) -> Detector:

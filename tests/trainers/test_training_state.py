@@ -70,3 +70,23 @@ def test_from_scratch_nothing_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "build_detector", build_frozen)
     with pytest.raises(TrialFailure, match=r"parameters are frozen, such as backbone\.stem"):
         Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU)
+
+
+def test_a_damaged_checkpoint_costs_only_the_epochs_since_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, training = tmp_path / "checkpoint.pt", Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU)
+    for epoch in (1, 2):
+        training.epoch = epoch
+        training.save(path, keep_previous=True)
+
+    def resumed() -> int:
+        return Training.resume_or_start(tiny_spec(), tiny_recipe(), seed=0, device=CPU, path=path).epoch
+
+    assert resumed() == 2
+    path.write_bytes(path.read_bytes()[:1000])
+    assert resumed() == 1 and "damaged checkpoint" in caplog.text
+    path.unlink()
+    assert resumed() == 1
+    (tmp_path / "checkpoint.previous.pt").write_bytes(b"no")
+    assert resumed() == 0

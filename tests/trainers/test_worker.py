@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import math
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from nasdet.errors import TrialFailure
 from nasdet.evaluation import read_resamples
 from nasdet.trainers import latency, worker
 from nasdet.trainers.driver_link import Link
-from nasdet.trainers.evaluate import evaluate
+from nasdet.trainers.evaluate import EVAL_BATCH, evaluate
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
 from nasdet.trainers.worker import Runner
 from tests.trainers.conftest import tiny_recipe, tiny_spec
@@ -129,3 +133,59 @@ def test_rungs_of_small_images_are_evaluated_at_their_size(
     jobs = [dataclasses.replace(job(tmp_path, stop=n, start=n - 1), recipe=recipe) for n in (1, 2, 3)]
     assert [r.kind for r in replies(group, *jobs)].count("rung") == 3
     assert scales == [(0.5,), (1.0,), (1.0,)]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "storage"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "failed"),
+        (KeyError("width"), "failed"),
+        (TrialFailure("the loss is not finite"), "failed"),
+    ],
+)
+def test_whose_fault_a_failure_is(
+    error: Exception, kind: str, group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group lives on, and holds nothing of the failed candidate."""
+    real, found = worker.train_epoch, list[Reply]()
+
+    def fails(*arguments: Any) -> Any:
+        if isinstance(error, TrialFailure) or not found:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(worker, "train_epoch", fails)
+    runner = Runner(group, CPU, Link(found.append))
+    runner.run(job(tmp_path / "a"))
+    assert [(r.kind, r.trial, r.ends) for r in found] == [(kind, "t0000", False)] and found[0].traceback
+    assert runner._warm is None
+    if not isinstance(error, TrialFailure):
+        runner.run(job(tmp_path / "b", recompute=True))
+        assert found[-1].kind == "rung" and found[1].values["recompute"] == 1
+
+
+def test_a_gpu_that_gave_up_ends_the_process(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every later job would fail at once; the caller reports it and the group starts again."""
+    error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr(worker, "train_epoch", mock.Mock(side_effect=error))
+    found: list[Reply] = []
+    with pytest.raises(torch.AcceleratorError):
+        Runner(group, CPU, Link(found.append)).run(job(tmp_path))
+    assert not found and worker.kind_of(error) == "lost"
+
+
+def test_signs_of_life_come_with_every_step_and_batch(group: GroupConfig, tmp_path: Path) -> None:
+    class Counting(Link):
+        steps = 0
+
+        def step(self) -> None:
+            self.steps += 1
+
+    link = Counting()
+    Runner(group, CPU, link).run(job(tmp_path))
+    assert link.steps == 60 // 30 + math.ceil(20 / EVAL_BATCH)

@@ -4,7 +4,10 @@ a rule of `export --pick` may choose; all else can be trained again from its rec
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nasdet.driver.observers.base import Observer
+from nasdet.files import previous
 from nasdet.pareto import GrowingFront
 from nasdet.search import Engine, StudyStore
 from nasdet.search.records.study_folder import CHECKPOINT
@@ -54,7 +57,8 @@ class Housekeeping(Observer):
         if record.state in ("paused", "running") or not folder.exists():
             return
         if not record.ended_with_search:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            for path in _checkpoints(folder):
+                path.unlink(missing_ok=True)
         if self._pickable is None or record.trial not in self._pickable.trials:
             (folder / "weights.safetensors").unlink(missing_ok=True)
             if not any(folder.iterdir()):
@@ -76,10 +80,15 @@ class Housekeeping(Observer):
     def _measure(self, record: TrialRecord) -> None:
         """Count the checkpoint of a trial if it is paused, and only then."""
         self._bytes -= self._sizes.pop(record.trial, 0)
-        path = self._store.trial_dir(record.trial) / CHECKPOINT
-        if record.state == "paused" and path.exists():
-            self._sizes[record.trial] = path.stat().st_size
+        if record.state == "paused":
+            kept = [path for path in _checkpoints(self._store.trial_dir(record.trial)) if path.exists()]
+            self._sizes[record.trial] = sum(path.stat().st_size for path in kept)
             self._bytes += self._sizes[record.trial]
+
+
+def _checkpoints(folder: Path) -> tuple[Path, Path]:
+    """The last checkpoint of a trial, and the one before."""
+    return folder / CHECKPOINT, previous(folder / CHECKPOINT)
 
 
 class _Pickable:

@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from nasdet.files import atomic_write
+from nasdet.files import atomic_write, previous
+from nasdet.search.records.study_folder import CHECKPOINT
 from nasdet.trial import TrialRecord
 
 FOLDER = "repeats"
@@ -86,8 +87,10 @@ class RepeatStore:
         """Delete checkpoints and weights of repeats that have ended: no repeat is exported."""
         for repeat in self.all():
             if repeat.record.state != "running":
-                for file in ("checkpoint.pt", "weights.safetensors"):
-                    (self.trial_dir(repeat.record.trial) / file).unlink(missing_ok=True)
+                folder = self.trial_dir(repeat.record.trial)
+                checkpoint = folder / CHECKPOINT
+                for path in (checkpoint, previous(checkpoint), folder / "weights.safetensors"):
+                    path.unlink(missing_ok=True)
 
     def _write(self, repeat: Repeat) -> None:
         atomic_write(self.trial_dir(repeat.record.trial) / RECORD, json.dumps(repeat.to_json(), indent=1))

@@ -65,6 +65,15 @@ def test_the_least_promising_checkpoints_make_room(store: StudyStore) -> None:
     assert "resources.disk_gb is 2.5e-06" in store.get("t2").reason
 
 
+def test_the_checkpoint_before_counts_and_goes_with_the_last_one(store: StudyStore) -> None:
+    for number in range(2):
+        put(store, number, "paused", VALUES[number], 2)
+        (store.trial_dir(f"t{number}") / "checkpoint.previous.pt").write_bytes(bytes(SIZE))
+    store.save_config(reference_point=[0.0, 10.0])
+    Housekeeping(store, Engine(store, lambda params: Candidate({}, {}, {}))).changed(store.get("t1"), 60.0)
+    assert left(store, "checkpoint*.pt") == ["t0", "t0"]  # 4000 bytes were more than the 2500 allowed
+
+
 def test_what_the_end_of_the_search_stopped_keeps_its_checkpoint(store: StudyStore) -> None:
     put(store, 0, "paused", VALUES[0], 2)
     put(store, 1, "paused", VALUES[1], 2)
