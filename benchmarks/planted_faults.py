@@ -6,9 +6,9 @@ copied into a temporary folder; there one fault at a time is planted, its tests 
 - killed: a test fails, or does not end within `--limit` seconds
 - survived: the tests pass all the same
 - stale: the snippet does not occur exactly once any more, or its tests are gone; the list has to follow the code
-- invalid: a test fails without the fault as well
+- invalid: a test fails, or is skipped for want of data, without the fault as well
 
-    python benchmarks/planted_faults.py --json           all of them (MINUTES on 2 cores)
+    python benchmarks/planted_faults.py --json           all of them (a quarter of an hour on 2 cores)
     python benchmarks/planted_faults.py --only s09 x09   those whose names begin so
 """
 
@@ -37,19 +37,22 @@ WORTH_IMPORTING = 5
 """Faults from which on that saves time."""
 
 
-class Failures:
-    """Plugin of pytest: which tests failed."""
+class Outcomes:
+    """Plugin of pytest: what became of each test, with all values of its parameters."""
 
     def __init__(self) -> None:
-        self.tests: list[str] = []
+        self.of: dict[str, set[str]] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:
-            self.tests.append(report.nodeid.split("[")[0])
+        if report.when == "call" or not report.passed:
+            self.of.setdefault(report.nodeid.split("[")[0], set()).add(report.outcome)
+
+    def not_passed(self) -> list[str]:
+        return [test for test, found in self.of.items() if "failed" in found or "passed" not in found]
 
 
 def run_tests(tree: Path, tests: Sequence[str], limit: float | None, *options: str) -> tuple[int | None, list[str]]:
-    """Pytest's exit code, None if it does not end within `limit` seconds, and the tests that failed."""
+    """Pytest's exit code, None if it does not end within `limit` seconds, and the tests that did not pass."""
     context = multiprocessing.get_context("fork")
     answer, sender = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(tree, [*options, *tests], sender))
@@ -77,12 +80,12 @@ def _child(tree: Path, arguments: list[str], sender: Any) -> None:
         os.dup2(nowhere.fileno(), 2)
     import pytest
 
-    failures = Failures()
-    code = int(pytest.main(["-q", "-p", "no:cacheprovider", *arguments], plugins=[failures]))
+    outcomes = Outcomes()
+    code = int(pytest.main(["-q", "-p", "no:cacheprovider", *arguments], plugins=[outcomes]))
     import nasdet
 
     assert Path(nasdet.__file__).is_relative_to(tree), "another tree was tested"
-    sender.send((code, failures.tests))
+    sender.send((code, outcomes.not_passed()))
 
 
 def is_stale(tree: Path, fault: dict[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def lean_trainer() -> type[Any]:
     """
     from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
     from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-    from ray.train.v2._internal.constants import ENABLE_PREEMPTION_WATCHER_ENV_VAR
+    from ray.train.v2._internal.constants import ENABLE_PREEMPTION_WATCHER_ENV_VAR, get_env_vars_to_propagate
     from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
@@ -149,7 +149,14 @@ def lean_trainer() -> type[Any]:
         def _initialize_and_run_controller(self, **arguments: Any) -> Any:
             arguments["scaling_policy"] = FixedGroup(self.scaling_config)
             if ray.get_runtime_context().get_actor_id() is None:  # the controller must be or be in an actor
-                return super()._initialize_and_run_controller(**arguments)
+                options = {"num_cpus": 0, "runtime_env": {"env_vars": get_env_vars_to_propagate()}}
+                actor = ray.remote(**options)(TrainController).remote(**arguments)
+                run = actor.run.remote()
+                # Ray's own version waits without end, and a thread in such a call cannot be ended by Ctrl-C.
+                while not ray.wait([run], timeout=0.5)[0]:
+                    pass
+                ray.get(run)
+                return ray.get(actor.get_result.remote())
             os.environ[ENABLE_PREEMPTION_WATCHER_ENV_VAR] = "0"  # of this actor's process
             place = ray.util.get_current_placement_group()
             is_whole = place is not None and place.bundle_count == self.scaling_config.num_workers + 1
