@@ -16,6 +16,7 @@ import kubernetes_validate
 import pytest
 import ray
 import yaml
+from ray._private import ray_constants
 
 from nasdet.cli.main import cli
 from tests.deploy.kuberay import SCHEMAS
@@ -23,6 +24,7 @@ from tests.deploy.kuberay import SCHEMAS
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RAY_KINDS = ("raycluster.yaml", "rayjob.yaml")
 NASDET_HOME = "/shared/nasdet"
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -119,8 +121,8 @@ def test_the_head_trains_nothing_and_stays(name: str) -> None:
     worker = group["template"]["spec"]
     assert {t["key"] for t in worker["tolerations"]} >= {"nvidia.com/gpu", "cloud.google.com/gke-spot"}
     (container,) = worker["containers"]
-    stop = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert stop[:2] == ["ray", "stop"] and int(stop[-1]) < worker["terminationGracePeriodSeconds"] <= 30
+    drain = {entry["name"]: entry["value"] for entry in container["env"]}[DRAIN]
+    assert hasattr(ray_constants, DRAIN) and float(drain) < worker["terminationGracePeriodSeconds"] <= 30
     assert container["resources"]["requests"] == container["resources"]["limits"]
 
 
