@@ -130,7 +130,7 @@ def test_the_job_is_a_search_that_a_retry_resumes() -> None:
     job = manifest("rayjob.yaml")["spec"]
     words = shlex.split(job["entrypoint"])
     parsed = options_of(words)
-    assert job["backoffLimit"] > 0 and parsed["or_resume"] and parsed["study"].startswith("/shared/")
+    assert job["backoffLimit"] > 0 and parsed["or_resume"] and str(parsed["study"]).startswith("/shared/")
     assert parsed["address"] == "auto" and parsed["data"].startswith("/shared/")
     (group,) = job["rayClusterSpec"]["workerGroupSpecs"]
     gpus = int(group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
