@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=1, help="of everything, one after another")
     parser.add_argument("--keep", metavar="DIR", help="keep the files of the searches in this folder")
     args = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that everything is ended first
     if args.list:
         for name, fault in FAULTS.items():
             print(f"{name:28}{(fault.__doc__ or '').splitlines()[0]}")

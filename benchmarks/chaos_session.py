@@ -39,8 +39,6 @@ SECONDS_TO_VANISH = 30.0
 SAVE_EVERY = 20.0
 """Seconds between checkpoints within a rung, as `nasdet.trainers.worker` has it."""
 SHARED_MEMORY = Path("/dev/shm")
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Keeps Ray from turning 127.0.0.1 into the address of the network card."""
 HOLDER = "ray::GroupTrainable"
 
 
@@ -282,7 +280,7 @@ def place(keep: str | None) -> Iterator[Path]:
     adopt_orphans()
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     shared_memory = {path.name for path in SHARED_MEMORY.iterdir()}
-    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR", "NASDET_HOME", "PYTHONPATH", *LOOPBACK)}
+    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR", "NASDET_HOME", "PYTHONPATH")}
     repository = str(Path(__file__).resolve().parent.parent)
     os.environ.update(
         TMPDIR=str(root / "t"), RAY_TMPDIR=str(root), NASDET_HOME=str(root / "home"), PYTHONPATH=repository
@@ -305,8 +303,12 @@ def place(keep: str | None) -> Iterator[Path]:
 
 def drive(events: Path, arguments: list[str]) -> None:
     """`nasdet`, with every message of its groups written down."""
+    from ray._private import ray_constants
+
     from nasdet.cli.main import main
     from nasdet.driver.study import dispatcher as module
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # else Ray turns 127.0.0.1 into the address of the network card
 
     sink = events.open("a", buffering=1)
 
@@ -316,9 +318,9 @@ def drive(events: Path, arguments: list[str]) -> None:
     class Watched(module.Dispatcher):
         """Writes down what it takes and gives."""
 
-        def take(self, event: Any) -> None:
+        def take(self, event: Any, **more: bool) -> None:
             is_current = event is not None and event.connection is self.groups[event.group].connection
-            super().take(event)
+            super().take(event, **more)
             if event is None:
                 return
             if event.reply is not None:

@@ -17,6 +17,8 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 MEGABYTE = 1 << 20
+ATTEMPTS = 3
+"""To start a node."""
 
 
 def adopt_orphans() -> None:
@@ -101,6 +103,12 @@ class SimulatedCluster:
         return str(self._cluster.address)
 
     def _add(self, **options: Any) -> Any:
+        """A node; tried again where Ray finds this machine too slow."""
+        before = set(below(os.getpid()))
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(Exception):
+                return self._cluster.add_node(**options, **self._settings)
+            end([pid for pid in below(os.getpid()) if pid not in before])
         return self._cluster.add_node(**options, **self._settings)
 
     def add(self, name: str, cpus: int) -> None:

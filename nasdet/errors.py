@@ -29,15 +29,19 @@ class InputError(NasdetError):
         super().__init__(f"{line}; {remedy}" if remedy else line)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.what, self.where, self.remedy)
+        return _rebuild, (type(self), self.what, self.where, self.remedy)
 
 
 class TrialFailure(NasdetError):
     """One trial cannot go on (divergence, out of memory, a fault in a worker); the study can."""
 
 
-def _rebuild(what: str, where: str, remedy: str) -> InputError:
-    return InputError(what, where=where, remedy=remedy)
+class StorageFault(TrialFailure):
+    """One job cannot go on because files of the study or its data cannot be read or written; its trial can, later."""
+
+
+def _rebuild(kind: type[InputError], what: str, where: str, remedy: str) -> InputError:
+    return kind(what, where=where, remedy=remedy)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

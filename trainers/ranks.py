@@ -4,16 +4,31 @@ all-reduce, because a rank that raises alone leaves the others hanging in the ne
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from nasdet.errors import NasdetError, TrialFailure
+from nasdet.data import UnreadableImage
+from nasdet.errors import NasdetError, StorageFault, TrialFailure
 from nasdet.log import in_short, traceback_of
 
 T = TypeVar("T")
+
+
+STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV)
+"""Errors of a disk that is full, read-only or gone."""
+
+
+class _Failure(NamedTuple):
+    """Why a rank cannot go on."""
+
+    reason: str
+    traceback: str
+    is_storage: bool
+    """Whether files cannot be read or written, which is not the candidate's fault."""
 
 
 class Ranks:
@@ -24,18 +39,21 @@ class Ranks:
         self.world = dist.get_world_size() if active else 1
         self.rank = dist.get_rank() if active else 0
         self.device = device
-        self._failure: tuple[str, str] | None = None
+        self._failure: _Failure | None = None
         # Objects and flags travel over gloo even where gradients travel over NCCL: a NCCL collective would first wait
         # for everything that is queued on the GPU.
         separate = self.world > 1 and device.type == "cuda" and dist.get_backend() != "gloo"
         self._objects: Any = dist.new_group(backend="gloo") if separate else None
 
-    def add_failure(self, reason: str, traceback: str = "") -> None:
-        """Note a failure of this rank for the next `raise_failures`; the first one counts."""
-        self._failure = self._failure or (reason, traceback)
+    def add_failure(self, reason: str, error: Exception | None = None) -> None:
+        """Note a failure of this rank, and what it came from, for the next `raise_failures`; the first one counts."""
+        self._failure = self._failure or _Failure(
+            reason, traceback_of(error) if error else "", error is not None and is_storage_fault(error)
+        )
 
     def raise_failures(self) -> None:
-        """Raise `TrialFailure` on every rank if any rank has failed, with all reasons, and all tracebacks as notes.
+        """Raise `TrialFailure`, or `StorageFault`, on every rank if any rank has failed, with all reasons, and all
+        tracebacks as notes.
 
         All ranks call this at the same point of their work, so none of them is in another collective meanwhile.
         """
@@ -51,10 +69,11 @@ class Ranks:
         found = [failure for failure in failures if failure is not None]
         if not found:
             return
-        error = TrialFailure("; ".join(dict.fromkeys(reason for reason, _ in found)))
+        kind = StorageFault if any(failure.is_storage for failure in found) else TrialFailure
+        error = kind("; ".join(dict.fromkeys(failure.reason for failure in found)))
         for rank, failure in enumerate(failures):
-            if failure is not None and failure[1]:
-                error.add_note(f"on worker {rank}: {failure[1]}")
+            if failure is not None and failure.traceback:
+                error.add_note(f"on worker {rank}: {failure.traceback}")
         raise error
 
     @contextlib.contextmanager
@@ -63,11 +82,12 @@ class Ranks:
         try:
             yield
         except Exception as error:
-            self.add_failure(explain(error), traceback_of(error))
+            self.add_failure(explain(error), error)
         self.raise_failures()
 
     def iterate(self, items: Iterable[T]) -> Iterator[T]:
-        """Iterate over `items` of this rank; if making one fails on any rank, all ranks raise `TrialFailure`."""
+        """Iterate over `items` of this rank; if making one fails on any rank, all ranks raise `TrialFailure`. Only the
+        death of a process that makes them is raised on this rank alone."""
         iterator = iter(items)
         while True:
             item, end = None, False
@@ -76,7 +96,9 @@ class Ranks:
             except StopIteration:
                 end = True
             except Exception as error:
-                self.add_failure(f"worker {self.rank}: {in_short(error)}", traceback_of(error))
+                if is_lost_loader(error):
+                    raise
+                self.add_failure(f"worker {self.rank}: {explain(error)}", error)
             self.raise_failures()
             if end:
                 return
@@ -120,9 +142,21 @@ def explain(error: Exception) -> str:
     return in_short(error)
 
 
+def is_lost_loader(error: Exception) -> bool:
+    """Whether a process that prepares batches was killed."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def is_storage_fault(error: Exception) -> bool:
+    """Whether a disk is full, read-only or gone, or an image of the data set is."""
+    return isinstance(error, StorageFault | UnreadableImage) or (
+        isinstance(error, OSError) and error.errno in STORAGE_FAULTS
+    )
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether the memory of the device or of the process did not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()  # of an allocator, or of another worker
-    return "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text
+    return any(words in text for words in ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc"))

@@ -8,7 +8,6 @@ elsewhere.
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import math
 import time
@@ -29,7 +28,7 @@ from nasdet.trainers.full_training import FullJob, FullTraining
 from nasdet.trainers.latency import LatencyBackend, Target, cached_latency, known_latency
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.messages import GroupConfig, Kind, Reply, TrainJob
-from nasdet.trainers.ranks import Ranks, explain, is_out_of_memory
+from nasdet.trainers.ranks import Ranks, explain, is_lost_loader, is_out_of_memory, is_storage_fault
 from nasdet.trainers.test_time_augmentation import Transforms
 from nasdet.trainers.training_state import Training
 
@@ -37,8 +36,10 @@ SAVE_EVERY = 20.0
 """Seconds between checkpoints inside a rung."""
 SECONDS_TO_DECODE = 3600.0
 """How long reading a data set for the first time at an input size may take."""
-STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENODEV)
-"""Errors of a disk that is full, read-only or gone."""
+
+
+SECONDS_TO_MEASURE = 60.0
+"""A measurement of latency may take this much longer than the command that it runs."""
 
 
 class Infeasible(NasdetError):
@@ -135,6 +136,7 @@ class Runner:
             training = self._training(job)
             size = training.spec.input
             split = self.data.cached("train", size.height, size.width)
+        self._link.expect(0.0)
         return training, split
 
     def _training(self, job: TrainJob) -> Training:
@@ -178,7 +180,7 @@ class Runner:
             try:
                 outcome = self._measure(job)
             except Exception as error:
-                self.ranks.add_failure(f"the latency measurement failed: {explain(error)}", traceback_of(error))
+                self.ranks.add_failure(f"the latency measurement failed: {explain(error)}", error)
         self.ranks.raise_failures()
         outcome = self.ranks.broadcast(outcome)
         if outcome:
@@ -203,7 +205,9 @@ class Runner:
         }
         is_known = all(known_latency(spec, cache, **target) is not None for spec in specs.values())
         with contextlib.nullcontext() if is_known or not config.latency_alone else self._link.alone():
+            self._link.expect(len(specs) * (config.latency_timeout + SECONDS_TO_MEASURE))
             latencies = {name: cached_latency(spec, cache, **target) for name, spec in specs.items()}
+        self._link.expect(SECONDS_TO_MEASURE * len(job.scores))
         scores = {f"score_{name}": score(name, DetectorSpec.model_validate(job.spec)) for name in job.scores}
         return {**latencies, **{name: value for name, value in scores.items() if math.isfinite(value)}}
 
@@ -213,9 +217,9 @@ def kind_of(error: Exception) -> Kind:
     (the candidate's or the program's)."""
     if is_out_of_memory(error):
         return "memory"
-    if isinstance(error, OSError) and error.errno in STORAGE_FAULTS:
+    if is_storage_fault(error):
         return "storage"
-    return "lost" if is_device_fault(error) else "failed"
+    return "lost" if is_device_fault(error) or is_lost_loader(error) else "failed"
 
 
 def is_device_fault(error: Exception) -> bool:

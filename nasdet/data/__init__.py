@@ -2,7 +2,7 @@
 
 from nasdet.data.cache import CachedSplit, fit_image, fitted_size
 from nasdet.data.dataset import Dataset, default_cache_root, open_data
-from nasdet.data.images import read_image
+from nasdet.data.images import UnreadableImage, read_image
 from nasdet.data.loader import Batch, TrainBatches, eval_loader, no_masks, train_loader
 from nasdet.data.records import DatasetInfo, Defect, ImageRecord, Target
 from nasdet.data.tiles import Tiling
@@ -17,6 +17,7 @@ __all__ = [
     "Target",
     "Tiling",
     "TrainBatches",
+    "UnreadableImage",
     "default_cache_root",
     "eval_loader",
     "fit_image",

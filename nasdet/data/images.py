@@ -29,6 +29,10 @@ _MOST_PIXELS = 1 << 30
 """Pillow's own limit, above which it warns and from twice as many on refuses an image, is too low for large images."""
 
 
+class UnreadableImage(InputError):
+    """An image is missing or damaged."""
+
+
 def is_image(path: Path) -> bool:
     """Whether the name says that this is an image that can be read."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -53,7 +57,7 @@ def read_image(path: str | Path, *, alpha: bool = False) -> Pixels:
 def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
     """As `read_image`, with the EXIF orientation (1..8) that was undone."""
     if not path.is_file():
-        raise InputError("no such image", where=str(path))
+        raise UnreadableImage("no such image", where=str(path))
     suffix = path.suffix.lower()
     with decoding(path):
         if suffix == ".npy":
@@ -102,11 +106,11 @@ def decoding(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError("not an image in a known format", where=str(path)) from None
+        raise UnreadableImage("not an image in a known format", where=str(path)) from None
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
-        raise InputError(f"cannot be decoded ({str(error) or type(error).__name__})", where=str(path)) from error
+        raise UnreadableImage(f"cannot be decoded ({str(error) or type(error).__name__})", where=str(path)) from error
 
 
 def _read_pillow(path: Path, alpha: bool) -> tuple[Pixels, int]:

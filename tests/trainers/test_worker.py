@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nasdet.data import UnreadableImage, default_cache_root
 from nasdet.errors import TrialFailure
 from nasdet.evaluation import read_resamples
 from nasdet.trainers import latency, worker
@@ -141,6 +142,9 @@ def test_rungs_of_small_images_are_evaluated_at_their_size(
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "storage"),
+        (UnreadableImage("no such image", where="a.png"), "storage"),
+        (RuntimeError("DataLoader worker (pid 42) is killed by signal: Bus error."), "lost"),
+        (RuntimeError("std::bad_alloc"), "memory"),
         (FileNotFoundError(errno.ENOENT, "No such file"), "failed"),
         (KeyError("width"), "failed"),
         (TrialFailure("the loss is not finite"), "failed"),
@@ -189,3 +193,33 @@ def test_signs_of_life_come_with_every_step_and_batch(group: GroupConfig, tmp_pa
     link = Counting()
     Runner(group, CPU, link).run(job(tmp_path))
     assert link.steps == 60 // 30 + math.ceil(20 / EVAL_BATCH)
+
+
+def test_the_time_to_decode_is_taken_back_when_it_is_over(group: GroupConfig, tmp_path: Path) -> None:
+    """Else a loader that hangs in a job's first batch is noticed an hour later."""
+    waits: list[float] = []
+
+    class Watched(Link):
+        def expect(self, seconds: float) -> None:
+            waits.append(seconds)
+
+    Runner(group, CPU, Watched()).run(job(tmp_path))
+    assert waits == [worker.SECONDS_TO_DECODE, 0.0]
+
+
+def test_an_image_that_disappears_is_not_the_candidates_fault(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The split exceeds the cache, so that every image is decoded when a batch needs it."""
+    monkeypatch.setattr("nasdet.data.cache._reserve", lambda path: False)
+    monkeypatch.setenv("NASDET_HOME", str(tmp_path))
+    shutil.copytree(group.source, tmp_path / "data")
+    group = dataclasses.replace(group, source=str(tmp_path / "data"), cache_root=str(default_cache_root()))
+    found: list[Reply] = []
+    runner, images = Runner(group, CPU, Link(found.append)), tmp_path / "data" / "images"
+    images.rename(tmp_path / "gone")
+    runner.run(job(tmp_path / "t"))
+    assert found[0].kind == "storage" and "no such image" in found[0].reason and "images" in found[0].reason
+    (tmp_path / "gone").rename(images)
+    runner.run(job(tmp_path / "t"))
+    assert found[-1].kind == "rung"

@@ -36,8 +36,6 @@ from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
 
 SECONDS_BETWEEN_LOOKS = 10.0
 """How often a search on a cluster looks for nodes that joined or left."""
-MEASURING_SECONDS = 60.0
-"""A measurement of latency may take this much longer than the command that it runs."""
 
 
 def start_search(space: SearchSpace, options: SearchOptions, display: Display = TERMINAL) -> Summary:
@@ -171,13 +169,11 @@ def _tune(
     from nasdet.driver.study.dispatcher import Dispatcher
     from nasdet.driver.study.ray_tune import run_on_groups
 
-    patience = max(store.space.resources.hang_timeout, group.latency_timeout + MEASURING_SECONDS)
-
     def keep(starts: list[dict[str, float]], use: GroupUse) -> None:
         store.save_config(group_starts=tuple(map(GroupStart.model_validate, starts)), group_use=use)
 
     wanted = (lambda: plan.concurrent) if _is_fixed(store) else _CountedOnNodes(plan)
-    dispatcher = Dispatcher(phases, wanted, hang_timeout=patience, warn=warn, keep=keep)
+    dispatcher = Dispatcher(phases, wanted, hang_timeout=store.space.resources.hang_timeout, warn=warn, keep=keep)
     run_on_groups(dispatcher, plan, group, ray_folder(store.dir))
 
 

@@ -38,7 +38,7 @@ MAX_LOSSES = 3
 MAX_START_FAILURES = 5
 """Groups in a row that may end before any of them is up."""
 SECONDS_AFTER_STORAGE_FAULT = 5.0
-"""How long no job is handed out after files could not be written."""
+"""How long no job is handed out after files could not be read or written; twice as long after each further time."""
 KEEP_EVERY = 10.0
 """Seconds after which the use of the groups is stored again."""
 START_PATIENCE = 60.0
@@ -183,7 +183,7 @@ class Dispatcher:
             NasdetError: see `give_up`.
         """
         while not self.has_to_stop:
-            self.take(server.receive(TICK))
+            self.take(server.receive(TICK), more=server.backlog > 0)
         for group in self._alive():
             if group.connection is not None:
                 send(group.connection, STOP)
@@ -192,14 +192,15 @@ class Dispatcher:
         if self.error is not None:
             raise self.error
 
-    def take(self, event: Event | None) -> None:
-        """Answer an event, None for none, and do what is due."""
+    def take(self, event: Event | None, *, more: bool = False) -> None:
+        """Answer an event, None for none, and do what is due. While `more` events wait, nobody counts as silent: what
+        a group has said may be among them."""
         with self._writing:
             if self.interrupted:
                 return
             if event is not None:
                 self._take(event)
-            self._tick()
+            self._tick(more=more)
             self._grant_quiet()
             self._hand_out()
 
@@ -243,6 +244,7 @@ class Dispatcher:
         if group.lost:  # the workers died and not the group: that may be the trial's doing
             self._count_loss(group.lost, "its workers ended")
         group.connection, group.host, group.lost, group.heard = connection, reply.host, "", time.monotonic()
+        group.asked = False
         self.group_starts.append(reply.values)
         self._failed_starts = 0
 
@@ -328,8 +330,11 @@ class Dispatcher:
         """Files cannot be written: not the candidate's fault, and useless to go on with if it stays so."""
         logger.error("trial %s: %s\n%s", trial, reply.reason, reply.traceback)
         self.phase.jobs.release(trial)
+        now = time.monotonic()
+        if now < self._hold_until:  # another group has met the same one
+            return
+        self._hold_until = now + SECONDS_AFTER_STORAGE_FAULT * 2**self._storage_faults
         self._storage_faults += 1
-        self._hold_until = time.monotonic() + SECONDS_AFTER_STORAGE_FAULT
         if self._storage_faults > MAX_LOSSES:
             self.give_up(SearchBroken(f"{reply.reason}; make room or mend it, then go on with nasdet resume"))
         else:
@@ -445,7 +450,7 @@ class Dispatcher:
 
     # The clock
 
-    def _tick(self) -> None:
+    def _tick(self, *, more: bool) -> None:
         """Cut off what hangs or runs over the time limit, and say which groups are waited for."""
         now, jobs = time.monotonic(), self.phase.jobs
         limit = jobs.space.budget.time_limit or 0.0
@@ -454,7 +459,7 @@ class Dispatcher:
                 self._release(group, "the time limit is over", counts=False)
             self.over = True
             return
-        for name, group in self.groups.items():
+        for name, group in () if more else self.groups.items():
             rests = group.paused or group.wants_quiet
             if group.job and not rests and now - group.heard > self._hang_timeout:
                 logger.error("group %s made no progress for %.0f s and is started again", name, now - group.heard)

@@ -12,28 +12,36 @@ import os
 import shlex
 import shutil
 import threading
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
+from optuna.exceptions import StorageInternalError
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from typing_extensions import Unpack
 
-from nasdet.errors import InputError, nearest
+from nasdet.errors import InputError, NasdetError, nearest
 from nasdet.files import atomic_write
+from nasdet.log import in_short, logger
 from nasdet.search.records.optuna_storage import OptunaStorage
 from nasdet.search.records.owner import LEASE, LOCK, own
 from nasdet.search.records.store import Store
 from nasdet.space import SearchSpace, load_space
 from nasdet.study_config import ConfigChanges, StudyConfig
 from nasdet.trial import TrialRecord
-from nasdet.uris import sqlite_path
+from nasdet.uris import public_uri, sqlite_path
 
 CONFIG = "study.json"
 SPACE = "space.yaml"
 DATABASE = "optuna.db"
 HALF_MADE = (SPACE, DATABASE, f"{DATABASE}-journal")
 """What a study consists of before it is one."""
+SECONDS_TO_MEND = 60.0
+"""How long a write that fails is tried again."""
+SECONDS_BETWEEN_WRITES = 2.0
 CHECKPOINT = "checkpoint.pt"
 """In a trial's folder: all that its training goes on from."""
 
@@ -115,15 +123,33 @@ class StudyStore(Store):
         """Add a record, or replace the one of the same trial; durable when this returns."""
         with self._lock:
             self.ledger.check(record)
-            self._storage.put(record)
+            self._write(lambda: self._storage.put(record))
             self.ledger.put(record)
 
     def save_config(self, **changes: Unpack[ConfigChanges]) -> None:
         """Write `study.json` with these values changed; durable when this returns."""
         with self._lock:
             config = self.config.replace(**changes)
-            atomic_write(self.dir / CONFIG, json.dumps(config.to_json(), indent=1))
+            self._write(lambda: atomic_write(self.dir / CONFIG, json.dumps(config.to_json(), indent=1)))
             self.config = config
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write, and wait for a disk that is full, or a server that is away, but not for ever.
+
+        Raises:
+            NasdetError: it stays so.
+        """
+        deadline = time.monotonic() + SECONDS_TO_MEND
+        while True:
+            try:
+                return write()
+            except (OSError, OperationalError, StorageInternalError) as error:
+                reason = public_uri(in_short(error.__cause__ or error))
+                if time.monotonic() > deadline:
+                    what = f"the study cannot be written: {reason}"
+                    raise NasdetError(f"{what}; make room or mend it, then go on with nasdet resume") from error
+                logger.warning("the study cannot be written and is tried again: %s", reason)
+                time.sleep(SECONDS_BETWEEN_WRITES)
 
     def trial_dir(self, trial: str) -> Path:
         """Folder of a trial's checkpoint and weights."""

@@ -123,6 +123,14 @@ class Groups:
 
 
 @pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Seconds that the dispatcher's clock shows; to be changed."""
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    yield now
+
+
+@pytest.fixture
 def groups(tmp_path: Path) -> Groups:
     return Groups(tmp_path / "s")
 
@@ -267,20 +275,25 @@ def test_storage_that_fails_is_waited_for_and_then_ends_the_search(
     assert groups.state(trial) == "running"  # nothing is lost
 
 
+def test_a_fault_of_storage_that_several_groups_meet_counts_once(groups: Groups, clock: list[float]) -> None:
+    groups.start("a"), groups.start("b")
+    for number in range(MAX_LOSSES):
+        trials = [groups.job(name).trial for name in "ab"]
+        for name, trial in zip("ab", trials, strict=True):
+            groups.say(name, "storage", trial, reason="[Errno 28] No space left on device: 's'")
+        assert len(groups.said) == number + 1
+        clock[0] += module.SECONDS_AFTER_STORAGE_FAULT * 2**number + 1
+        groups.dispatcher.take(None)
+        assert {groups.job(name).trial for name in "ab"} == set(trials)
+    assert not groups.dispatcher.over
+
+
 def test_failures_in_a_row_end_the_search(groups: Groups) -> None:
     groups.start("a")
     for _ in range(MAX_FAILURES_IN_A_ROW):
         assert not groups.dispatcher.over
         groups.say("a", "failed", groups.job("a").trial, reason="KeyError: 'x'")
     assert str(groups.dispatcher.error) == "5 trials in a row failed, the last one because: KeyError: 'x'"
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Seconds that the dispatcher's clock shows; to be changed."""
-    now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    yield now
 
 
 def test_a_group_that_hangs_is_replaced_and_its_trial_goes_on(tmp_path: Path, clock: list[float]) -> None:
@@ -302,6 +315,18 @@ def test_a_group_that_hangs_is_replaced_and_its_trial_goes_on(tmp_path: Path, cl
     groups.dispatcher.end_group("a")
     groups.start("b")
     assert groups.job("b").trial == trial
+
+
+def test_nobody_is_silent_while_events_wait(tmp_path: Path, clock: list[float]) -> None:
+    """The driver itself was held up, by its disk for example."""
+    groups = Groups(tmp_path / "s", hang_timeout=10.0)
+    groups.start("a")
+    clock[0] += 60
+    groups.dispatcher.take(None, more=True)
+    assert not groups.dispatcher.is_condemned("a")
+    groups.say("a", "alive")
+    groups.dispatcher.take(None)
+    assert not groups.dispatcher.is_condemned("a")
 
 
 def test_the_time_limit_needs_no_word_of_a_group(tmp_path: Path, clock: list[float]) -> None:

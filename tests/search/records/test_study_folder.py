@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +11,7 @@ import optuna
 import pytest
 
 from benchmarks import study_writes
-from nasdet.errors import InputError
+from nasdet.errors import InputError, NasdetError
 from nasdet.search import StudyStore, find_study
 from nasdet.space import SearchSpace
 from nasdet.study_config import StudyConfig
@@ -30,6 +32,52 @@ def test_finished_records_cannot_change(store: StudyStore) -> None:
     store.put(record)
     with pytest.raises(ValueError, match="t0000 is failed"):
         store.put(record.replace(state="running"))
+
+
+@pytest.mark.parametrize("fails", [2, 1000])
+def test_a_disk_that_is_full_is_waited_for_but_not_for_ever(
+    fails: int, store: StudyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nasdet.search.records import study_folder as module
+
+    errors = iter([OSError(errno.ENOSPC, "No space left on device")] * fails)
+    real, clock = module.atomic_write, itertools.count()
+
+    def full(path: Path, content: str) -> None:
+        if error := next(errors, None):
+            raise error
+        real(path, content)
+
+    monkeypatch.setattr(module, "atomic_write", full)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: 10.0 * next(clock))
+    if fails > 2:
+        with pytest.raises(NasdetError, match=r"the study cannot be written: .*No space left.*nasdet resume"):
+            store.save_config(skipped=3)
+        assert store.config.skipped == 0
+    else:
+        store.save_config(skipped=3)
+        assert StudyStore.open(store.dir).config.skipped == 3
+
+
+def test_a_full_database_is_waited_for(store: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By SQLite's own limit of pages: it fails as on a full disk, and nothing is half written."""
+    from sqlalchemy import event
+
+    from nasdet.search.records import study_folder as module
+
+    engine, waits = store._storage._storage.engine, list[float]()
+    limit = ["PRAGMA max_page_count = 1"]  # SQLite takes the present size for it
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(limit[0]))
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        limit[0] = "PRAGMA max_page_count = 100000"
+
+    monkeypatch.setattr(module.time, "sleep", wait)
+    record = TrialRecord("t0000", 0, "running", {"x": 0.5, "size": 3, "kind": "a"}, reason="long " * 100_000)
+    store.put(record)
+    assert waits and StudyStore.open(store.dir).records() == [record]
 
 
 @pytest.fixture(scope="module")
