@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.simulated_cluster import SimulatedCluster, adopt_orphans, below, end, parents, title, wait_for
+from nasdet.driver.study.dispatcher import Dispatcher, Group
+from nasdet.search import Job
+from nasdet.trainers.job_server import Event
 
 SETTINGS = [
     "fixed.input.size=64",
@@ -120,10 +123,11 @@ class Search:
 
     def _run(self, arguments: list[str]) -> None:
         with (self.root / "out.txt").open("a") as out:
-            command = [sys.executable, "-m", "benchmarks.chaos_session", str(self.events_file), *arguments]
+            environment = {**os.environ, "CHAOS_EVENTS": str(self.events_file)}
             self.driver = subprocess.Popen(
-                command, stdout=out, stderr=out, cwd=Path(__file__).resolve().parent.parent, start_new_session=True
-            )
+                [sys.executable, "-c", "from benchmarks.chaos_session import drive; drive()", *arguments],
+                stdout=out, stderr=out, start_new_session=True, env=environment,
+            )  # fmt: skip
 
     def stop_driver(self, number: int) -> int:
         """Send a signal to the driver and wait for its end; returns the exit code."""
@@ -301,47 +305,42 @@ def place(keep: str | None) -> Iterator[Path]:
                 print(f"left in /dev/shm: {name}", file=sys.stderr)
 
 
-def drive(events: Path, arguments: list[str]) -> None:
-    """`nasdet`, with every message of its groups written down."""
+class Watched(Dispatcher):
+    """Writes down what it takes and gives."""
+
+    def take(self, event: Event | None, **more: bool) -> None:
+        is_current = event is not None and event.connection is self.groups[event.group].connection
+        super().take(event, **more)
+        if event is None:
+            return
+        if (reply := event.reply) is not None:
+            pids = [int(pid) for name, pid in sorted(reply.values.items()) if name.startswith("pid")]
+            _note(reply.kind, event.group, trial=reply.trial, epoch=reply.epoch, pids=pids, reason=reply.reason)
+        elif is_current:
+            _note("gone", event.group)
+
+    def _give(self, name: str, group: Group, job: Job) -> None:
+        _note("job", name, trial=job.record.trial, start=job.record.epochs, stop=job.stop)
+        super()._give(name, group, job)
+
+    def end_group(self, name: str, reason: str = "") -> None:
+        _note("end", name, reason=reason)
+        super().end_group(name, reason)
+
+
+def _note(kind: str, group: str = "", **values: Any) -> None:
+    with Path(os.environ["CHAOS_EVENTS"]).open("a") as sink:
+        sink.write(json.dumps({"time": time.time(), "kind": kind, "group": group, **values}) + "\n")
+
+
+def drive() -> None:
+    """`nasdet` with the arguments of this process, which writes down every message of its groups."""
     from ray._private import ray_constants
 
     from nasdet.cli.main import main
-    from nasdet.driver.study import dispatcher as module
+    from nasdet.driver.study import dispatcher
 
     ray_constants.ENABLE_RAY_CLUSTER = False  # else Ray turns 127.0.0.1 into the address of the network card
-
-    sink = events.open("a", buffering=1)
-
-    def note(kind: str, group: str = "", **values: Any) -> None:
-        sink.write(json.dumps({"time": time.time(), "kind": kind, "group": group, **values}) + "\n")
-
-    class Watched(module.Dispatcher):
-        """Writes down what it takes and gives."""
-
-        def take(self, event: Any, **more: bool) -> None:
-            is_current = event is not None and event.connection is self.groups[event.group].connection
-            super().take(event, **more)
-            if event is None:
-                return
-            if event.reply is not None:
-                reply = event.reply
-                pids = [int(pid) for name, pid in sorted(reply.values.items()) if name.startswith("pid")]
-                note(reply.kind, event.group, trial=reply.trial, epoch=reply.epoch, pids=pids, reason=reply.reason)
-            elif is_current:
-                note("gone", event.group)
-
-        def _give(self, name: str, group: Any, job: Any) -> None:
-            note("job", name, trial=job.record.trial, start=job.record.epochs, stop=job.stop)
-            super()._give(name, group, job)
-
-        def end_group(self, name: str, reason: str = "") -> None:
-            note("end", name, reason=reason)
-            super().end_group(name, reason)
-
-    note("driver")
-    module.Dispatcher = Watched  # type: ignore[misc]
-    main(arguments)
-
-
-if __name__ == "__main__":  # the driver, started by `Search`
-    drive(Path(sys.argv[1]), sys.argv[2:])
+    _note("driver")
+    dispatcher.Dispatcher = Watched  # type: ignore[misc]
+    main()

@@ -28,6 +28,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def remove_half_written(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder; nobody else may be writing there."""
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)
+
+
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a whole file as `atomic_path` does; text as UTF-8."""
     with atomic_path(path) as part:

@@ -13,7 +13,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from nasdet.errors import InputError, TrialFailure
-from nasdet.files import atomic_path, previous
+from nasdet.files import atomic_path, previous, remove_half_written
 from nasdet.log import logger
 from nasdet.models import Detector, build_detector
 from nasdet.models.pretrained import RANDOM, load_weights, loaded_from
@@ -70,6 +70,7 @@ class Training:
     ) -> Self:
         """The training that the checkpoint at `path` continues; where it cannot be read, the one before; where there is
         none, a new one. A damaged file costs the epochs since the file before, and is noted in the log."""
+        remove_half_written(path.parent)
         kept = [file for file in (path, previous(path)) if file.exists()]
         for file in kept:
             training = cls.start(spec, recipe, seed=seed, device=device, resumed=True)

@@ -90,3 +90,11 @@ def test_a_damaged_checkpoint_costs_only_the_epochs_since_the_one_before(
     assert resumed() == 1
     (tmp_path / "checkpoint.previous.pt").write_bytes(b"no")
     assert resumed() == 0
+
+
+def test_what_a_killed_writer_left_goes_when_the_training_goes_on(tmp_path: Path) -> None:
+    path, arguments = tmp_path / "t" / "checkpoint.pt", (tiny_spec(), tiny_recipe())
+    Training.start(*arguments, seed=0, device=CPU).save(path)
+    path.with_name("checkpoint.pt.4711-0badcafe.part").write_bytes(b"half")
+    Training.resume_or_start(*arguments, seed=0, device=CPU, path=path)
+    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]

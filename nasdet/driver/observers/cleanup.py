@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nasdet.driver.observers.base import Observer
-from nasdet.files import previous
+from nasdet.files import previous, remove_half_written
 from nasdet.pareto import GrowingFront
 from nasdet.search import Engine, StudyStore
 from nasdet.search.records.study_folder import CHECKPOINT
@@ -56,6 +56,7 @@ class Housekeeping(Observer):
         folder = self._store.trial_dir(record.trial)
         if record.state in ("paused", "running") or not folder.exists():
             return
+        remove_half_written(folder)
         if not record.ended_with_search:
             for path in _checkpoints(folder):
                 path.unlink(missing_ok=True)

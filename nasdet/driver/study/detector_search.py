@@ -23,6 +23,7 @@ from nasdet.driver.study.repeat_front import Repeats
 from nasdet.driver.study.study_run import Phase, StudyRun
 from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import tile_card
+from nasdet.files import remove_half_written
 from nasdet.log import LOG, logger
 from nasdet.search import StudyStore, study_root, summarise
 from nasdet.search.records.baseline import lacks_baseline, ready_baseline
@@ -89,6 +90,7 @@ def open_study_data(source: str, space: SearchSpace) -> Dataset:
 def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:
     """Start Ray, search, and report in one line what ended the search."""
     log = store.dir / LOG
+    remove_half_written(store.dir)
     with study_output(log, display.output, redirect=display.redirect) as stream:
         progress = Progress(stream)
         try:
