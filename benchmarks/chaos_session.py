@@ -42,7 +42,7 @@ SECONDS_TO_VANISH = 30.0
 SAVE_EVERY = 20.0
 """Seconds between checkpoints within a rung, as `nasdet.trainers.worker` has it."""
 SHARED_MEMORY = Path("/dev/shm")
-HOLDER = "ray::GroupTrainable"
+HOLDER = "ray::ResourceTrainable"
 
 
 @dataclasses.dataclass
@@ -284,7 +284,9 @@ def place(keep: str | None) -> Iterator[Path]:
     adopt_orphans()
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     shared_memory = {path.name for path in SHARED_MEMORY.iterdir()}
-    before = {name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR", "NASDET_HOME", "PYTHONPATH")}
+    before = {
+        name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR", "NASDET_HOME", "PYTHONPATH", "RAY_AUTH_MODE")
+    }
     repository = str(Path(__file__).resolve().parent.parent)
     os.environ.update(
         TMPDIR=str(root / "t"), RAY_TMPDIR=str(root), NASDET_HOME=str(root / "home"), PYTHONPATH=repository
