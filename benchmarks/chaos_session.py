@@ -16,8 +16,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.simulated_cluster import SimulatedCluster, adopt_orphans, below, end, parents, title, wait_for
+from benchmarks.simulated_cluster import (
+    SimulatedCluster,
+    adopt_orphans,
+    below,
+    end,
+    parents,
+    title,
+    unused_shared_memory,
+    wait_for,
+)
 from nasdet.driver.study.dispatcher import Dispatcher, Group
+from nasdet.environment import environment
 from nasdet.search import Job
 from nasdet.trainers.job_server import Event
 
@@ -41,7 +51,6 @@ SECONDS_TO_VANISH = 30.0
 """Within which nothing may be left of what was killed."""
 SAVE_EVERY = 20.0
 """Seconds between checkpoints within a rung, as `nasdet.trainers.worker` has it."""
-SHARED_MEMORY = Path("/dev/shm")
 HOLDER = "ray::ResourceTrainable"
 
 
@@ -95,7 +104,7 @@ class Search:
     ) -> None:  # fmt: skip
         self.root, self.study, self.events_file = root, root / "study", root / "events.jsonl"
         self.workers, self.groups, self._data, self._settings = workers, groups or len(nodes), data, settings
-        self._fixed = groups is not None
+        self._fixed, self._unused = groups is not None, unused_shared_memory()
         self.cluster = SimulatedCluster(root / "r")
         for name, cpus in nodes.items():
             self.cluster.add(name, cpus)
@@ -275,6 +284,7 @@ class Search:
             time.sleep(0.2)
         left += [f"process {title(pid)[:60]}" for pid in pids]
         end(pids)
+        left += [f"shared memory {name}" for name in unused_shared_memory() - self._unused]
         return left + [f"file {path.name}" for path in (self.root / "t").iterdir() if not path.name.startswith("torch")]
 
 
@@ -283,28 +293,22 @@ def place(keep: str | None) -> Iterator[Path]:
     """A folder for one session, to which temporary files, Ray's and nasdet's own go; it must have a short name."""
     adopt_orphans()
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
-    shared_memory = {path.name for path in SHARED_MEMORY.iterdir()}
-    before = {
-        name: os.environ.get(name) for name in ("TMPDIR", "RAY_TMPDIR", "NASDET_HOME", "PYTHONPATH", "RAY_AUTH_MODE")
-    }
-    repository = str(Path(__file__).resolve().parent.parent)
-    os.environ.update(
-        TMPDIR=str(root / "t"), RAY_TMPDIR=str(root), NASDET_HOME=str(root / "home"), PYTHONPATH=repository
-    )
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     for name in ("t", "ray"):  # temporary files; where Ray notes its address
         (root / name).mkdir()
+    settings = {
+        "TMPDIR": str(root / "t"),
+        "RAY_TMPDIR": str(root),
+        "RAY_AUTH_MODE": "disabled",
+        "NASDET_HOME": str(root / "home"),
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+    }
     try:
-        yield root
+        with environment(settings, defaults={"OMP_NUM_THREADS": "1"}):
+            yield root
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
         if keep:
             shutil.copytree(root, Path(keep) / root.name, ignore=shutil.ignore_patterns("sockets"), dirs_exist_ok=True)
         shutil.rmtree(root, ignore_errors=True)
-        for name in {path.name for path in SHARED_MEMORY.iterdir()} - shared_memory:
-            if root.name in name:
-                print(f"left in /dev/shm: {name}", file=sys.stderr)
 
 
 class Watched(Dispatcher):

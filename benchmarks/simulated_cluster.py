@@ -56,6 +56,17 @@ def title(pid: int) -> str:
         return ""
 
 
+def unused_shared_memory() -> set[str]:
+    """Names in /dev/shm that no process has mapped or open."""
+    names, used = {path.name for path in Path("/dev/shm").iterdir()}, set[str]()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            mapped = (process / "maps").read_text(errors="replace")
+            opened = {str(link.readlink()) for link in (process / "fd").iterdir()}
+            used |= {name for name in names if f"/dev/shm/{name}" in mapped or f"/dev/shm/{name}" in opened}
+    return names - used
+
+
 def end(pids: list[int], number: int = signal.SIGKILL) -> None:
     """Send a signal to processes, some of which may have ended."""
     for pid in pids:
