@@ -8,8 +8,9 @@
 `--told` trials, 64 pending trials, 15 parameters of which 4 are conditional, 3 objectives and a constraint; `memory_mb`
 is the peak of the process. Both are the largest of the schedulers and samplers that `auto` can choose; `samplers` has
 all of them. `tracking_ms` is the time from the first event until MLflow holds everything, divided by the trials;
-`tracking` says how much of it the search waits for. `--quality` compares TPE's hypervolume after `--trials` trials, as
-a share of the best possible one, with a bounded and with an unbounded history for its sampler.
+`tracking` says how much of it the search waits for. `observers_ms` is what one event costs the search in the terminal's
+progress and the clean-up of files. `--quality` compares TPE's hypervolume after `--trials` trials, as a share of the
+best possible one, with a bounded and with an unbounded history for its sampler.
 
 One decision: every cell is a process of its own, because memory is measured, and its history is made up instead of
 searched for, because ten thousand decisions would take hours.
@@ -201,6 +202,48 @@ def tracking(told: int) -> dict[str, float]:
     return {name: round(seconds * 1e3 / told, 3) for name, seconds in spent.items()}
 
 
+def observers(told: int, repeats: int) -> dict[str, float]:
+    """Median milliseconds of processor time that one event costs in progress, its last line drawn once, and in the
+    clean-up, when `told` trials have results and folders; `first_ms`: the first event, which looks at all of them."""
+    from types import SimpleNamespace
+
+    from nasdet.driver.observers.cleanup import Housekeeping
+    from nasdet.driver.observers.progress import Progress
+    from nasdet.search.engine.engine import Engine
+    from nasdet.search.engine.study import candidates
+
+    where = space("halving", "random")
+    with tempfile.TemporaryDirectory() as name, Path(name, "terminal").open("w") as terminal:
+        store: Any = MemoryStore(where, records(where, told))
+        store.dir, store.trial_dir = Path(name), lambda trial: Path(name, "trials", trial)
+        store.save_config(reference_point=REFERENCE)
+        for record in store.records():
+            if record.rungs:
+                store.trial_dir(record.trial).mkdir(parents=True)
+                (store.trial_dir(record.trial) / "checkpoint.pt").touch()
+                (store.trial_dir(record.trial) / "weights.safetensors").touch()
+        info = SimpleNamespace(splits={}, name="none", classes=())
+        progress, cleanup = Progress(terminal), Housekeeping(store, Engine(store, candidates(None)))
+        progress.start(store, SimpleNamespace(info=info), SimpleNamespace(describe=lambda: ""))  # type: ignore[arg-type]
+        times: dict[str, list[float]] = {"progress": [], "cleanup": []}
+        running = [r for r in store.records() if r.state == "running"]
+        for number in range(repeats + 1):
+            record = running[number % len(running)]
+            stop = RUNGS[number // len(running) % len(RUNGS)]
+            values, state = evaluate(record.params, stop), "complete" if number % 3 == 0 else "paused"
+            record = record.replace(trial=f"n{number}", number=len(store.ledger), state=state, values=values)
+            store.put(record.replace(rungs=(Rung(stop, values, told + number),), epochs=stop))
+            record = store.get(record.trial)
+            for observer, spent in ((progress, times["progress"]), (cleanup, times["cleanup"])):
+                start = time.process_time()
+                observer.changed(record, math.inf)
+                if observer is progress:
+                    progress._line()  # as the display does, twice a second
+                spent.append((time.process_time() - start) * 1e3)
+    middle = {f"{name}_ms": round(statistics.median(spent[1:]), 3) for name, spent in times.items()}
+    return {**middle, "first_ms": round(sum(spent[0] for spent in times.values()), 1)}
+
+
 def quality(trials: int, seed: int, bound: int | None) -> dict[str, float]:
     """TPE's hypervolume after `trials` full trainings, as a share of the best possible one."""
     from nasdet.search import simulate
@@ -258,7 +301,9 @@ def report(told: list[int], repeats: int, only: str) -> dict[str, Any]:
         result["memory_mb"][n] = max((v[n]["mb"] for v in auto.values()), default=None)
     tracked = {str(n): measure("tracking", told=n) for n in told}
     result["tracking_ms"] = {n: v["ms"] for n, v in tracked.items()}
-    return {**result, "samplers": found, "tracking": tracked}
+    watched = {str(n): measure("observers", told=n, repeats=repeats) for n in told}
+    result["observers_ms"] = {n: round(v["progress_ms"] + v["cleanup_ms"], 3) for n, v in watched.items()}
+    return {**result, "samplers": found, "tracking": tracked, "observers": watched}
 
 
 def compare(trials: int, seeds: int, most: int) -> dict[str, Any]:
@@ -281,7 +326,7 @@ def compare(trials: int, seeds: int, most: int) -> dict[str, Any]:
     }
 
 
-CALLS = {f.__name__: f for f in (ask_tell, tracking, quality)}
+CALLS = {f.__name__: f for f in (ask_tell, tracking, observers, quality)}
 
 
 def main() -> None:

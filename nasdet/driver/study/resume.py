@@ -1,5 +1,5 @@
 """Go on with a study, be it of detectors or of a function, also elsewhere or with more to spend. One decision: whatever
-is wrong is found before anything is changed."""
+is wrong is found before anything is changed, and that another process works on the study before PyTorch is imported."""
 
 from __future__ import annotations
 
@@ -7,19 +7,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nasdet.data import DatasetInfo
 from nasdet.driver.ray_address import check_address
-from nasdet.driver.study.detector_search import check_search, open_study_data, resume_detector_search, start_search
-from nasdet.driver.study.function_search import (
-    Function,
-    check_function,
-    check_meaning,
-    name_of,
-    resume_function_search,
-    start_function_search,
-)
 from nasdet.driver.study.options import AS_BEFORE, TERMINAL, Display, ResumeOptions, SearchOptions
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
@@ -31,6 +21,10 @@ from nasdet.space import SearchSpace, load_space
 from nasdet.study_config import ConfigChanges, StudyConfig
 from nasdet.study_summary import Summary
 from nasdet.uris import absolute_uri, check_storage, public_uri
+
+if TYPE_CHECKING:
+    from nasdet.data import DatasetInfo
+    from nasdet.driver.study.function_search import Function
 
 
 def resume_search(
@@ -58,6 +52,9 @@ def resume_search(
     check_address(options.address)
     storage = absolute_uri(options.storage) if options.storage else None
     with own(study):
+        from nasdet.driver.study.detector_search import open_study_data, resume_detector_search
+        from nasdet.driver.study.function_search import check_meaning, resume_function_search
+
         store = StudyStore.open(study, storage=storage)
         if storage is not None:
             _check_storage_is_whole(store, storage)
@@ -109,7 +106,11 @@ def search_or_resume(
         function = None if isinstance(objective, str) else objective
         return resume_search(*as_resume(space, options, objective), display, function)
     if objective is not None:
+        from nasdet.driver.study.function_search import start_function_search
+
         return start_function_search(space, objective, options, display)
+    from nasdet.driver.study.detector_search import start_search
+
     return start_search(space, options, display)
 
 
@@ -118,7 +119,13 @@ def check_search_or_resume(space: SearchSpace, options: SearchOptions, objective
     if _holds_study(options):
         as_resume(space, options, objective)
         options = dataclasses.replace(options, study=None)  # that it exists is as it should be
-    return check_function(space, objective, options) if objective is not None else check_search(space, options)
+    if objective is not None:
+        from nasdet.driver.study.function_search import check_function
+
+        return check_function(space, objective, options)
+    from nasdet.driver.study.detector_search import check_search
+
+    return check_search(space, options)
 
 
 def _holds_study(options: SearchOptions) -> bool:
@@ -139,6 +146,8 @@ def as_resume(
     Raises:
         InputError: that study has another space or function, or is tracked elsewhere.
     """
+    from nasdet.driver.study.function_search import name_of
+
     assert options.study is not None
     folder, storage = options.study, absolute_uri(options.storage) if options.storage else None
     config = StudyStore.open(folder, storage=storage).config
