@@ -1,4 +1,4 @@
-"""How Ray Train starts a worker group, and the one file that knows Ray's private modules. Two decisions: the workers
+"""How Ray Train starts a worker group, and the one file that knows Ray Train's private modules. Two decisions: the workers
 make their process group themselves, after their imports, so that neither the trial's actor nor Ray Train's controller
 imports torch; and the controller runs in the calling actor, without the helper actors for data sets, autoscaling and
 preemption, because every further Ray process imports for seconds before the workers do (figures in docs/figures.md).
@@ -19,6 +19,7 @@ import ray
 from ray.train.backend import Backend, BackendConfig
 
 from nasdet.log import logger
+from nasdet.trainers.network import interface_of
 
 TIMEOUT_SECONDS = 1800
 """A collective that takes longer fails, and with it the group."""
@@ -59,6 +60,9 @@ def _free_address() -> tuple[str, int]:
 
 def _set_address(address: str, port: int) -> None:
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+    # Left alone, gloo takes the address that the host name stands for, which Debian's /etc/hosts makes 127.0.1.1.
+    if interface := interface_of(ray.util.get_node_ip_address()):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
 
 
 def trainer_class() -> type[Any]:

@@ -88,9 +88,13 @@ def _on_loopback() -> Iterator[None]:
     """A Ray that starts in the block listens on 127.0.0.1 only, as Ray itself does where it supports no clusters.
 
     Ray knows no public setting for it: it turns every other name of this machine into the address of its network card.
+    A release of Ray without this one is left to itself: whoever talks to it needs the token.
     """
-    from ray._private import ray_constants
-
+    try:
+        from ray._private import ray_constants
+    except ImportError:
+        yield
+        return
     name = "ENABLE_RAY_CLUSTER"  # read when the module is imported, so the variable alone would come too late
     before = getattr(ray_constants, name, None)
     setattr(ray_constants, name, False)

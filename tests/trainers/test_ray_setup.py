@@ -7,7 +7,7 @@ import sys
 import pytest
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from nasdet.trainers.ray_setup import lean_trainer, trainer_class
+from nasdet.trainers.ray_setup import _set_address, lean_trainer, trainer_class
 
 
 def test_this_release_of_ray_has_the_private_parts_of_the_lean_trainer() -> None:
@@ -28,3 +28,15 @@ def test_another_release_of_ray_is_used_by_its_public_trainer(
     change(monkeypatch)
     assert trainer_class() is DataParallelTrainer
     assert "worker groups start more slowly" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the interface")
+@pytest.mark.parametrize(("set_by_user", "used"), [({}, "lo"), ({"GLOO_SOCKET_IFNAME": "eth7"}, "eth7")])
+def test_gloo_talks_over_the_interface_of_the_node(
+    set_by_user: dict[str, str], used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = dict(set_by_user)
+    monkeypatch.setattr("os.environ", environment)
+    monkeypatch.setattr("ray.util.get_node_ip_address", lambda: "127.0.0.1")
+    _set_address("10.0.0.1", 4711)
+    assert environment == {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4711", "GLOO_SOCKET_IFNAME": used}

@@ -183,7 +183,7 @@ def _is_fixed(store: StudyStore) -> bool:
     """Whether the number of groups stays as it was planned; on a cluster without a wish for a number it follows the
     nodes that join and leave."""
     wanted = store.space.resources
-    return not store.config.address or wanted.concurrent != "auto" or wanted.gpus is not None
+    return ray_address(store.config.address) is None or wanted.concurrent != "auto" or wanted.gpus is not None
 
 
 class _CountedOnNodes:
