@@ -1,4 +1,4 @@
-"""How Ray Train starts a worker group, and the one file that knows Ray Train's private modules. Two decisions: the workers
+"""How Ray Train starts a worker group, and the file that knows Ray Train's private modules. Two decisions: the workers
 make their process group themselves, after their imports, so that neither the trial's actor nor Ray Train's controller
 imports torch; and the controller runs in the calling actor, without the helper actors for data sets, autoscaling and
 preemption, because every further Ray process imports for seconds before the workers do (figures in docs/figures.md).
