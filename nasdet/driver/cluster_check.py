@@ -21,7 +21,7 @@ from nasdet.search import study_root
 from nasdet.space import SearchSpace
 from nasdet.space.schema import Resources
 
-SECONDS_TO_ANSWER = 60.0
+SECONDS_TO_ANSWER = 120.0
 SHARED_MEMORY_GB = 1.0
 """Less than that, and data loaders and Ray's objects may run out of it; Docker gives 0.064."""
 CLOCK_SECONDS = 2.0

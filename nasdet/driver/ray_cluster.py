@@ -27,6 +27,7 @@ _SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a helper process that imports for seconds
     "RAY_DEDUP_LOGS": "0",
     "RAY_ENABLE_AUTO_CONNECT": "0",  # else a thread that still calls Ray after its shutdown starts another one
+    "RAY_raylet_start_wait_time_s": "120",  # Ray gives up after 30, too few where other work keeps the machine busy
     "RAY_worker_niceness": "0",  # Ray's 15 lets any other process starve the training
 }
 
@@ -43,7 +44,7 @@ def ray_cluster(asked: str | None = None) -> Iterator[list[Node]]:
         InputError: nothing answers at the address, or Ray does not start.
     """
     check_address(asked)
-    with environment(defaults=_SETTINGS), _as_before("RAY_AUTH_MODE"):
+    with environment(defaults=_SETTINGS), _same_token_mode():
         import ray
 
         is_ours = not ray.is_initialized()
@@ -70,7 +71,7 @@ def _connect(asked: str | None) -> None:
                 ray.init("local", num_cpus=cpu_count(), include_dashboard=False, **_QUIET)
         else:
             if is_here(address):
-                _use_own_token()
+                _show_token_if_asked(address)
             ray.init(address, **_QUIET)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
@@ -105,27 +106,39 @@ def _on_loopback() -> Iterator[None]:
         setattr(ray_constants, name, before)
 
 
-def _use_own_token() -> None:
-    """Show the user's token to a Ray on this machine, as Ray itself does to one that it finds here.
+def _show_token_if_asked(address: str) -> None:
+    """Show the user's token to a Ray on this machine that asks for one, as Ray itself does to one that it finds here.
 
     Where a token lies in the home folder, every Ray that is started asks for it, but Ray sends it to no given address.
+    A process that itself asks for a token must not connect to a Ray that does not: its actors are never started.
     """
+    if _MODE in os.environ:
+        return
     with contextlib.suppress(ImportError):
         from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+        from ray._raylet import GcsClient
+        from ray.exceptions import AuthenticationError, RpcError
 
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        try:
+            with contextlib.suppress(RpcError):  # `ray.init` will say it
+                GcsClient(address=address).internal_kv_keys(b"session", b"session", timeout=5)
+        except AuthenticationError:
+            maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+_MODE = "RAY_AUTH_MODE"
+"""Whether Ray asks for a token; Ray sets it itself where it starts or finds a Ray that does."""
 
 
 @contextlib.contextmanager
-def _as_before(variable: str) -> Iterator[None]:
-    """After the block an environment variable is as it was."""
-    before = os.environ.get(variable)
+def _same_token_mode() -> Iterator[None]:
+    """After the block the variable is set if it was set before."""
+    before = os.environ.get(_MODE)
     try:
         yield
     finally:
-        os.environ.pop(variable, None)
-        if before is not None:
-            os.environ[variable] = before
+        if before is None:
+            os.environ.pop(_MODE, None)
 
 
 @contextlib.contextmanager
