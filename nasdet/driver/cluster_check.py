@@ -232,10 +232,10 @@ def _ahead(probe: Any, tries: int = 5) -> float:
     """Seconds that a node's clock is ahead: of a few answers the one with the shortest way counts."""
     import ray
 
-    answers = []
+    answers = list[tuple[float, float]]()
     for _ in range(tries):
         before, start = time.time(), time.monotonic()
-        there = ray.get(probe.clock.remote(), timeout=10)
+        there: float = ray.get(probe.clock.remote(), timeout=10)
         took = time.monotonic() - start
         answers.append((took, there - (before + took / 2)))
     return min(answers)[1]
@@ -247,12 +247,11 @@ def _marked(folders: Mapping[str, str]) -> Iterator[str]:
     marker = f".nasdet-doctor-{secrets.token_hex(8)}"
     made = list[Path]()
     try:
-        for name, path in folders.items():
-            if name != "data":
-                made += _made(Path(path))
-                with contextlib.suppress(OSError):
-                    Path(path, marker).write_text(marker)
-                    made.append(Path(path, marker))
+        for folder in (Path(path) for name, path in folders.items() if name != "data"):
+            made += _made(folder)
+            with contextlib.suppress(OSError):
+                (folder / marker).write_text(marker)
+                made.append(folder / marker)
         yield marker
     finally:
         for path in reversed(made):

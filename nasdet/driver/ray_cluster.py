@@ -116,7 +116,7 @@ def _show_token_if_asked(address: str) -> None:
         return
     with contextlib.suppress(ImportError):
         from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-        from ray._raylet import GcsClient
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]
         from ray.exceptions import AuthenticationError, RpcError
 
         try:
