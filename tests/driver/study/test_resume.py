@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
@@ -20,13 +21,16 @@ from click.testing import CliRunner
 import nasdet
 from nasdet.cli import resume, search, status
 from nasdet.data import open_data
-from nasdet.driver.study.options import Interrupted, ResumeOptions
+from nasdet.driver.observers.base import Observer
+from nasdet.driver.study.detector_search import start_search
+from nasdet.driver.study.options import Display, Interrupted, ResumeOptions, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
+from nasdet.search.records.extension import More
 from nasdet.search.records.owner import own
 from nasdet.study_config import Limits, StudyConfig
-from nasdet.trial import Rung, TrialRecord
+from nasdet.trial import NOT_PROMOTED, Rung, TrialRecord
 from tests.driver.conftest import tiny_space
 from tests.driver.study.test_detector_search import fail_with
 
@@ -68,6 +72,7 @@ from pathlib import Path
 from nasdet.cli import main, resume
 import nasdet.api.arguments, nasdet.cli.output, nasdet.driver.study.resume  # once, not in each of the twenty
 from nasdet.search import StudyStore
+from nasdet.search.records.extension import More
 from nasdet.search.records.owner import owner_of
 
 def fork(*command):
@@ -248,3 +253,27 @@ def test_options_without_meaning_for_a_function_are_refused(place: Path) -> None
     for option, value in {"--data": "digits", "--address": "auto", "--repeat-front": "2"}.items():
         with pytest.raises(InputError, match=f"{re.escape(option)}: has no meaning with --objective"):
             invoke(resume.command, "s", option, value)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_paused_training_goes_on_from_its_checkpoint_in_a_search_that_had_ended(
+    without_ray: None, tmp_path: Path
+) -> None:
+    class Epochs(Observer):
+        def __init__(self) -> None:
+            self.seen: list[tuple[str, int]] = []
+
+        def epoch(self, record: TrialRecord, epoch: int, means: dict[str, float]) -> None:
+            self.seen.append((record.trial, epoch))
+
+    changes = ("scheduler.kind=halving", "scheduler.eta=1", "budget.total_epochs=3", "budget.time_limit=null")
+    space = tiny_space(*changes)  # the first is trained in full, the second to its first rung
+    start_search(space, SearchOptions(study=tmp_path / "s"), Display(output=io.StringIO(), redirect=False))
+    (waiting,) = (r for r in StudyStore.open(tmp_path / "s").records() if r.state == "stopped")
+    assert (waiting.reason, waiting.epochs) == (NOT_PROMOTED, 1)
+    watching = Epochs()
+    display = Display((watching,), io.StringIO(), redirect=False)
+    resume_search(tmp_path / "s", ResumeOptions(more=More(epochs=1)), display)
+    record = StudyStore.open(tmp_path / "s").get(waiting.trial)
+    assert watching.seen == [(waiting.trial, 2)] and record.state == "complete" and record.rungs[:1] == waiting.rungs
