@@ -87,13 +87,14 @@ def node_terminated(search: Search) -> None:
 @fault
 def both_nodes_killed(search: Search) -> float:
     """The node dies on which both groups are."""
-    while len(set(nodes := _nodes(search))) > 1:
-        _add_node(search, 2)
-        search.cluster.kill(_node_with_room_elsewhere(search))
-        _settle(search)
+    if len(set(_nodes(search))) > 1:
+        together = _add_node(search, 2)
+        for name in set(search.cluster.nodes) - {together}:
+            search.cluster.kill(name)
+        search.wait_until_all_train(time.time())
     _add_node(search, 2)
     now = time.time()
-    search.cluster.kill(nodes[0])
+    search.cluster.kill(_nodes(search)[0])
     return now
 
 
@@ -263,10 +264,6 @@ def _worker(search: Search) -> int:
 
 def _wait_for_reply(search: Search, kind: str, since: float) -> None:
     wait_for(lambda: search.events(since, kind), PATIENCE, f"a group says {kind}")
-
-
-def _settle(search: Search) -> None:
-    search.wait_until_all_train(time.time())
 
 
 def _nodes(search: Search) -> list[str]:

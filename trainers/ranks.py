@@ -22,6 +22,10 @@ STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTA
 """Errors of a disk that is full, read-only or gone."""
 
 
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "could not create a primitive")
+"""What allocators say; oneDNN, which has no room for a convolution, the last."""
+
+
 class _Failure(NamedTuple):
     """Why a rank cannot go on."""
 
@@ -159,4 +163,4 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()  # of an allocator, or of another worker
-    return any(words in text for words in ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc"))
+    return any(words in text for words in NO_MEMORY)
