@@ -175,7 +175,7 @@ def loss_is_nan(search: Search) -> None:
 @fault
 def disk_full(search: Search) -> None:
     """The disk of the checkpoints is full until a checkpoint could not be written."""
-    disk, since = _own_disk(search), time.time()
+    disk, since = search.study / "trials", time.time()
     with contextlib.suppress(OSError), (disk / "ballast").open("wb") as file:
         while True:
             file.write(bytes(MEGABYTE // 16))
@@ -187,7 +187,7 @@ def disk_full(search: Search) -> None:
 @fault
 def disk_read_only(search: Search) -> None:
     """The disk of the checkpoints is read-only until a checkpoint could not be written."""
-    disk, since = _own_disk(search), time.time()
+    disk, since = search.study / "trials", time.time()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     _wait_for_reply(search, "storage", since)
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
@@ -287,16 +287,11 @@ def _node_with_room_elsewhere(search: Search) -> str:
     return chosen
 
 
-def _own_disk(search: Search) -> Path:
-    """The study's trials on a small disk of their own, with what was there; until the session ends."""
+def _own_disk(search: Search) -> None:
+    """Put the study's trials on a small disk of their own, before there are any."""
     folder = search.study / "trials"
-    if not os.path.ismount(folder):
-        before = folder.with_name("before")
-        shutil.copytree(folder, before)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "chaos", str(folder)], check=True)
-        shutil.copytree(before, folder, dirs_exist_ok=True)
-        shutil.rmtree(before)
-    return folder
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "chaos", str(folder)], check=True)
 
 
 def _hot_journal(database: Path) -> None:
@@ -364,7 +359,8 @@ class Session:
                     port = _free_port()
                     _start_mlflow(search, port)
                     search.tracking = f"http://127.0.0.1:{port}"
-                search.start()
+                on_disk = {"disk_full", "disk_read_only"} & set(wanted)
+                search.start((lambda: _own_disk(search)) if on_disk else (lambda: None))
                 search.wait_for_rungs(0.0)
                 for name in wanted:
                     rows.append(search.measure(name, FAULTS[name]))

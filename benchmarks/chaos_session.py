@@ -115,8 +115,8 @@ class Search:
 
     # The driver
 
-    def start(self) -> None:
-        """Start the search, and wait until all groups train."""
+    def start(self, prepare: Callable[[], object] = lambda: None) -> None:
+        """Start the search, and wait until all groups train; `prepare` is called when the study has just been made."""
         command = ["search", "detnet", "--data", self._data, "--study", str(self.study), "--json"]
         command += ["--address", self.cluster.address, "--workers", str(self.workers)]
         command += ["--concurrent", str(self.groups)] if self._fixed else []
@@ -124,6 +124,8 @@ class Search:
         for text in (*SETTINGS, *self._settings):
             command += ["--set", text]
         self._run(command)
+        wait_for((self.study / "study.json").exists, PATIENCE, "the study is made")
+        prepare()
         self.wait_until_all_train(time.time())
 
     def resume(self) -> None:
