@@ -36,9 +36,11 @@ def fault(function: Callable[[Search], float | None]) -> Callable[[Search], floa
 
 
 @fault
-def worker_killed(search: Search) -> None:
+def worker_killed(search: Search) -> float:
     """kill -9 of a worker in the middle of a job."""
-    end([_worker(search)])
+    pid, now = _worker(search), time.time()
+    end([pid])
+    return now
 
 
 @fault
@@ -48,9 +50,11 @@ def holder_killed(search: Search) -> None:
 
 
 @fault
-def step_hangs(search: Search) -> None:
+def step_hangs(search: Search) -> float:
     """A worker stops in the middle of a step (SIGSTOP), as if its loader waited for ever."""
-    end([_worker(search)], signal.SIGSTOP)
+    pid, now = _worker(search), time.time()
+    end([pid], signal.SIGSTOP)
+    return now
 
 
 @fault
@@ -73,15 +77,19 @@ def out_of_memory(search: Search) -> None:
 
 
 @fault
-def node_killed(search: Search) -> None:
+def node_killed(search: Search) -> float:
     """A node dies with one group on it; another node has room."""
-    search.cluster.kill(_node_with_room_elsewhere(search))
+    name, now = _node_with_room_elsewhere(search), time.time()
+    search.cluster.kill(name)
+    return now
 
 
 @fault
-def node_terminated(search: Search) -> None:
+def node_terminated(search: Search) -> float:
     """SIGTERM to all of a node, and after 30 s SIGKILL, as preemptible machines are taken back."""
-    search.cluster.terminate(_node_with_room_elsewhere(search), 30.0)
+    name, now = _node_with_room_elsewhere(search), time.time()
+    search.cluster.terminate(name, 30.0)
+    return now
 
 
 @fault
@@ -93,8 +101,8 @@ def both_nodes_killed(search: Search) -> float:
             search.cluster.kill(name)
         search.wait_until_all_train(time.time())
     _add_node(search, 2)
-    now = time.time()
-    search.cluster.kill(_nodes(search)[0])
+    name, now = _nodes(search)[0], time.time()
+    search.cluster.kill(name)
     return now
 
 

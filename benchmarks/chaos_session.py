@@ -213,11 +213,12 @@ class Search:
     # Faults
 
     def measure(self, name: str, inject: Callable[[Search], float | None]) -> Row:
-        """Break something and see what it costs. `inject` may return when the fault was, if not when it is called."""
+        """Break something and see what it costs. `inject` returns when the damage is done and, where it lasts, mended;
+        it may return when the fault was, if not when it was called."""
         row, before, fault = Row(name), self.rungs(), time.time()
         try:
             fault = inject(self) or fault
-            row.seconds = round(self.wait_until_all_train(fault + 0.3) - fault, 1)
+            row.seconds = round(self.wait_until_all_train(time.time() + 0.3) - fault, 1)
             self.wait_for_rungs(fault)
             row.recovered = True
         except (TimeoutError, RuntimeError, AssertionError, subprocess.TimeoutExpired) as error:
