@@ -51,7 +51,8 @@ SECONDS_TO_VANISH = 30.0
 """Within which nothing may be left of what was killed."""
 SAVE_EVERY = 20.0
 """Seconds between checkpoints within a rung, as `nasdet.trainers.worker` has it."""
-HOLDER = "ray::ResourceTrainable"
+HOLDER = ("ray::GroupTrainable", "ray::ResourceTrainable")
+"""Titles of a process that holds a group, idle and at work."""
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from nasdet.search import StudyStore
 from nasdet.trial import TrialRecord
 from tests.driver.conftest import tiny_space
 
-WORKER, HOLDER = "ray::RayTrainWorker", "ray::ResourceTrainable"
+WORKER, HOLDER = ("ray::RayTrainWorker",), ("ray::GroupTrainable", "ray::ResourceTrainable")
 
 
 class Killer(Observer):
