@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 
 from nasdet.data import CachedSplit, Dataset, open_data
-from nasdet.errors import NasdetError, TrialFailure
+from nasdet.errors import NasdetError, StorageFault, TrialFailure
 from nasdet.files import atomic_path
-from nasdet.log import traceback_of
+from nasdet.log import in_short, traceback_of
 from nasdet.models.training_free_scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.driver_link import Link
@@ -158,16 +158,28 @@ class Runner:
         figures = evaluate(training.evaluated, self.data, "val", self.ranks, scale, resamples=last, on_batch=step)
         for name in ("images_per_second", "max_detections"):  # of this machine and data, not of the candidate
             figures.pop(name, None)
-        if self.ranks.rank == 0:
-            self._save(job, training)
-            state = {name: t.contiguous().cpu() for name, t in training.evaluated.state_dict().items()}
-            with atomic_path(job.weights) as part:
-                save_file(state, part)
+        self._save(job, training, with_weights=True)
         return figures
 
-    def _save(self, job: TrainJob, training: Training) -> None:
-        if self.ranks.rank == 0:
-            training.save(job.checkpoint, keep_previous=True)
+    def _save(self, job: TrainJob, training: Training, *, with_weights: bool = False) -> None:
+        """Keep the state to go on from, and the weights if asked for.
+
+        Raises:
+            StorageFault: on every worker; PyTorch and safetensors say in many ways that a disk is full.
+        """
+        with self.ranks.failing_together():
+            if self.ranks.rank > 0:
+                return
+            try:
+                training.save(job.checkpoint, keep_previous=True)
+                if with_weights:
+                    state = {name: t.contiguous().cpu() for name, t in training.evaluated.state_dict().items()}
+                    with atomic_path(job.weights) as part:
+                        save_file(state, part)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                raise StorageFault(f"{job.folder} cannot be written, is the disk full? {in_short(error)}") from error
 
     def _is_time_to_save(self, saved: float) -> bool:
         return self.ranks.broadcast(time.perf_counter() - saved > SAVE_EVERY)

@@ -224,3 +224,21 @@ def test_an_image_that_disappears_is_not_the_candidates_fault(
     (tmp_path / "gone").rename(images)
     runner.run(job(tmp_path / "t"))
     assert found[-1].kind == "rung"
+
+
+@pytest.mark.parametrize(
+    ("writer", "error"),
+    [
+        (
+            "training_state.torch.save",
+            RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 4 vs 0"),
+        ),
+        ("worker.save_file", Exception("I/O error: No space left on device (os error 28)")),
+    ],
+)
+def test_a_full_disk_is_not_the_candidates_fault_however_it_is_said(
+    writer: str, error: Exception, group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"nasdet.trainers.{writer}", mock.Mock(side_effect=error))
+    found = replies(group, job(tmp_path))[-1]
+    assert found.kind == "storage" and "is the disk full?" in found.reason and str(error) in found.reason
