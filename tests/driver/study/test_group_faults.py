@@ -39,7 +39,8 @@ class Killer(Observer):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_killed_worker_and_a_killed_holder_cost_no_trial(ray_is_up: None, tmp_path: Path) -> None:
     killer = Killer()
     space = tiny_space("resources.concurrent=2", "objectives=[{name: ap}, {name: params_m}]")
