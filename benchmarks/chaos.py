@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def table(rows: Sequence[Any]) -> str:
     """Markdown."""
-    lines = ["| fault | recovered | rungs lost | repeated | seconds | left behind |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| fault | recovered | rungs lost | repeated | failed | seconds | left behind |",
+        "|---|---|---|---|---|---|---|",
+    ]
     return "\n".join([*lines, *(row.markdown() for row in rows)])
 
 

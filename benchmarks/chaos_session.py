@@ -45,6 +45,8 @@ SETTINGS = [
     "latency.timeout=20",
 ]
 """Candidates of a few seconds a rung."""
+AT_FAULT = ("loss_is_nan",)
+"""Faults after which one trial fails, as it should."""
 PATIENCE = 300.0
 """Seconds within which a search must have recovered."""
 SECONDS_TO_VANISH = 30.0
@@ -65,6 +67,8 @@ class Row:
     """Finished rungs that are not in the study any more, or have other values."""
     repeated: int = 0
     """Epochs trained again although they were older than one checkpoint interval when the fault came."""
+    failed: int = 0
+    """Trials that failed although their candidates were not at fault."""
     seconds: float = 0.0
     """From the fault until every group trained again."""
     left: list[str] = dataclasses.field(default_factory=list)
@@ -72,7 +76,7 @@ class Row:
 
     @property
     def is_right(self) -> bool:
-        return self.recovered and not (self.rungs_lost or self.repeated or self.left or self.problem)
+        return self.recovered and not (self.rungs_lost or self.repeated or self.failed or self.left or self.problem)
 
     def to_json(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "right": self.is_right}
@@ -82,7 +86,7 @@ class Row:
         left = "; ".join(self.left) or "nothing"
         recovered = "yes" if self.recovered else f"NO: {self.problem}"
         return (
-            f"| {self.fault.replace('_', ' ')} | {recovered} | {self.rungs_lost} | {self.repeated} "
+            f"| {self.fault.replace('_', ' ')} | {recovered} | {self.rungs_lost} | {self.repeated} | {self.failed} "
             f"| {self.seconds:.0f} | {left} |"
         )
 
@@ -230,6 +234,7 @@ class Search:
                 rung not in after.get(trial, [])[: len(rungs)] for trial, rungs in before.items() for rung in rungs
             )
         row.repeated = self._repeated(fault)
+        row.failed = len(self.events(fault, "failed")) - (name in AT_FAULT and row.recovered)
         row.left = self._left()
         return row
 

@@ -22,7 +22,14 @@ STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTA
 """Errors of a disk that is full, read-only or gone."""
 
 
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "could not create a primitive")
+NO_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "could not create a primitive",
+)
 """What allocators say; oneDNN, which has no room for a convolution, the last."""
 
 
@@ -161,6 +168,8 @@ def is_storage_fault(error: Exception) -> bool:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether the memory of the device or of the process did not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     text = str(error).lower()  # of an allocator, or of another worker
     return any(words in text for words in NO_MEMORY)

@@ -145,6 +145,7 @@ def test_rungs_of_small_images_are_evaluated_at_their_size(
         (UnreadableImage("no such image", where="a.png"), "storage"),
         (RuntimeError("DataLoader worker (pid 42) is killed by signal: Bus error."), "lost"),
         (RuntimeError("std::bad_alloc"), "memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
         (RuntimeError("could not create a primitive"), "memory"),
         (FileNotFoundError(errno.ENOENT, "No such file"), "failed"),
         (KeyError("width"), "failed"),
