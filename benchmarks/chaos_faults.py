@@ -382,8 +382,8 @@ class Session:
                 say(rows[-1])
             finally:
                 left = search.close()
-                if os.path.ismount(search.study / "trials"):
-                    subprocess.run(["umount", "-l", str(search.study / "trials")], check=True)
+                for disk in filter(os.path.ismount, (search.study / "trials", root / "home")):
+                    subprocess.run(["umount", "-l", str(disk)], check=True)
                 if rows and left:
                     rows[-1].left += left
                     say(rows[-1])
