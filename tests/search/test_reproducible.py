@@ -83,14 +83,14 @@ class Mortal(StudyStore):
     left = 0
 
     def put(self, record: TrialRecord) -> None:
-        self._write()
+        self._count_down()
         super().put(record)
 
     def save_config(self, **changes: Any) -> None:
-        self._write()
+        self._count_down()
         super().save_config(**changes)
 
-    def _write(self) -> None:
+    def _count_down(self) -> None:
         self.left -= 1
         if self.left < 0:
             raise Ends
