@@ -29,6 +29,7 @@ RUNS = {
     "study_writes --writes 80": ("writes", "errors", "half_files", "reads", "ms_per_write"),
     "report_speed --trials 40": ("pareto_seconds", "report_seconds", "open_seconds", "megabytes"),
     "interrupts --runs 1": ("runs", "code_130", "opens", "seconds_max", "processes_left"),
+    "core_splits --smoke": ("cores", "spaces"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 
