@@ -46,6 +46,7 @@ def splits_of(cores: int) -> Iterator[Split]:
 def epochs_per_minute(name: str, split: Split, trials: int, epochs: int) -> float:
     """Of one search."""
     import nasdet
+    from nasdet.search import StudyStore
 
     ends: list[tuple[float, str, int]] = []
     overrides = [
@@ -53,12 +54,12 @@ def epochs_per_minute(name: str, split: Split, trials: int, epochs: int) -> floa
         f"resources.threads={split.threads}", "budget.time_limit=null",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        study = nasdet.run_search(
+        nasdet.run_search(
             name, "digits", trials=trials, study=Path(folder, "study"), workers=split.workers, concurrent=split.groups,
             overrides=overrides, progress=False, tracking_uri=f"sqlite:///{folder}/mlflow.db",
             on_epoch_end=lambda trial, epoch, values: ends.append((time.time(), trial, epoch)),
         )  # fmt: skip
-        ready = min(start.ready for start in study.config.group_starts)
+        ready = min(start.ready for start in StudyStore.open(Path(folder, "study")).config.group_starts)
     return rate(ends, ready, trials - split.groups, epochs)
 
 
