@@ -2,12 +2,13 @@
 # make test     install into .venv, lint, then every quick test (about six minutes on 2 cores)
 # make test-all every test, the long ones too
 # make chaos    searches on a simulated cluster, broken on purpose (20 minutes on 2 cores, as root)
+# make soak     whether anything grows over 300 trials, and what the driver stands (half an hour on 2 cores)
 # make docs     the documentation as a site, in build/site; runs its examples
 PYTHON ?= python3
 BIN := .venv/bin
 SPACE ?= search_spaces/detnet.yaml
 
-.PHONY: search test test-all lint bench chaos docs clean install
+.PHONY: search test test-all lint bench chaos soak docs clean install
 
 search: .venv/.installed
 	$(BIN)/nasdet search $(SPACE)
@@ -25,10 +26,14 @@ lint: .venv/.installed
 	$(BIN)/lint-imports
 
 bench: .venv/.installed
-	for script in $$(grep -L 'make chaos' benchmarks/*.py); do $(BIN)/python $$script --json || exit 1; done
+	for script in $$(grep -L 'make chaos\|make soak' benchmarks/*.py); do $(BIN)/python $$script --json || exit 1; done
 
 chaos: .venv/.installed
 	$(BIN)/python benchmarks/chaos.py
+
+soak: .venv/.installed
+	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/many_workers.py
 
 docs: .venv/.installed
 	$(BIN)/python -m pytest -m docs tests/docs

@@ -8,6 +8,8 @@ each says after every epoch what a worker would say, in the order in which jobs 
 epoch is a report, and the last one of a job a rung, after which the engine decides. Printed are the milliseconds of
 processor time and of wall-clock time that the driver takes for a report of either kind, early and late in the study,
 its memory, and how many groups one driver can serve if a group finishes an epoch each `EPOCH_SECONDS`.
+
+`make soak` runs it.
 """
 
 from __future__ import annotations

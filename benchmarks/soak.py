@@ -5,6 +5,8 @@
 One decision: a real search through Ray, whose processes are looked at from outside (/proc) while trials end, and
 compared by thirds of the search, because a leak shows as a difference between them and noise does not. A process is
 named by what it is: driver, holder, worker, and the rest of Ray together.
+
+`make soak` runs it.
 """
 
 from __future__ import annotations

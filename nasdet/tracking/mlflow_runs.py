@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import re
-import tempfile
+import shutil
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -268,15 +268,18 @@ class StudyRuns:
         """The settings and the front, with its pictures where it has changed."""
         tags = {"nasdet.study": self._study.name, "nasdet.folder": str(self._study.folder)}
         content = Content(status, _flat(self._study.settings), tags, [], dict(self._files))
-        with tempfile.TemporaryDirectory(prefix="nasdet-front-") as folder:
-            if front is not None:
-                tags["mlflow.note.content"] = study_note(front.summary, self._study.folder, MAX_TAG)
-                for step in front.history:
-                    values = {"hypervolume": step.hypervolume, "front_size": step.front_size}
-                    content.metrics += [Point(name, step.step, value, _now()) for name, value in values.items()]
-                if front.summary != self._shown:
-                    content.files |= self._front_files(front, Path(folder))
-            self._write(parent, self._study.name, content)
+        # In the study's folder and not among temporary files, where a killed process would leave it for good.
+        folder = self._study.folder / "logs" / "front"
+        folder.mkdir(parents=True, exist_ok=True)
+        if front is not None:
+            tags["mlflow.note.content"] = study_note(front.summary, self._study.folder, MAX_TAG)
+            for step in front.history:
+                values = {"hypervolume": step.hypervolume, "front_size": step.front_size}
+                content.metrics += [Point(name, step.step, value, _now()) for name, value in values.items()]
+            if front.summary != self._shown:
+                content.files |= self._front_files(front, folder)
+        self._write(parent, self._study.name, content)
+        shutil.rmtree(folder, ignore_errors=True)
         self._files = {}
         if front is not None:
             self._shown = front.summary
