@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from nasdet.data import Tiling
+if TYPE_CHECKING:  # it imports torch, and the process that holds a group needs none
+    from nasdet.data import Tiling
 
 HOLDER_CPUS = 0.01
 """CPUs that Ray reserves for the process that holds a worker group; it only waits."""

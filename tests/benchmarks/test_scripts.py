@@ -30,6 +30,9 @@ RUNS = {
     "report_speed --trials 40": ("pareto_seconds", "report_seconds", "open_seconds", "megabytes"),
     "interrupts --runs 1": ("runs", "code_130", "opens", "seconds_max", "processes_left"),
     "core_splits --smoke": ("cores", "spaces"),
+    "latency_beside_training --repeats 2": ("repeats", "candidates", "alone", "beside", "resting", "rest_seconds"),
+    "many_workers --groups 4 --reports 60 --only full": ("full",),
+    "soak --trials 9": ("trials", "seconds", "busy_share", "starts", "overhead_seconds", "processes"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -13,6 +14,12 @@ from nasdet.trainers.ray_setup import _set_address, lean_trainer, trainer_class
 def test_this_release_of_ray_has_the_private_parts_of_the_lean_trainer() -> None:
     """If this fails, its message names the part: adapt `lean_trainer`; until then groups start more slowly."""
     assert issubclass(lean_trainer(), DataParallelTrainer)
+
+
+def test_the_process_that_holds_a_group_imports_no_torch() -> None:
+    """It would take half a second and 0.3 GB of every group."""
+    code = "import sys, nasdet.trainers.tune_trainable; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
