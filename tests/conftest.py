@@ -73,9 +73,9 @@ def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def ray_instance() -> Iterator[None]:
-    """Ray, for a test that uses it below the commands; these start and end their own."""
+@pytest.fixture(scope="session")
+def ray_is_up() -> Iterator[None]:
+    """A Ray of the caller's own, which searches use and leave up; for all tests of the session."""
     from nasdet.driver.ray_cluster import ray_cluster
 
     with ray_cluster():

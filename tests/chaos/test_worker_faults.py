@@ -89,7 +89,7 @@ class Handle:
 
 
 @pytest.fixture
-def handle(ray_instance: None, group: GroupConfig, tmp_path: Path) -> Iterator[Handle]:
+def handle(ray_is_up: None, group: GroupConfig, tmp_path: Path) -> Iterator[Handle]:
     handle = Handle(group, tmp_path)
     yield handle
     handle.close()

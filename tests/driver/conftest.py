@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from nasdet.data import DatasetInfo, open_data
-from nasdet.driver.ray_cluster import ray_cluster
 from nasdet.driver.resources import Node, Plan
 from nasdet.driver.study import detector_search
 from nasdet.driver.study.detector_search import start_search
@@ -71,13 +70,6 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches do their jobs in this process; all else is as with Ray."""
     monkeypatch.setattr(detector_search, "ray_cluster", lambda address: contextlib.nullcontext([Node(1)]))
     monkeypatch.setattr(detector_search, "_tune", tune_here)
-
-
-@pytest.fixture(scope="session")
-def ray_is_up() -> Iterator[None]:
-    """A Ray of the caller's own, which searches use and leave up; for all tests of the session."""
-    with ray_cluster():
-        yield
 
 
 @pytest.fixture(scope="session")

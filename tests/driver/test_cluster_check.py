@@ -100,6 +100,7 @@ def test_all_nodes_together() -> None:
     assert found["ok"] and [node["workers"] for node in found["nodes"]] == [0, 1]
 
 
+@pytest.mark.ray
 def test_a_real_node(ray_is_up: None, tmp_path: Path) -> None:
     paths = {"studies": str(tmp_path / "studies"), "cache": str(tmp_path), "data": str(tmp_path)}
     (one,), here = _look(paths)

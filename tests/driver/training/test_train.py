@@ -60,7 +60,7 @@ def losses() -> list[float]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(240)
-def test_two_workers_train_one_detector_from_relative_folders() -> None:
+def test_two_workers_train_one_detector_from_relative_folders(ray_is_up: None) -> None:
     replies: list[Reply] = []
 
     def report(reply: Reply, terminal: TextIO) -> None:
