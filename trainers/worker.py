@@ -67,8 +67,12 @@ class Runner:
         self._warm: tuple[str, Training] | None = None
         self._ended = time.perf_counter()
 
-    def run(self, job: TrainJob | FullJob) -> None:
+    def run(self, job: TrainJob | FullJob) -> bool:
         """Do one job and reply; all workers of the group call this with the same job.
+
+        Returns:
+            Whether this process may take another job: after one for which memory did not suffice it may not, since what
+            the process holds, or is allowed, may be why, and would fail one candidate after another.
 
         Raises:
             Exception: a fault inside a collective, or of the GPU; the group is unusable, and the caller must report it
@@ -82,11 +86,13 @@ class Runner:
         except Exception as error:
             if (self.ranks.world > 1 and not isinstance(error, TrialFailure)) or is_device_fault(error):
                 raise
-            failure = Reply(kind_of(error), job.trial, reason=explain(error), traceback=traceback_of(error))
+            kind, trace = kind_of(error), traceback_of(error)
+            failure = Reply(kind, job.trial, reason=explain(error), traceback=trace, ends=kind == "memory")
         if failure is not None:  # the exception, whose frames hold the network, is gone by now
             self._free()
             self.reply(failure)
         self._ended = time.perf_counter()
+        return failure is None or not failure.ends
 
     def _free(self) -> None:
         """Give the memory of the last trial back, before the next one is built."""

@@ -65,6 +65,10 @@ def run_group(request: GroupRequest) -> None:
     ).fit()
 
 
+class UsedUp(Exception):
+    """The workers ran short of memory; Ray Train starts them again."""
+
+
 def serve(arguments: dict[str, Any]) -> None:
     """Body of every worker: take a job, do it, reply; until the job is "stop".
 
@@ -81,8 +85,11 @@ def serve(arguments: dict[str, Any]) -> None:
         while (job := runner.ranks.broadcast(link.next_job() if isinstance(link, DriverLink) else None)) != STOP:
             if job is not None:
                 trial = job.trial
-                runner.run(job)
+                if not runner.run(job):
+                    raise UsedUp
         runner.ranks.raise_failures()  # a barrier: a rank that left early would look like a lost peer to the others
+    except UsedUp:
+        raise  # it has been reported
     except Exception as error:
         from nasdet.trainers.worker import is_lost_peer
 

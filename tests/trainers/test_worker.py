@@ -165,8 +165,9 @@ def test_whose_fault_a_failure_is(
 
     monkeypatch.setattr(worker, "train_epoch", fails)
     runner = Runner(group, CPU, Link(found.append))
-    runner.run(job(tmp_path / "a"))
-    assert [(r.kind, r.trial, r.ends) for r in found] == [(kind, "t0000", False)] and found[0].traceback
+    goes_on = runner.run(job(tmp_path / "a"))
+    assert [(r.kind, r.trial) for r in found] == [(kind, "t0000")] and found[0].traceback
+    assert goes_on != found[0].ends and found[0].ends == (kind == "memory")  # the process is used up
     assert runner._warm is None
     if not isinstance(error, TrialFailure):
         runner.run(job(tmp_path / "b", recompute=True))

@@ -242,9 +242,11 @@ def test_out_of_memory_is_tried_once_more_with_recomputation(groups: Groups) -> 
     groups.start("a")
     trial = groups.job("a").trial
     assert not groups.job("a").recompute
-    groups.say("a", "memory", trial, reason="out of memory; a smaller batch would fit")
+    groups.say("a", "memory", trial, reason="out of memory; a smaller batch would fit", ends=True)
+    assert len(groups.inboxes["a"].messages) == 1  # its workers are about to be started again
+    groups.die("a"), groups.start("a")
     assert groups.job("a").trial == trial and groups.job("a").recompute and groups.state(trial) == "running"
-    groups.say("a", "memory", trial, reason="out of memory; a smaller batch would fit")
+    groups.say("a", "memory", trial, reason="out of memory; a smaller batch would fit", ends=True)
     assert (
         groups.state(trial) == "failed" and "recomputation of activations was tried" in groups.store.get(trial).reason
     )
