@@ -160,7 +160,7 @@ def checkpoint_truncated(search: Search) -> None:
 
 @fault
 def loss_is_nan(search: Search) -> None:
-    """The weights in the checkpoints of all paused trials become NaN, so that a trial diverges."""
+    """The weights in the checkpoint of a paused trial become NaN, so that it diverges."""
     import torch
 
     damaged, since = set(), time.time()
@@ -169,7 +169,10 @@ def loss_is_nan(search: Search) -> None:
         for record in search.records():
             path = search.study / "trials" / record.trial / "checkpoint.pt"
             if not damaged and record.state == "paused" and path.exists():
-                state = torch.load(path, weights_only=True)
+                try:
+                    state = torch.load(path, weights_only=True)
+                except RuntimeError:  # an earlier fault has truncated it
+                    continue
                 for tensor in state["detector"].values():
                     if tensor.is_floating_point():
                         tensor.fill_(float("nan"))

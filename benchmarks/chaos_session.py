@@ -294,7 +294,8 @@ class Search:
         left += [f"process {title(pid)[:60]}" for pid in pids]
         end(pids)
         left += [f"shared memory {name}" for name in unused_shared_memory() - self._unused]
-        return left + [f"file {path.name}" for path in (self.root / "t").iterdir() if not path.name.startswith("torch")]
+        kept = ("torch", "db_init_lock")  # of torch and of MLflow, for their next process
+        return left + [f"file {path.name}" for path in (self.root / "t").iterdir() if not path.name.startswith(kept)]
 
 
 @contextlib.contextmanager
