@@ -57,7 +57,7 @@ def title(pid: int) -> str:
 
 
 def unused_shared_memory() -> set[str]:
-    """Names in /dev/shm that no process has mapped or open; without the queues that a killed server of MLflow leaves."""
+    """Names in /dev/shm that no process has mapped or open; without the queues that a killed MLflow server leaves."""
     own = (path for path in Path("/dev/shm").iterdir() if not any(path.glob("*mlflow-huey*")))
     names, used = {path.name for path in own}, set[str]()
     for process in Path("/proc").glob("[0-9]*"):
