@@ -436,7 +436,10 @@ class Dispatcher:
 
     def _count_loss(self, trial: str, reason: str) -> None:
         self._losses[trial] += 1
-        if self._losses[trial] >= MAX_LOSSES and self.phase.jobs.store.get(trial).state == "running":
+        trains = any(
+            group.job and group.job.record.trial == trial for group in self._alive()
+        )  # in another group by now
+        if self._losses[trial] >= MAX_LOSSES and not trains and self.phase.jobs.store.get(trial).state == "running":
             self._fail(trial, f"{reason}, {MAX_LOSSES} times in a row before it had finished an epoch")
             self.phase.observer.changed(self.phase.jobs.store.get(trial), self.phase.jobs.time_left)
         elif self._losses[trial] > 1:

@@ -238,6 +238,18 @@ def test_workers_that_die_on_one_trial_again_and_again_fail_it(groups: Groups) -
     assert groups.store.get(trial).reason == "its workers ended, 3 times in a row before it had finished an epoch"
 
 
+def test_a_trial_is_not_failed_while_another_group_trains_it(groups: Groups) -> None:
+    groups.start("a"), groups.start("b")
+    trial, loser, other = groups.job("a").trial, "a", "b"
+    for _ in range(MAX_LOSSES):
+        groups.die(loser)
+        groups.trained(other)
+        assert groups.job(other).trial == trial
+        groups.start(loser)  # it counts the loss, while the other one trains the trial
+        assert groups.state(trial) == "running"
+        loser, other = other, loser
+
+
 def test_out_of_memory_is_tried_once_more_with_recomputation(groups: Groups) -> None:
     groups.start("a")
     trial = groups.job("a").trial

@@ -33,17 +33,9 @@ from nasdet.study_config import Limits, StudyConfig
 from nasdet.trial import NOT_PROMOTED, Rung, TrialRecord
 from tests.driver.conftest import tiny_space
 from tests.driver.study.test_detector_search import fail_with
+from tests.driver.study.test_function_search import SPACE as FUNCTION_SPACE
 
-SPACE = """
-name: mine
-space:
-  x: {kind: float, low: 0, high: 1}
-  layers: {kind: int, low: 1, high: 8}
-objectives:
-  - {name: accuracy, direction: max}
-  - {name: size, direction: min}
-budget: {trials: 8, epochs: 9, rungs: [1, 3, 9], seed: 3}
-"""
+SPACE = FUNCTION_SPACE.replace("trials: 12", "trials: 8")
 CODE = """
 import time
 from pathlib import Path
