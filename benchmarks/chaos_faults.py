@@ -159,28 +159,34 @@ def checkpoint_truncated(search: Search) -> None:
 
 
 @fault
-def loss_is_nan(search: Search) -> None:
-    """The weights in the checkpoint of a paused trial become NaN, so that it diverges."""
+def loss_is_nan(search: Search) -> float:
+    """The weights in the checkpoint of a trial that trains on become NaN, and its worker is killed, so that they are
+    read: it diverges."""
     import torch
 
-    damaged, since = set(), time.time()
+    since, damaged = time.time(), set[str]()
 
-    def failed() -> bool:
-        for record in search.records():
-            path = search.study / "trials" / record.trial / "checkpoint.pt"
-            if not damaged and record.state == "paused" and path.exists():
-                try:
-                    state = torch.load(path, weights_only=True)
-                except RuntimeError:  # an earlier fault has truncated it
-                    continue
+    def damage() -> bool:
+        for group, pids in search.up().items():
+            job = search.job_of(group)
+            if job is None or not job["start"]:
+                continue
+            end(pids[:1], signal.SIGSTOP)
+            path = search.study / "trials" / job["trial"] / "checkpoint.pt"
+            with contextlib.suppress(OSError, RuntimeError):  # the job has ended; an earlier fault has truncated it
+                state = torch.load(path, weights_only=True)
                 for tensor in state["detector"].values():
                     if tensor.is_floating_point():
                         tensor.fill_(float("nan"))
                 torch.save(state, path)
-                damaged.add(record.trial)
-        return any(e["trial"] in damaged for e in search.events(since, "failed"))
+                damaged.add(job["trial"])
+            end(pids[:1])
+            return bool(damaged)
+        return False
 
-    wait_for(failed, PATIENCE, "a trial diverges")
+    wait_for(lambda: damage() or search.events(since, "failed"), PATIENCE, "a trial trains on")
+    wait_for(lambda: any(e["trial"] in damaged for e in search.events(since, "failed")), PATIENCE, "a trial diverges")
+    return since
 
 
 @fault
@@ -261,6 +267,17 @@ def driver_moves(search: Search) -> None:
     _add_node(search, 1)
     _add_node(search, 1)
     search.resume()
+
+
+@fault
+def two_owners(search: Search) -> None:
+    """`nasdet resume` of a study that is being searched, ten times: refused with one line."""
+    command = [sys.executable, "-m", "nasdet", "resume", str(search.study), "--address", search.cluster.address]
+    for _ in range(10):
+        second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        said = second.stderr.strip().splitlines()
+        refused = second.returncode == 2 and len(said) == 1 and "another process works on" in said[0]
+        assert refused, f"{second.returncode}: {said}"
 
 
 # What they use
@@ -361,27 +378,29 @@ class Session:
     """Makes the data set in a folder; returns what `--data` takes."""
 
     def run(self, wanted: Iterable[str], keep: str | None, say: Callable[[Row], None]) -> list[Row]:
-        """Start the search, try the faults, and end it; what is then left counts for the last one."""
+        """Start the search, try the faults, and end it; what is then left counts for the last one. After a fault from
+        which it did not recover the others are tried on another search."""
         rows: list[Row] = []
+        queue = list(wanted)
         with place(keep) as root:
             search = Search(root, dict(self.nodes), workers=self.workers, groups=self.groups, data=self.prepare(root))
             try:
-                if "mlflow_killed" in wanted:
+                if "mlflow_killed" in queue:
                     port = _free_port()
                     _start_mlflow(search, port)
                     search.tracking = f"http://127.0.0.1:{port}"
-                on_disk = {"disk_full", "disk_read_only"} & set(wanted)
+                on_disk = {"disk_full", "disk_read_only"} & set(queue)
                 search.start((lambda: _own_disk(search)) if on_disk else (lambda: None))
                 search.wait_for_rungs(0.0)
-                for name in wanted:
+                while queue and (not rows or rows[-1].recovered):
+                    name = queue.pop(0)
                     rows.append(search.measure(name, FAULTS[name]))
                     if name == "mlflow_killed":
                         _start_mlflow(search, port)
                     say(rows[-1])
-                    if not rows[-1].recovered:
-                        break
             except (TimeoutError, RuntimeError) as error:
                 rows.append(Row("start", problem=str(error)))
+                queue.clear()
                 say(rows[-1])
             finally:
                 left = search.close()
@@ -390,7 +409,7 @@ class Session:
                 if rows and left:
                     rows[-1].left += left
                     say(rows[-1])
-        return rows
+        return [*rows, *(self.run(queue, keep, say) if queue else [])]  # a search that did not recover is given up
 
 
 def _free_port() -> int:
@@ -416,8 +435,9 @@ SESSIONS = [
     Session(
         (
             "worker_killed", "holder_killed", "step_hangs", "out_of_memory", "checkpoint_truncated", "loss_is_nan",
-            "disk_full", "disk_read_only", "mlflow_killed", "node_killed", "node_terminated", "both_nodes_killed",
-            "node_returns", "driver_terminated", "driver_killed", "driver_killed_in_writing", "driver_moves",
+            "disk_full", "disk_read_only", "two_owners", "mlflow_killed", "node_killed", "node_terminated",
+            "both_nodes_killed", "node_returns", "driver_terminated", "driver_killed", "driver_killed_in_writing",
+            "driver_moves",
         ),
         nodes={"a": 1, "b": 1},
     ),

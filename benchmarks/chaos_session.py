@@ -26,10 +26,12 @@ from benchmarks.simulated_cluster import (
     unused_shared_memory,
     wait_for,
 )
-from nasdet.driver.study.dispatcher import Dispatcher, Group
+from nasdet.driver.study.dispatcher import Dispatcher
+from nasdet.driver.study.worker_groups import Group
 from nasdet.environment import environment
 from nasdet.search import Job
 from nasdet.trainers.job_server import Event
+from nasdet.trainers.messages import FINAL
 
 SETTINGS = [
     "fixed.input.size=64",
@@ -197,9 +199,10 @@ class Search:
         finished = lambda: len({e["group"] for e in self.events(since, "rung")} & set(self.up()))  # noqa: E731
         wait_for(lambda: finished() >= self.groups, PATIENCE, "every group finishes a rung")
 
-    def job_of(self, group: str) -> str:
-        """The trial that it was given last."""
-        return str([e for e in self.events(kind="job") if e["group"] == group][-1]["trial"])
+    def job_of(self, group: str) -> dict[str, Any] | None:
+        """The job that it is at, if it is at one: the event by which it was given."""
+        jobs = [e for e in self.events() if e["group"] == group and (e["kind"] == "job" or e["kind"] in FINAL)]
+        return jobs[-1] if jobs and jobs[-1]["kind"] == "job" else None
 
     def records(self) -> list[Any]:
         """Of the study as it is stored."""
@@ -325,7 +328,8 @@ class Watched(Dispatcher):
     """Writes down what it takes and gives."""
 
     def take(self, event: Event | None, **more: bool) -> None:
-        is_current = event is not None and event.connection is self.groups[event.group].connection
+        group = self.groups.get(event.group) if event is not None else None
+        is_current = event is not None and group is not None and event.connection is group.connection
         super().take(event, **more)
         if event is None:
             return

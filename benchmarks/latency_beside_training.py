@@ -11,12 +11,14 @@ of the candidates), the mean in terms of the one measured alone, and the seconds
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,15 @@ def measure(repeats: int, folder: Path) -> dict[str, Any]:
         for column, spec in zip(times[way], specs[1:], strict=True):
             column.append(measure_latency(spec, reference_ms=1.0).ms)
 
+    @contextlib.contextmanager
+    def training_rests() -> Iterator[None]:
+        send(connection, PAUSE)
+        wait_for(server, "paused")
+        begin = time.perf_counter()
+        yield
+        send(connection, GO)
+        rested.append(time.perf_counter() - begin)
+
     for _ in range(repeats):
         look("alone")
     worker = context.Process(target=train, args=(server.ticket("other"), specs[0].to_json(), str(folder)), daemon=True)
@@ -86,12 +97,7 @@ def measure(repeats: int, folder: Path) -> dict[str, Any]:
     for _ in range(repeats):
         look("beside")
         for column, spec in zip(times["resting"], specs[1:], strict=True):
-            begin = time.perf_counter()
-            send(connection, PAUSE)
-            wait_for(server, "paused")
-            column.append(measure_latency(spec, reference_ms=1.0).ms)
-            send(connection, GO)
-            rested.append(time.perf_counter() - begin)
+            column.append(measure_latency(spec, reference_ms=1.0, quiet=training_rests).ms)
     worker.terminate()
     worker.join()
     server.close()

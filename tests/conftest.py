@@ -20,7 +20,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on Ray, which take longest, come first."""
+    """Tests on Ray, which take longest, come first, and are told by the text of their file."""
+    for item in items:
+        if "ray_is_up" in getattr(item, "fixturenames", ()) and not _uses_ray(item.nodeid.split("::")[0]):
+            raise pytest.UsageError(f"{item.nodeid} runs on Ray: mark it, or its file, with pytest.mark.ray")
     items.sort(key=lambda item: not _uses_ray(item.nodeid.split("::")[0]))
 
 

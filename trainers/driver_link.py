@@ -37,8 +37,8 @@ class Link:
         """The next step may take this much longer than usual."""
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nothing else trains on this machine while the block runs."""
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Nothing else trains on this machine while the block runs, for at most so many seconds."""
         yield
 
 
@@ -80,10 +80,11 @@ class DriverLink(Link):
         self.send(Reply("alive", seconds=seconds))
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Have the other groups of this machine rest while the block runs."""
+    def alone(self, seconds: float) -> Iterator[None]:
+        """Have the other groups of this machine rest while the block runs, for at most so many seconds."""
         self.send(Reply("wants_quiet"))
         self._wait_for(ALONE)
+        self.expect(seconds)
         try:
             yield
         finally:

@@ -26,7 +26,7 @@ from typing_extensions import Unpack
 
 from nasdet.errors import TrialFailure
 from nasdet.files import atomic_write
-from nasdet.models import Latency, build_detector, measure_latency, time_against_reference
+from nasdet.models import Latency, Quiet, build_detector, measure_latency, time_against_reference
 from nasdet.space.specs import DetectorSpec
 
 
@@ -67,56 +67,39 @@ class Target(TypedDict):
     backend: LatencyBackend
 
 
-def known_latency(spec: DetectorSpec, cache: Path, **target: Unpack[Target]) -> float | None:
-    """Milliseconds that were measured before and stand in `cache`; None if there are none."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return float(json.loads(_entry(spec, cache, target).read_text())["ms"])
-    return None
-
-
-def _entry(spec: DetectorSpec, cache: Path, target: Target) -> Path:
-    """The file of a specification in the folder of a target."""
-    device, backend = _device_name(target["device"]), target["backend"].name
-    place = f"{device}-{backend}-{target['threads']}t-b{target['batch']}"
-    return cache / place.replace(" ", "_").replace("/", "_") / f"{spec.content_hash()}.json"
-
-
-def cached_latency(spec: DetectorSpec, cache: Path, **target: Unpack[Target]) -> float:
-    """Milliseconds of one batch on the target; from `cache` where this specification was measured before.
+def cached_latency(
+    spec: DetectorSpec, cache: Path, quiet: Quiet = contextlib.nullcontext, **target: Unpack[Target]
+) -> float:
+    """Milliseconds of one batch on the target; from `cache` where this specification was measured before, else
+    measured in the block that `quiet` makes.
 
     Raises:
         NasdetError: the backend cannot measure this specification.
     """
-    stored = known_latency(spec, cache, **target)
-    if stored is not None:
-        return stored
-    device, threads, batch, backend = target["device"], target["threads"], target["batch"], target["backend"]
-    known = _entry(spec, cache, target)
+    threads, batch, backend = target["threads"], target["batch"], target["backend"]
+    place = f"{_device_name(target['device'])}-{backend.name}-{threads}t-b{batch}"
+    known = cache / place.replace(" ", "_").replace("/", "_") / f"{spec.content_hash()}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return float(json.loads(known.read_text())["ms"])
     if backend.kind == "command":
-        ms = command_latency(spec, backend.command, folder=backend.folder, timeout=backend.timeout, batch=batch)
+        ms = command_latency(
+            spec, backend.command, folder=backend.folder, timeout=backend.timeout, batch=batch, quiet=quiet
+        )
         atomic_write(known, json.dumps({"ms": ms, "command": backend.command, "spec": spec.to_json()}))
         return ms
     reference = known.parent / "reference.json"
     stored = json.loads(reference.read_text())["ms"] if reference.exists() else None
-    result = _measure(spec, backend, device, threads, batch, stored)
+    if backend.kind == "onnxruntime":
+        result = onnxruntime_latency(spec, threads=threads, batch=batch, reference_ms=stored, quiet=quiet)
+    else:
+        result = measure_latency(
+            spec, device=target["device"], threads=threads, batch=batch, reference_ms=stored, quiet=quiet
+        )
     if stored is None:
         atomic_write(reference, json.dumps({"ms": result.reference_ms}))
     found = {"ms": result.ms, "ratio": result.ratio, "cv": result.cv, "spec": spec.to_json()}
     atomic_write(known, json.dumps(found))
     return result.ms
-
-
-def _measure(
-    spec: DetectorSpec,
-    backend: LatencyBackend,
-    device: torch.device,
-    threads: int,
-    batch: int,
-    reference_ms: float | None,
-) -> Latency:
-    if backend.kind == "onnxruntime":
-        return onnxruntime_latency(spec, threads=threads, batch=batch, reference_ms=reference_ms)
-    return measure_latency(spec, device=device, threads=threads, batch=batch, reference_ms=reference_ms)
 
 
 def _device_name(device: torch.device) -> str:
@@ -133,7 +116,14 @@ def _processor() -> str:
     return next(models, platform.processor() or platform.machine())
 
 
-def onnxruntime_latency(spec: DetectorSpec, *, threads: int, batch: int, reference_ms: float | None) -> Latency:
+def onnxruntime_latency(
+    spec: DetectorSpec,
+    *,
+    threads: int,
+    batch: int,
+    reference_ms: float | None,
+    quiet: Quiet = contextlib.nullcontext,
+) -> Latency:
     """Latency of the candidate on ONNX Runtime's CPU provider, in turn with the reference network in PyTorch.
 
     Raises:
@@ -146,11 +136,19 @@ def onnxruntime_latency(spec: DetectorSpec, *, threads: int, batch: int, referen
     with tempfile.TemporaryDirectory(prefix="nasdet-latency-") as folder:
         session = open_session(_export(spec, Path(folder)), threads)
         return time_against_reference(
-            lambda: session.run(None, {"images": images}), threads=threads, reference_ms=reference_ms
+            lambda: session.run(None, {"images": images}), threads=threads, reference_ms=reference_ms, quiet=quiet
         )
 
 
-def command_latency(spec: DetectorSpec, command: str, *, folder: str, timeout: float, batch: int) -> float:
+def command_latency(
+    spec: DetectorSpec,
+    command: str,
+    *,
+    folder: str,
+    timeout: float,
+    batch: int,
+    quiet: Quiet = contextlib.nullcontext,
+) -> float:
     """Milliseconds that `command` prints for the candidate.
 
     Args:
@@ -160,6 +158,7 @@ def command_latency(spec: DetectorSpec, command: str, *, folder: str, timeout: f
         folder: where it runs.
         timeout: seconds.
         batch: images at a time.
+        quiet: makes the block in which the command runs.
 
     Raises:
         TrialFailure: it cannot be started, takes too long, ends with another code than 0, or its last line is no number
@@ -171,7 +170,8 @@ def command_latency(spec: DetectorSpec, command: str, *, folder: str, timeout: f
         model = str(_export(spec, Path(temporary)))
         words = [word.replace("{model}", model).replace("{shape}", shape) for word in shlex.split(command)]
         env = {**os.environ, "NASDET_MODEL": model, "NASDET_SHAPE": shape}
-        code, said, complained = _run(words, folder, env, timeout)
+        with quiet():
+            code, said, complained = _run(words, folder, env, timeout)
     if code:
         raise TrialFailure(f"latency.command ended with {code}: {_last_line(complained) or _last_line(said)}")
     return _milliseconds(_last_line(said))

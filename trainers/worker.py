@@ -8,6 +8,7 @@ elsewhere.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import math
 import time
@@ -20,12 +21,13 @@ from nasdet.data import CachedSplit, Dataset, open_data
 from nasdet.errors import NasdetError, StorageFault, TrialFailure
 from nasdet.files import atomic_path
 from nasdet.log import in_short, traceback_of
+from nasdet.models import Quiet
 from nasdet.models.training_free_scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.driver_link import Link
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.full_training import FullJob, FullTraining
-from nasdet.trainers.latency import LatencyBackend, Target, cached_latency, known_latency
+from nasdet.trainers.latency import LatencyBackend, Target, cached_latency
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.messages import GroupConfig, Kind, Reply, TrainJob
 from nasdet.trainers.ranks import Ranks, explain, is_lost_loader, is_out_of_memory, is_storage_fault
@@ -221,10 +223,11 @@ class Runner:
             "batch": config.latency_batch,
             "backend": backend,
         }
-        is_known = all(known_latency(spec, cache, **target) is not None for spec in specs.values())
-        with contextlib.nullcontext() if is_known or not config.latency_alone else self._link.alone():
-            self._link.expect(len(specs) * (config.latency_timeout + SECONDS_TO_MEASURE))
-            latencies = {name: cached_latency(spec, cache, **target) for name, spec in specs.items()}
+        patience = config.latency_timeout + SECONDS_TO_MEASURE
+        alone = functools.partial(self._link.alone, patience)
+        quiet: Quiet = alone if config.latency_alone else contextlib.nullcontext
+        self._link.expect(len(specs) * patience)
+        latencies = {name: cached_latency(spec, cache, quiet, **target) for name, spec in specs.items()}
         self._link.expect(SECONDS_TO_MEASURE * len(job.scores))
         scores = {f"score_{name}": score(name, DetectorSpec.model_validate(job.spec)) for name in job.scores}
         return {**latencies, **{name: value for name, value in scores.items() if math.isfinite(value)}}

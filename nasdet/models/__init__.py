@@ -4,7 +4,7 @@ from nasdet.models.costs import Costs, count_costs
 from nasdet.models.detector import CANDIDATES, LEAST_SCORE, LIMIT, Detector, build_detector, suppress
 from nasdet.models.fold_batch_norm import fold_norms
 from nasdet.models.heads import Candidates, Detections, Targets
-from nasdet.models.latency import Latency, measure_latency, time_against_reference
+from nasdet.models.latency import Latency, Quiet, measure_latency, time_against_reference
 
 __all__ = [
     "CANDIDATES",
@@ -15,6 +15,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Latency",
+    "Quiet",
     "Targets",
     "build_detector",
     "count_costs",

@@ -7,6 +7,7 @@ folded, in float32, and without suppression, whose time depends on the image.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import statistics
@@ -23,6 +24,8 @@ from nasdet.torch_settings import torch_threads
 
 WANTED_ERROR = 0.01  # standard error of the ratio at which measuring stops
 SLICE_SECONDS = 0.005  # shortest timed stretch: shorter networks are run several times
+Quiet = Callable[[], contextlib.AbstractContextManager[None]]
+"""Makes what a measurement is entered with, such as a rest of everything else on the machine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,7 @@ def measure_latency(
     batch: int = 1,
     reference_ms: float | None = None,
     pairs: tuple[int, int] = (30, 120),
+    quiet: Quiet = contextlib.nullcontext,
 ) -> Latency:
     """Measure `spec` with random weights at its input size.
 
@@ -60,6 +64,7 @@ def measure_latency(
         batch: images at a time.
         reference_ms: stored time of the reference on this device; makes results of several sessions comparable.
         pairs: fewest and most pairs of candidate and reference.
+        quiet: entered once all is built and warmed up, left when the last pair is timed.
     """
     device = torch.device(device)
     shape = (batch, spec.input.channels, spec.input.height, spec.input.width)
@@ -67,7 +72,12 @@ def measure_latency(
         candidate = fold_norms(build_detector(spec)).to(device)
         image = torch.full(shape, 127.0, device=device).contiguous(memory_format=torch.channels_last)
         return time_against_reference(
-            lambda: candidate(image), device=device, threads=threads, reference_ms=reference_ms, pairs=pairs
+            lambda: candidate(image),
+            device=device,
+            threads=threads,
+            reference_ms=reference_ms,
+            pairs=pairs,
+            quiet=quiet,
         )
 
 
@@ -78,6 +88,7 @@ def time_against_reference(
     threads: int = 1,
     reference_ms: float | None = None,
     pairs: tuple[int, int] = (30, 120),
+    quiet: Quiet = contextlib.nullcontext,
 ) -> Latency:
     """Time a call in turn with the reference network; arguments as for `measure_latency`."""
     device = torch.device(device)
@@ -89,11 +100,14 @@ def time_against_reference(
         run_reference = _Stretch(lambda: reference(probe), device, clock)
         ratios: list[float] = []
         references: list[float] = []
-        while len(ratios) < pairs[0] or (len(ratios) < pairs[1] and _median_error(ratios) > WANTED_ERROR):
-            # The reference before and after the candidate cancels a drift of the clock within the pair.
-            before, own, after = run_reference(), run(), run_reference()
-            references.append((before + after) / 2)
-            ratios.append(own / references[-1])
+        with quiet():
+            before = run_reference()
+            while len(ratios) < pairs[0] or (len(ratios) < pairs[1] and _median_error(ratios) > WANTED_ERROR):
+                # The reference before and after the candidate cancels a drift of the clock within the pair.
+                own, after = run(), run_reference()
+                references.append((before + after) / 2)
+                ratios.append(own / references[-1])
+                before = after
     ratio = statistics.median(ratios)
     unit = statistics.median(references) if reference_ms is None else reference_ms
     return Latency(ratio * unit, unit, ratio, _median_error(ratios), len(ratios))

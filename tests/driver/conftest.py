@@ -33,6 +33,7 @@ TINY = [
     "scheduler.eta=2",
     "resources.workers=1",
     "resources.concurrent=1",
+    "fixed.input.size=64",
     "resources.threads=1",  # two threads of one operation wait for each other where cores are busy
 ]
 

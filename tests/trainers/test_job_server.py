@@ -96,7 +96,7 @@ def test_a_measurement_waits_until_it_is_alone(server: JobServer) -> None:
     link, order = DriverLink(server.ticket("g").connect(0)), list[str]()
 
     def measure() -> None:
-        with link.alone():
+        with link.alone(60.0):
             order.append("measured")
 
     thread = threading.Thread(target=measure)
@@ -105,6 +105,7 @@ def test_a_measurement_waits_until_it_is_alone(server: JobServer) -> None:
     assert event.reply == Reply("wants_quiet") and not order
     send(event.connection, PAUSE)  # asked by another group that waits too
     send(event.connection, ALONE)
+    assert receive(server).reply == Reply("alive", seconds=60.0)
     assert receive(server).reply == Reply("measured") and order == ["measured"]
     thread.join()
 

@@ -118,7 +118,7 @@ def test_a_missing_program_is_reported_before_a_search_starts() -> None:
 def test_each_condition_is_measured_once_against_one_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int, float | None]] = []
 
-    def measure(spec: Any, *, device: Any, threads: int, batch: int, reference_ms: float | None) -> Latency:
+    def measure(spec: Any, *, device: Any, threads: int, batch: int, reference_ms: float | None, quiet: Any) -> Latency:
         asked.append((threads, batch, reference_ms))
         return Latency(ms=float(len(asked)), reference_ms=7.0, ratio=1.0, cv=0.0, pairs=30)
 

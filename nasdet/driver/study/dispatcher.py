@@ -7,7 +7,6 @@ any group. It counts against the trial only where the workers died or hung again
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections import Counter
@@ -17,12 +16,13 @@ from typing import Any
 
 from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW
 from nasdet.driver.study.study_run import Phase
+from nasdet.driver.study.worker_groups import Group, Groups
 from nasdet.errors import NasdetError
 from nasdet.log import logger
 from nasdet.search import Finished, Job, bounds
 from nasdet.study_config import GroupUse
-from nasdet.trainers.driver_link import ALONE, GO, PAUSE, STOP
-from nasdet.trainers.job_server import Event, JobServer, send
+from nasdet.trainers.driver_link import STOP
+from nasdet.trainers.job_server import Event, JobServer
 from nasdet.trainers.messages import FINAL, Reply, TrainJob
 
 GRACE = 0.05
@@ -31,8 +31,6 @@ TICK = 0.5
 """Seconds between looks at the clock."""
 SECONDS_TO_STOP = 1.0
 """How long an interruption waits for the reply that is being recorded."""
-QUIET_TIMEOUT = 30.0
-"""Seconds after which latency is measured although another group of the machine has not paused."""
 MAX_LOSSES = 3
 """Times in a row that a trial's workers may die or hang before it has finished an epoch more."""
 MAX_START_FAILURES = 5
@@ -47,41 +45,6 @@ START_PATIENCE = 60.0
 
 class SearchBroken(NasdetError):
     """Every trial fails, or no group starts; going on is useless."""
-
-
-@dataclasses.dataclass
-class Group:
-    """A worker group as the dispatcher sees it."""
-
-    created: float
-    """When Ray Tune asked for it."""
-    connection: Connection | None = None
-    """To its rank 0; None while its workers start."""
-    host: str = ""
-    job: Job | None = None
-    heard: float = 0.0
-    """When it was last known to make progress."""
-    began: float = 0.0
-    """When its job began, or went on after a pause."""
-    busy: float = 0.0
-    """Seconds of jobs, without pauses and the running stretch."""
-    jobs: int = 0
-    asked: bool = False
-    """To pause."""
-    paused: bool = False
-    wants_quiet: float = 0.0
-    """Since when it waits for the others to pause; 0: it does not."""
-    measuring: bool = False
-    lost: str = ""
-    """The trial that its workers were training when they ended; they are being started again."""
-    condemned: bool = False
-    """It hangs, or cannot start; Ray Tune is to end it."""
-    ended: float = 0.0
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it can take a job."""
-        return self.connection is not None and self.job is None and not self.condemned
 
 
 class Dispatcher:
@@ -109,13 +72,13 @@ class Dispatcher:
     ) -> None:
         self.phase, self._phases = next(phases), phases
         self._wanted, self._hang_timeout, self._warn, self._keep = wanted, hang_timeout, warn, keep
-        self.groups: dict[str, Group] = {}
+        self.groups = Groups()
         self.error: NasdetError | None = None
         self.over = False
         """Whether no further job will come."""
         self.interrupted = False
         self.group_starts: list[dict[str, float]] = []
-        self._began = self._kept = time.monotonic()
+        self._kept = time.monotonic()
         self._failures = self._storage_faults = self._failed_starts = 0
         self._hold_until = 0.0
         self._losses: Counter[str] = Counter()
@@ -140,7 +103,7 @@ class Dispatcher:
         with self._writing:
             if self.over or self.interrupted:
                 raise Finished
-            if len(self._alive()) >= self._wanted() or time.monotonic() < self._hold_until:
+            if len(self.groups) >= self._wanted() or time.monotonic() < self._hold_until:
                 return False
             self.groups[name] = Group(created=time.monotonic())
             return True
@@ -148,11 +111,11 @@ class Dispatcher:
     def end_group(self, name: str, reason: str = "") -> None:
         """Ray Tune says that a group has ended; if `reason` is given, not because it was told to."""
         with self._writing:
-            group = self.groups[name]
-            if group.ended:
+            group = self.groups.get(name)
+            if group is None:
                 return
             self._release(group, "its worker group ended", counts=False)
-            group.ended, group.connection = time.monotonic(), None
+            self.groups.end(name)
             if not reason or self.over or self.interrupted:
                 return
             logger.error("worker group %s ended: %s", name, reason)
@@ -161,7 +124,8 @@ class Dispatcher:
 
     def is_condemned(self, name: str) -> bool:
         """Whether this group has to be ended now."""
-        return self.groups[name].condemned
+        group = self.groups.get(name)
+        return group is None or group.condemned
 
     @property
     def has_to_stop(self) -> bool:
@@ -184,9 +148,9 @@ class Dispatcher:
         """
         while not self.has_to_stop:
             self.take(server.receive(TICK), more=server.backlog > 0)
-        for group in self._alive():
-            if group.connection is not None:
-                send(group.connection, STOP)
+        with self._writing:
+            for group in self.groups.values():
+                group.tell(STOP)
         if not self.interrupted:
             self._keep(self.group_starts, self.use())
         if self.error is not None:
@@ -201,7 +165,7 @@ class Dispatcher:
             if event is not None:
                 self._take(event)
             self._tick(more=more)
-            self._grant_quiet()
+            self.groups.grant_quiet()
             self._hand_out()
 
     def give_up(self, error: NasdetError) -> None:
@@ -210,7 +174,9 @@ class Dispatcher:
         self.over = True
 
     def _take(self, event: Event) -> None:
-        group, reply = self.groups[event.group], event.reply
+        group, reply = self.groups.get(event.group), event.reply
+        if group is None:
+            return
         if reply is not None and reply.kind == "up":
             self._up(group, event.connection, reply)
         elif reply is not None and reply.kind in FINAL and not reply.trial and group.connection is None:
@@ -230,7 +196,7 @@ class Dispatcher:
             case "alive":
                 pass
             case "paused":
-                self._set_paused(group)
+                group.pause()
             case "wants_quiet":
                 group.wants_quiet = now
             case "measured":
@@ -266,11 +232,6 @@ class Dispatcher:
         trial = group.job.record.trial if group.job else ""
         self._release(group, "its workers ended", counts=False)
         group.connection, group.lost = None, trial
-
-    def _set_paused(self, group: Group) -> None:
-        if group.asked and group.job and not group.paused:
-            group.paused = True
-            group.busy += time.monotonic() - group.began
 
     def _reply(self, group: Group, reply: Reply) -> None:
         """Record a reply about the group's job."""
@@ -346,7 +307,7 @@ class Dispatcher:
         """Give every idle group a job, as long as there are any."""
         if time.monotonic() < self._hold_until:
             return
-        noisy = {g.host for g in self._alive() if g.measuring or g.wants_quiet}
+        noisy = self.groups.noisy_hosts
         for name, group in self.groups.items():
             if self.over or not group.is_idle or group.host in noisy:
                 continue
@@ -369,7 +330,7 @@ class Dispatcher:
             Finished: there is none, and none will come.
         """
         while True:
-            running = any(group.job for group in self._alive())
+            running = any(group.job for group in self.groups.values())
             try:
                 if not running:
                     self._reference, self._measures_reference = self.phase.jobs.fix_reference(), ""
@@ -383,12 +344,10 @@ class Dispatcher:
                 self.phase = following
 
     def _give(self, name: str, group: Group, job: Job) -> None:
-        assert group.connection is not None
-        group.job, group.began, group.heard = job, time.monotonic(), time.monotonic()
-        group.jobs += 1
+        group.begin(job)
         self.phase.observer.started(job.record, job.stop)
         logger.info("group %s: trial %s to epoch %s", name, job.record.trial, job.stop)
-        send(group.connection, self._message(job))
+        group.tell(self._message(job))
 
     def _message(self, job: Job) -> TrainJob:
         record, space, store = job.record, self.phase.jobs.space, self.phase.jobs.store
@@ -413,14 +372,9 @@ class Dispatcher:
 
     def _close(self, group: Group) -> Job | None:
         """Take the job off a group; returns it."""
-        job, group.job = group.job, None
-        if job is not None:
-            if not group.paused:
-                group.busy += time.monotonic() - group.began
-            if job.record.trial == self._measures_reference:
-                self._measures_reference = ""
-        group.paused = group.measuring = False
-        group.wants_quiet = 0.0
+        job = group.close()
+        if job is not None and job.record.trial == self._measures_reference:
+            self._measures_reference = ""
         return job
 
     def _release(self, group: Group, reason: str, *, counts: bool) -> None:
@@ -437,7 +391,7 @@ class Dispatcher:
     def _count_loss(self, trial: str, reason: str) -> None:
         self._losses[trial] += 1
         trains = any(
-            group.job and group.job.record.trial == trial for group in self._alive()
+            group.job and group.job.record.trial == trial for group in self.groups.values()
         )  # in another group by now
         if self._losses[trial] >= MAX_LOSSES and not trains and self.phase.jobs.store.get(trial).state == "running":
             self._fail(trial, f"{reason}, {MAX_LOSSES} times in a row before it had finished an epoch")
@@ -458,13 +412,12 @@ class Dispatcher:
         now, jobs = time.monotonic(), self.phase.jobs
         limit = jobs.space.budget.time_limit or 0.0
         if limit and jobs.time_left < -GRACE * limit:
-            for group in self._alive():
+            for group in self.groups.values():
                 self._release(group, "the time limit is over", counts=False)
             self.over = True
             return
         for name, group in () if more else self.groups.items():
-            rests = group.paused or group.wants_quiet
-            if group.job and not rests and now - group.heard > self._hang_timeout:
+            if group.job and not group.rests and now - group.heard > self._hang_timeout:
                 logger.error("group %s made no progress for %.0f s and is started again", name, now - group.heard)
                 group.condemned = True
                 reason = f"it made no progress for {self._hang_timeout:g} s"
@@ -476,60 +429,13 @@ class Dispatcher:
             self._keep(self.group_starts, self.use())
 
     def _speak_of_missing(self, now: float) -> None:
-        missing = [g for g in self._alive() if g.connection is None and now - g.created > START_PATIENCE and not g.jobs]
+        late = (g for g in self.groups.values() if now - g.created > START_PATIENCE)
+        missing = [g for g in late if g.connection is None and not g.jobs]
         if missing and not self._spoken:
-            up = sum(g.connection is not None for g in self._alive())
+            up = sum(g.connection is not None for g in self.groups.values())
             self._warn(f"{up} of {self._wanted()} groups train, {len(missing)} still wait for free cores or GPUs")
         self._spoken = bool(missing)
 
-    def _grant_quiet(self) -> None:
-        """Let groups measure latency one after another, each while the others on its machine rest."""
-        now = time.monotonic()
-        for host in {g.host for g in self.groups.values() if g.wants_quiet or g.asked}:
-            here = [g for g in self._alive() if g.host == host and g.connection is not None]
-            if any(g.measuring for g in here):
-                continue
-            waiting = sorted((g for g in here if g.wants_quiet), key=lambda g: g.wants_quiet)
-            training = [g for g in here if g.job and not g.wants_quiet and not g.paused]
-            if not waiting:
-                for group in here:
-                    self._go_on(group)
-            elif training and now - waiting[0].wants_quiet < QUIET_TIMEOUT:
-                for group in training:
-                    self._ask_to_pause(group)
-            else:
-                first = waiting[0]
-                first.wants_quiet, first.measuring, first.heard = 0.0, True, now
-                assert first.connection is not None
-                send(first.connection, ALONE)
-
-    def _ask_to_pause(self, group: Group) -> None:
-        assert group.connection is not None
-        if not group.asked:
-            group.asked = True
-            send(group.connection, PAUSE)
-
-    def _go_on(self, group: Group) -> None:
-        if group.asked and group.connection is not None:
-            send(group.connection, GO)
-        if group.paused:
-            group.paused, group.began, group.heard = False, time.monotonic(), time.monotonic()
-        group.asked = False
-
-    # What is known of the groups
-
-    def _alive(self) -> list[Group]:
-        return [group for group in self.groups.values() if not group.ended]
-
     def use(self) -> GroupUse:
         """How many groups trained for which share of the time so far."""
-        now = time.monotonic()
-        running = (g.busy + (now - g.began if g.job and not g.paused else 0.0) for g in self.groups.values())
-        return GroupUse(
-            groups=self._wanted(),
-            started=len(self.group_starts),
-            ended=sum(bool(g.ended) for g in self.groups.values()),
-            seconds=now - self._began,
-            busy_seconds=sum(running),
-            jobs=sum(g.jobs for g in self.groups.values()),
-        )
+        return self.groups.use(wanted=self._wanted(), started=len(self.group_starts))

@@ -18,6 +18,7 @@ from nasdet.driver.study.dispatcher import MAX_LOSSES, Dispatcher
 from nasdet.driver.study.options import MAX_FAILURES_IN_A_ROW, Display, ResumeOptions, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.driver.study.study_run import Phase
+from nasdet.driver.study.worker_groups import QUIET_TIMEOUT
 from nasdet.errors import NasdetError
 from nasdet.search import Candidate, Engine, Finished, StudyStore
 from nasdet.search.records.repeats import RepeatStore
@@ -421,7 +422,7 @@ def test_other_machines_do_not_rest(groups: Groups) -> None:
 def test_a_group_that_never_pauses_is_not_waited_for_without_end(groups: Groups, clock: list[float]) -> None:
     a, _ = groups.start("a"), groups.start("b")
     groups.say("a", "wants_quiet")
-    clock[0] += module.QUIET_TIMEOUT + 1
+    clock[0] += QUIET_TIMEOUT + 1
     groups.dispatcher.take(None)
     assert a.messages[-1] == ALONE
 
