@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 import random
 import statistics
 import time
@@ -17,13 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasdet.driver.planner import workers_of_a_trial
-from nasdet.driver.resources import check_latency_backend
+from nasdet.driver.planner import resolve, workers_of_a_trial
+from nasdet.driver.resources import check_latency_backend, this_machine
 from nasdet.driver.study.candidates import not_split
 from nasdet.errors import InputError
 from nasdet.models import Targets, build_detector, count_costs
 from nasdet.space import RULES, Built, DataInfo, SearchSpace, build_specs
 from nasdet.space.specs import DetectorSpec, InputSpec
+from nasdet.torch_settings import torch_threads
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 TRIAL_SECONDS = 2.0
@@ -158,23 +160,22 @@ def _time(space: SearchSpace, data: DataInfo, feasible: Sequence[_Sample]) -> di
     why = _no_estimate(space, images, feasible)
     if why or images is None:
         return {**result, "assumption": f"no estimate: {why}"}
+    plan = resolve(space.resources, [this_machine()])
     median = sorted(feasible, key=lambda s: s.gflops)[len(feasible) // 2]
-    device = "cuda" if torch.cuda.is_available() and space.resources.device != "cpu" else "cpu"
-    rate = images_per_second(median.built.candidate[0], median.gflops, device)
-    mean_gflops = statistics.fmean(s.gflops for s in feasible)
-    rate *= median.gflops / mean_gflops
-    per_trial = epochs * images / rate + TRIAL_SECONDS
-    needed = START_SECONDS + per_trial * trials if trials else None
+    with torch_threads(plan.threads):
+        rate = images_per_second(median.built.candidate[0], median.gflops, plan.device)
+    rate *= median.gflops / statistics.fmean(s.gflops for s in feasible)
+    per_trial = epochs * images / (rate * plan.workers) + TRIAL_SECONDS
+    needed = START_SECONDS + per_trial * math.ceil(trials / plan.concurrent) if trials else None
     return {
         **result,
         "images_per_second": rate,
         "seconds_per_trial": per_trial,
         "seconds": min(s for s in (needed, limit) if s is not None) if needed or limit else None,
-        "trials_in_time": int((limit - START_SECONDS) / per_trial) if limit else None,
+        "trials_in_time": int((limit - START_SECONDS) / per_trial * plan.concurrent) if limit else None,
         "assumption": (
-            f"this machine's {device}, at its present load, trains one candidate at a time on all "
-            f"cores; {rate:.0f} images/s from forward and backward passes of the median "
-            f"candidate, scaled by multiply-adds; {epochs:.1f} epochs per trial "
+            f"on this machine, at its present load, {plan.describe()}; {rate:.0f} images/s of a worker from forward "
+            f"and backward passes of the median candidate, scaled by multiply-adds; {epochs:.1f} epochs per trial "
             f"under {space.scheduler.kind}, promotions of left-over time not counted; {TRIAL_SECONDS:g} s per trial "
             f"and {START_SECONDS:g} s start beside it"
         ),

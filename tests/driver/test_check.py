@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import random
+from typing import Any
 
 import pytest
 import torch
 
+from nasdet.driver import check
 from nasdet.driver.check import AssumedData, check_space, epochs_per_trial, images_per_second
+from nasdet.driver.resources import Node
 from nasdet.errors import InputError
 from nasdet.models import count_costs
 from nasdet.space import RULES, build_specs, load_space, parse_space
@@ -61,6 +64,20 @@ def test_sizes_are_those_of_the_models():
 def test_no_estimate_says_why(info, overrides, reason):
     result = check_space(load_space("detnet", overrides=overrides), info, samples=3)
     assert result["time"]["assumption"] == f"no estimate: {reason}" and result["time"]["seconds"] is None
+
+
+def test_candidates_that_train_side_by_side_take_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "images_per_second", lambda *_: 100.0)
+    monkeypatch.setattr(check, "this_machine", lambda: Node(cpus=8))
+
+    def estimate(*resources: str) -> dict[str, Any]:
+        space = load_space("detnet", overrides=["budget.trials=8", "budget.time_limit=1h", *resources])
+        return check_space(space, DIGITS, samples=5)["time"]
+
+    one, four = (estimate(f"resources.concurrent={n}", "resources.workers=1") for n in (1, 4))
+    assert (one["seconds"] - check.START_SECONDS) == pytest.approx(4 * (four["seconds"] - check.START_SECONDS))
+    assert four["trials_in_time"] == pytest.approx(4 * one["trials_in_time"], abs=4)
+    assert "4 trials at a time, 1 worker x 2 threads" in four["assumption"]
 
 
 def test_unknown_part_is_an_input_error():
