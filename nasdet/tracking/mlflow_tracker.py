@@ -23,6 +23,8 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)
 LAST_TRIES = 3
 MAX_PAUSE = 600.0
 """Longest time in seconds between two measurements of the front."""
+FRONT_SHARE = 0.02
+"""Of the time, for measuring and drawing the front: it takes a core away from a training."""
 
 
 class MlflowTracker:
@@ -36,7 +38,7 @@ class MlflowTracker:
         warn: called on the thread with one line if the store fails, or the front cannot be measured or drawn.
         seconds: between two looks at the records.
         front_seconds: the front, its ranks and its files are brought up to date at most this often, and so seldom that
-            it takes at most a tenth of the time (but every ten minutes), and at the end.
+            it takes at most `FRONT_SHARE` of the time (but every `MAX_PAUSE`), and at the end.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class MlflowTracker:
             raise
         if measure:
             end = time.monotonic()
-            self._front_due = end + min(max(self._front_seconds, 9 * (end - begin)), MAX_PAUSE)
+            self._front_due = end + min(max(self._front_seconds, (end - begin) / FRONT_SHARE), MAX_PAUSE)
         self._whole = bool(outcome) and known
 
     def _measure(self) -> tuple[Front | None, bool]:

@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 
-from nasdet.tracking import Front, MlflowTracker, StudyInfo, parent_run_id, quiet_mlflow, relocate, run_ids
+from nasdet.tracking import (
+    Front,
+    MlflowTracker,
+    StudyInfo,
+    mlflow_tracker,
+    parent_run_id,
+    quiet_mlflow,
+    relocate,
+    run_ids,
+)
 from nasdet.uris import default_uri
 
 CONFIG = {"data": "digits", "seed": 0, "budget": {"epochs": 3}}
@@ -218,7 +227,8 @@ def test_a_moved_store_points_at_its_own_artifacts(study: Any, tmp_path: Path, m
     assert runs_of(client_of(default_uri(after / "digits-1")))[0].info.run_id == parent.info.run_id
 
 
-def test_ranks_follow_the_front(study: Any, made: Path) -> None:
+def test_ranks_follow_the_front(study: Any, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_tracker, "FRONT_SHARE", 1.0)
     given = study(3)
     worst = given.records[2]
     live = Live(made, records=[worst], front_seconds=0.01)
