@@ -87,11 +87,13 @@ def _listen_to_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def interrupt(folder: Path, number: int, rng: random.Random, patience: float) -> dict[str, Any]:
-    """One search and its interruption."""
+def interrupt(
+    folder: Path, number: int, rng: random.Random, patience: float, sent: signal.Signals = signal.SIGINT
+) -> dict[str, Any]:
+    """One search and its interruption by the signal `sent`."""
     is_function, mark = number % 4 == 3, uuid.uuid4().hex
     after, most = ("t0000", 4.0) if is_function else MOMENTS[(number - number // 4) % len(MOMENTS)]
-    delay, to_group = rng.uniform(0.0, most), number % 2 == 0
+    delay, to_group = rng.uniform(0.0, most), number % 2 == 0 and sent == signal.SIGINT
     errors = folder / "stderr.txt"
     environment = {**os.environ, MARK: mark, "NASDET_HOME": str(folder / "home")}
     with errors.open("w") as sink, (folder / "stdout.txt").open("w") as out:
@@ -110,7 +112,7 @@ def interrupt(folder: Path, number: int, rng: random.Random, patience: float) ->
     reached = after in errors.read_text()
     time.sleep(delay)
     begin = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT) if to_group else os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent) if to_group else os.kill(process.pid, sent)
     try:
         code: int | None = process.wait(60)
     except subprocess.TimeoutExpired:
@@ -161,16 +163,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--runs", type=int, default=20, help="interruptions")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--sigterm", action="store_true", help="SIGTERM to the process instead of SIGINT")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for a moment")
     args = parser.parse_args(arguments)
     rng, runs = random.Random(args.seed), []
     for number in range(args.runs):
         with tempfile.TemporaryDirectory(prefix="nasdet-interrupts-", ignore_cleanup_errors=True) as folder:
-            runs.append(interrupt(Path(folder), number, rng, args.patience))
+            sent = signal.SIGTERM if args.sigterm else signal.SIGINT
+            runs.append(interrupt(Path(folder), number, rng, args.patience, sent))
         print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     result = {
         "runs": len(runs),
-        "code_130": sum(r["code"] == 130 for r in runs),
+        "code_right": sum(r["code"] == 128 + (signal.SIGTERM if args.sigterm else signal.SIGINT) for r in runs),
         "says_how_to_go_on": sum("nasdet resume" in r["says"] for r in runs),
         "opens": sum(r["opens"] for r in runs),
         "seconds_max": max(r["seconds"] for r in runs),

@@ -3,14 +3,21 @@ and errors become exit codes here and nowhere else."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import click
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; after SIGTERM it is 143, as shells have it."""
 # command -> (module, one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("search", "Search for detectors; ends with a Pareto front."),
@@ -86,14 +93,37 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [a for a in arguments if a != "--debug"]
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "true")
-    code = _run(arguments, debug)
+    with _sigterm_as_ctrl_c() as terminations:
+        code = _run(arguments, debug)
+    if code == INTERRUPTED and terminations:
+        code = 128 + signal.SIGTERM
     sys.stdout.flush()
     sys.stderr.flush()
-    if "ray" not in sys.modules and code != 130:
+    if "ray" not in sys.modules and code < 128:
         sys.exit(code)
     # Ray and MLflow leave threads behind that can hold a finished process for seconds, and with torch the interpreter
     # collects garbage for seconds more, which nobody waits for after Ctrl-C.
     os._exit(code)
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[list[int]]:
+    """What `kill`, a cluster or a container sends to end the process has the effect of Ctrl-C: what runs is ended, and
+    how to go on is said. Yields a list that is not empty once it has come."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -103,9 +133,9 @@ def _run(arguments: list[str], debug: bool) -> int:
         result: Any = cli.main(arguments, prog_name="nasdet", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
-        return _say("interrupted", 130)
+        return _say("interrupted", INTERRUPTED)
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return _say("interrupted", INTERRUPTED)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "nasdet"
         text = " ".join(error.format_message().split()).rstrip(".")

@@ -78,7 +78,7 @@ def _prepare(store: StudyStore, uri: str) -> None:
 
 @contextlib.contextmanager
 def _server(uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server as a child in its own process group; a request to end this process ends the group."""
+    """MLflow's server as a child in its own process group, which ends with the block."""
     from nasdet.tracking.mlflow_client import NO_TELEMETRY
     from nasdet.tracking.sqlite_store import artifact_root
     from nasdet.uris import sqlite_path
@@ -89,7 +89,6 @@ def _server(uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Po
     # The URI goes by the environment: it may hold a password, and arguments are everyone's to read.
     env = {**os.environ, **NO_TELEMETRY, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     log.parent.mkdir(parents=True, exist_ok=True)
-    before = signal.signal(signal.SIGTERM, _interrupt)
     with log.open("wb") as file:
         server = subprocess.Popen(
             command, env=env, cwd=log.parent, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
@@ -97,12 +96,7 @@ def _server(uri: str, host: str, port: int, log: Path) -> Iterator[subprocess.Po
         try:
             yield server
         finally:
-            signal.signal(signal.SIGTERM, before)
             _end(server)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

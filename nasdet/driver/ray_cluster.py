@@ -48,11 +48,13 @@ def ray_cluster(asked: str | None = None) -> Iterator[list[Node]]:
         import ray
 
         is_ours = not ray.is_initialized()
-        with _same_handler(signal.SIGTERM):  # Ray installs one of its own
+        with _same_handler(signal.SIGTERM) as handler:  # Ray installs one of its own
             try:
                 if is_ours:
                     with _interrupt_later():
                         _connect(asked)
+                    if callable(handler):
+                        signal.signal(signal.SIGTERM, handler)
                 yield live_nodes()
             finally:
                 if is_ours:
@@ -170,14 +172,14 @@ def _interrupt_later() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _same_handler(number: signal.Signals) -> Iterator[None]:
-    """Put a signal's handler back after the block."""
+def _same_handler(number: signal.Signals) -> Iterator[Any]:
+    """Put a signal's handler, which is yielded, back after the block; None in a thread, which must not set any."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield None
         return
     before = signal.getsignal(number)
     try:
-        yield
+        yield before
     finally:
         if before is not None:  # else it was not set from Python
             signal.signal(number, before)

@@ -28,7 +28,7 @@ RUNS = {
     "search_scale --quality --trials 12 --seeds 1": ("quality",),
     "study_writes --writes 80": ("writes", "errors", "half_files", "reads", "ms_per_write"),
     "report_speed --trials 40": ("pareto_seconds", "report_seconds", "open_seconds", "megabytes"),
-    "interrupts --runs 1": ("runs", "code_130", "opens", "seconds_max", "processes_left"),
+    "interrupts --runs 1": ("runs", "code_right", "opens", "seconds_max", "processes_left"),
     "core_splits --smoke": ("cores", "spaces"),
     "latency_beside_training --repeats 2": ("repeats", "candidates", "alone", "beside", "resting", "rest_seconds"),
     "many_workers --groups 4 --reports 60 --only full": ("full",),
