@@ -4,12 +4,13 @@ folder that was moved or unpacked differently can still be opened."""
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nasdet.data.images import SUFFIXES, is_image
+from nasdet.data.images import is_image
 from nasdet.errors import InputError
 
 _NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
@@ -69,9 +70,39 @@ class ImageFinder:
         return self._listing[folder]
 
 
+def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """All files below a folder. Links to folders are followed; hidden files and folders, and what macOS puts beside its
+    own files (`._a.jpg`, `.DS_Store`, `__MACOSX/`), are passed over.
+
+    Args:
+        folder: where to begin.
+        above: device and inode of the folders that this one is inside of, so that a link to one of them ends.
+    """
+    if not above:
+        above = frozenset(_identity(parent) for parent in folder.resolve().parents)
+    above = above | {_identity(folder)}
+    with os.scandir(folder) as entries:
+        listed = sorted((e for e in entries if not e.name.startswith(".") and e.name != "__MACOSX"), key=_name)
+    for entry in listed:
+        path = folder / entry.name
+        if entry.is_file():
+            yield path
+        elif entry.is_dir() and _identity(path) not in above:
+            yield from walk(path, above)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
 def list_images(folder: Path) -> list[Path]:
-    """All images below a folder, sorted by path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and is_image(p) and p.is_file())
+    """All images below a folder, sorted by path; see `walk`."""
+    return sorted(p for p in walk(folder) if is_image(p))
 
 
 def read_text(path: Path) -> str:
