@@ -123,12 +123,13 @@ def _clip(boxes: AnyBoxes, where: list[str], scan: Scan, log: DefectLog) -> tupl
     clipped = np.clip(boxes, 0, limit)
     inside: Flags = np.asarray(((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(1))
     moved = abs(clipped - boxes).max(1, initial=0)
-    for box, ok, distance, name in zip(boxes, inside, moved, where, strict=True):
+    left = (clipped[:, 2:] - clipped[:, :2]).prod(1) / (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    for box, ok, distance, share, name in zip(boxes, inside, moved, left, where, strict=True):
         text = f"{name}: {[round(float(v), 1) for v in box]} in {scan.width}x{scan.height}"
         if not ok:
             log.add("box outside the image", text, "skipped")
         elif distance > TOLERANCE:
-            log.add("box partly outside the image", text, "repaired")
+            log.add(f"box {'mostly' if share < 0.5 else 'partly'} outside the image", text, "repaired")
     return clipped[inside], inside
 
 

@@ -34,6 +34,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from nasdet.data.files import read_text
 from nasdet.data.splits import SHARES
@@ -41,6 +42,13 @@ from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError, nearest
 
 Part = str | list[str]
+
+_LARGEST_YAML = 1 << 19
+"""Characters; a list of 20,000 class names is smaller, and a longer text takes the parser more than some seconds."""
+_PATH_KEYS = {"path", "root", "images", "train", "training", "val", "valid", "validation", "test", "testing"}
+_TEXT_KEYS = _PATH_KEYS | {"names", "classes", "nc", "name"}
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2"}
+_SEE_HELP = "see `nasdet data --help` for a data YAML"
 
 
 class GroupRule(BaseModel):
@@ -119,10 +127,11 @@ def resolve_source(source: str | Path) -> DataSource:
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise InputError(
             f"{path.suffix or 'a file without suffix'} is not a data set", where=str(path),
-            remedy="give 'digits', the folder that holds it, or a YAML file that names the parts",
+            remedy="unpack it and give the folder" if path.suffix.lower() in _ARCHIVES
+            else "give 'digits', the folder that holds it, or a YAML file that names the parts",
         )  # fmt: skip
     content = read_yaml(path)
-    if "names" in content and "format" not in content:
+    if ("names" in content or "nc" in content) and "format" not in content:
         return DataSource(path.resolve().parent, path.resolve().parent.name, DataFile(), str(path), path.resolve())
     file = _parse(content, path)
     root = (path.parent / Path(file.root).expanduser()).resolve()
@@ -132,17 +141,61 @@ def resolve_source(source: str | Path) -> DataSource:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; InputError with the line if it is damaged."""
+    """The mapping that a YAML file holds; names and paths are text as it is written (`no`, `1.10`, `C:\\data`).
+
+    Raises:
+        InputError: the file is no YAML, with the line, or is no mapping.
+    """
+    text = read_text(path)
+    if len(text) > _LARGEST_YAML:
+        raise InputError(f"is too large for a data YAML ({len(text) >> 10} KB)", where=str(path), remedy=_SEE_HELP)
+    content = _load_yaml(_forward_slashes(text), path)
+    if not isinstance(content, dict):
+        raise InputError("holds no keys", where=str(path), remedy=_SEE_HELP)
+    return content
+
+
+def _forward_slashes(text: str) -> str:
+    """The text with `/` for `\\` below the keys of paths: in double quotes, `\\t` and `\\U` would be escapes."""
+    lines, key = text.splitlines(), ""
+    for number, line in enumerate(lines):
+        key = line.partition(":")[0] if line[:1].isalpha() else key
+        if key in _PATH_KEYS:
+            lines[number] = line.replace("\\\\", "/").replace("\\", "/")
+    return "\n".join(lines)
+
+
+def _load_yaml(text: str, path: Path) -> Any:
     try:
-        content = YAML(typ="safe", pure=True).load(io.StringIO(read_text(path)))
+        constructor, _ = YAML(typ="safe", pure=True).get_constructor_parser(io.StringIO(text))
+        node = constructor.composer.get_single_node()
+        content = None if node is None else constructor.construct_document(node)
     except MarkedYAMLError as error:
+        if "\t" in text:  # not allowed between words by YAML, but written by people
+            return _load_yaml(text.replace("\t", "  "), path)
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"is not valid YAML ({error.problem})", where=f"{path}{line}") from None
     except YAMLError as error:
         raise InputError(f"is not valid YAML ({' '.join(str(error).split())})", where=str(path)) from None
-    if not isinstance(content, dict):
-        raise InputError("holds no keys", where=str(path), remedy="see `nasdet data --help` for a data YAML")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"a value does not fit its type ({error})", where=str(path)) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", where=str(path)) from None
+    if isinstance(content, dict):
+        as_written = {key.value: _as_written(value) for key, value in node.value if key.value in _TEXT_KEYS}
+        content |= {key: value for key, value in as_written.items() if value is not None}
     return content
+
+
+def _as_written(node: Any) -> Any:
+    """A text, a list of texts or a mapping of texts as the file spells them; None for anything else, and for `null`."""
+    if isinstance(node, ScalarNode):
+        return None if str(node.tag).endswith(":null") else node.value
+    if isinstance(node, SequenceNode) and all(isinstance(item, ScalarNode) for item in node.value):
+        return [item.value for item in node.value]
+    if isinstance(node, MappingNode) and all(isinstance(item, ScalarNode) for pair in node.value for item in pair):
+        return {key.value: item.value for key, item in node.value}
+    return None
 
 
 def _parse(content: dict[str, Any], path: Path) -> DataFile:

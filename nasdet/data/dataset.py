@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nasdet.data.annotation_checks import check_image
+from nasdet.data.box_conventions import check_conventions
 from nasdet.data.cache import CACHE_LIMIT, CachedSplit
 from nasdet.data.data_yaml import DataFile, DataSource, group_finder, resolve_source
 from nasdet.data.defects import DefectLog
@@ -149,6 +150,7 @@ def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad:
     alpha = source.file.channels == 4
     scans = scan_images([image.path for image in raw.images], cache_root, alpha=alpha)
     usable = _decodable(raw, scans, source, log)
+    check_conventions(usable, scans, raw.layout, source.where, max_bad)
     channels, bits = _pixel_kind(usable, scans, source)
     records = [check_image(image, scans[image.path], number, log) for number, image in enumerate(usable, 1)]
     named = len(raw.images) + log.count({"missing image", "duplicate image id", "missing annotation file"})

@@ -14,6 +14,7 @@ _BAD_OBJECTS = {
     "zero-size box",
     "reversed box",
     "box outside the image",
+    "box mostly outside the image",
     "NaN or infinite box",
     "malformed annotation",
     "unknown class",

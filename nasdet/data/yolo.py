@@ -1,38 +1,50 @@
-"""The YOLO layout: one text file per image with rows `class cx cy w h` in shares of the image.
+"""The YOLO layout: one text file per image with rows `class cx cy w h` in shares of the upright image.
 
-If there is a `data.yaml`, it says where the splits are; an image without a label file has no objects.
-
-`labels/` lies parallel to `images/`, or the text files beside the images. Rows with more values are polygons, of which
-the extent is the box. Shares refer to the upright image.
+A `data.yaml`, or Darknet's `obj.data`, says where the splits are and what the classes are called; without one, folders
+say it, and `classes.txt`. An image without a label file has no objects, and is counted in a note.
 """
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nasdet.data.data_yaml import Part, read_yaml
 from nasdet.data.defects import DefectLog
-from nasdet.data.files import list_images, read_lines, read_text, split_of
+from nasdet.data.files import list_images, read_lines, split_of
 from nasdet.data.images import is_image
-from nasdet.data.masks import Mask, parse_polygons
-from nasdet.data.records import RawData, RawImage, RawObject
+from nasdet.data.records import RawData, RawImage
+from nasdet.data.yolo_classes import Classes, class_file, number_classes, stated_classes
+from nasdet.data.yolo_labels import IMAGE_FOLDERS, LABEL_FOLDERS, LabelFinder, count_orphans, find_by_name
+from nasdet.data.yolo_parts import SplitReader, find_below
+from nasdet.data.yolo_rows import Row, RowStyle, choose_style, looks_like_labels, read_rows, to_objects
 from nasdet.errors import InputError
 
-_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
-_CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names")
+_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SPLIT_KEYS = ("train", "training", "val", "valid", "validation", "test", "testing")
+
+
+Labels = dict[Path, Path | None]
 
 
 def find_yolo(root: Path) -> Path | None:
     """The file or folder that shows the YOLO layout, or None."""
-    for name in _YAML_NAMES:
-        if (root / name).is_file():
-            return root / name
+    named = [root / name for name in _YAML_NAMES if (root / name).is_file()]
     others = [p for p in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]) if _has_names(p)]
-    if others:
-        return others[0]
-    return root / "labels" if (root / "labels").is_dir() and (root / "images").is_dir() else None
+    found = [*named, *others, *sorted(root.glob("*.data"))]
+    if found:
+        return found[0]
+    folders = {p.name.lower(): p for p in root.iterdir() if p.is_dir()}
+    labels = next((folders[name] for name in sorted(folders) if name in LABEL_FOLDERS), None)
+    return labels if labels and folders.keys() & IMAGE_FOLDERS else None
+
+
+def has_label_rows(root: Path) -> bool:
+    """Whether an image below a folder has a label file, beside it or in a folder of labels."""
+    finder = LabelFinder(root)
+    return any((path := finder.find(image)) and looks_like_labels(path) for image in list_images(root))
 
 
 def read_yolo(
@@ -44,25 +56,37 @@ def read_yolo(
     Args:
         root: the folder.
         log: where faults are counted.
-        data_yaml: file with names and parts, if not found in the folder.
+        data_yaml: YOLO's own YAML if the user named it; its `path` is then followed wherever it leads.
         parts: folder, list file, or several of either, of each split; the YAML's if None.
         classes: names in order of label; the YAML's if None.
     """
     found = data_yaml or find_yolo(root)
-    stated = read_yaml(found) if found and found.suffix in (".yaml", ".yml") else {}
-    where = found if stated and found else root
-    base = _base(root, stated, where)
-    notes: list[str] = []
-    names = classes or _names(stated, where) or _class_file(root, notes)
-    parts = parts or {split_of(key): stated[key] for key in ("train", "val", "valid", "test") if stated.get(key)}
-    listed = _listed(parts, base, where, log) if parts else [(p, _folder_split(p, root)) for p in _all_images(root)]
+    stated = _read_stated(found) if found and found.is_file() else {}
+    where = found if found and stated else root
+    root, base = _folders(root, stated, data_yaml)
+    raw, finder = RawData("yolo", (), [], []), LabelFinder(root)
+    given = Classes.listed(classes, str(where)) if classes else stated_classes(stated, where, (root, base))
+    parts = parts or _stated_parts(stated, where) or _listed_parts(root)
+    if parts:
+        listed = SplitReader(root, base, where, log, raw.notes).read(parts)
+    else:
+        listed = _images_by_folder(root, finder, raw.notes)
     if not listed:
         raise InputError("no images", where=str(where), remedy="put them under images/, or name them in data.yaml")
-    raw = RawData("yolo", (), [], notes)
-    for path, split in listed:
-        raw.images.append(RawImage(path, split, _read_labels(path, len(names) if names else None, log), relative=True))
-    raw.classes = names or _numbered(raw)
-    _count_orphans(raw, log)
+    labels = _find_labels(listed, root, finder, raw.notes)
+    spelling: Counter[str] = Counter()
+    rows = {image: read_rows(path, log, spelling) if path else [] for image, path in labels.items()}
+    style = choose_style((row for own in rows.values() for row in own), _keypoint_shape(stated, where))
+    spelling += _extra_values(rows.values(), style)
+    given = given or class_file(root, [path.parent for path in labels.values() if path])
+    if given is None and stated:
+        raise InputError("no key 'names'", where=str(where), remedy="list the class names in order of their number")
+    raw.classes, numbers = number_classes(given, rows.values(), raw.notes, root)
+    for image, split in listed:
+        if image in labels:
+            raw.images.append(RawImage(image, split, to_objects(rows.pop(image), numbers, style, log), relative=True))
+    raw.notes += [f"{count} rows have {what}" for what, count in spelling.items()]
+    count_orphans(labels, finder, log)
     return raw
 
 
@@ -71,149 +95,110 @@ def _has_names(path: Path) -> bool:
         content = read_yaml(path)
     except InputError:
         return False
-    return "names" in content and ("train" in content or "val" in content)
+    return "names" in content and any(key in content for key in _SPLIT_KEYS)
 
 
-def _base(root: Path, stated: dict[str, Any], where: Path) -> Path:
-    """The folder that parts are relative to: `path` if it exists, else the YAML's own."""
-    path = Path(str(stated.get("path") or ".")).expanduser()
-    candidate = path if path.is_absolute() else where.parent / path if where.is_file() else root / path
-    return candidate if candidate.is_dir() else (where.parent if where.is_file() else root)
+def _read_stated(path: Path) -> dict[str, Any]:
+    """What a data.yaml states, or Darknet's obj.data (`train = data/train.txt`), in the keys of the former."""
+    if path.suffix != ".data":
+        return read_yaml(path)
+    pairs = (line.split("=", 1) for line in read_lines(path) if "=" in line)
+    stated = {key.strip(): value.strip() for key, value in pairs}
+    return {"nc" if key == "classes" else key: value for key, value in stated.items()}
 
 
-def _names(stated: dict[str, Any], where: Path) -> tuple[str, ...] | None:
-    names = stated.get("names")
-    if names is None:
-        if stated:
-            raise InputError("no key 'names'", where=str(where), remedy="list the class names in order of their number")
-        return None
-    if isinstance(names, dict):
-        if sorted(map(str, names)) != sorted(str(i) for i in range(len(names))):
-            raise InputError(f"names must be numbered 0 to {len(names) - 1}, got {list(names)[:10]}", where=str(where))
-        names = [names[key] for key in sorted(names, key=int)]
-    if not isinstance(names, list) or not names:
-        raise InputError(f"names must be a list or a mapping of number to name, got {names!r}", where=str(where))
-    count = stated.get("nc", len(names))
-    if count != len(names):
-        raise InputError(f"nc is {count}, but {len(names)} names are listed", where=str(where))
-    if len(set(map(str, names))) < len(names):
-        raise InputError("a class name is listed twice", where=f"{where}: names")
-    return tuple(map(str, names))
+def _folders(root: Path, stated: dict[str, Any], data_yaml: Path | None) -> tuple[Path, Path]:
+    """The data folder, and the folder in it that paths are relative to.
+
+    The `path` of a YAML that the user named is followed wherever it leads, as the user's own wish; that of a YAML found
+    in the folder only by its last parts.
+    """
+    path = str(stated.get("path") or "")
+    if data_yaml and path:
+        own = (data_yaml.parent / Path(path)).resolve()
+        if own.is_dir():
+            return own, own
+    base = find_below(path, [root]) if path else None
+    return root, base if base and base.is_dir() else root
 
 
-def _class_file(root: Path, notes: list[str]) -> tuple[str, ...] | None:
-    for name in _CLASS_FILES:
-        if (root / name).is_file():
-            return tuple(read_lines(root / name))
-    notes.append("no class names found (data.yaml or classes.txt); classes are called by their number")
-    return None
+def _stated_parts(stated: dict[str, Any], where: Path) -> dict[str, Part]:
+    parts: dict[str, Part] = {}
+    for key in _SPLIT_KEYS:
+        value = stated.get(key)
+        if value and not isinstance(value, str | list):
+            raise InputError("needs a folder, a list file, or a list of these", where=f"{where}: {key}")
+        if value:
+            parts.setdefault(split_of(key), value)
+    return parts
 
 
-def _listed(parts: dict[str, Part], base: Path, where: Path, log: DefectLog) -> list[tuple[Path, str]]:
-    """Images of each split, in order of path; the first split that names an image keeps it."""
-    found: dict[Path, str] = {}
-    for split, part in parts.items():
-        for entry in part if isinstance(part, list) else [part]:
-            for path in sorted(_expand(str(entry), base, where, split, log)):
-                found.setdefault(path, split)
-    return list(found.items())
+def _listed_parts(root: Path) -> dict[str, Part]:
+    """The lists of images (`train.txt`, `val.txt`) that lie in the folder, as Darknet's tools write them."""
+    found: dict[str, Part] = {}
+    for key in _SPLIT_KEYS:
+        path = root / f"{key}.txt"
+        if path.is_file() and is_image(Path((read_lines(path) or [""])[0])):
+            found.setdefault(split_of(key), path.name)
+    return found if "train" in found else {}
 
 
-def _expand(entry: str, base: Path, where: Path, split: str, log: DefectLog) -> list[Path]:
-    path = Path(entry) if Path(entry).is_absolute() else base / entry
-    if not path.exists() and entry.startswith("../"):
-        path = base / entry.removeprefix("../")
-    if path.is_dir():
-        return list_images(path)
-    if not path.is_file():
-        raise InputError(f"no such folder or list {entry!r}", where=f"{where}: {split}", remedy=f"looked at {path}")
-    if is_image(path):
-        return [path]
-    images = []
-    for line in read_lines(path):
-        image = next((p for p in (Path(line), path.parent / line, base / line) if p.is_file()), None)
-        if image is None:
-            log.add("missing image", f"{path.name}: {line}", "skipped")
+def _images_by_folder(root: Path, finder: LabelFinder, notes: list[str]) -> list[tuple[Path, str]]:
+    """All images; where there is a folder `images/`, those outside it only if they have a label file."""
+    images = list_images(root)
+    parts = {path: path.relative_to(root).parts[:-1] for path in images}
+    inside = {path for path in images if any(part.lower() in IMAGE_FOLDERS for part in parts[path])}
+    kept = [path for path in images if path in inside or not inside or finder.find(path)]
+    if len(kept) < len(images):
+        notes.append(f"{len(images) - len(kept)} images outside images/ that have no label file are left out")
+    return [(path, next(filter(None, map(split_of, parts[path])), "")) for path in kept]
+
+
+def _find_labels(listed: list[tuple[Path, str]], root: Path, finder: LabelFinder, notes: list[str]) -> Labels:
+    """The label file of each image, None where it has none. A test split without any is left out.
+
+    Raises:
+        InputError: no image of another split has a label file.
+    """
+    labels: Labels = {}
+    for split in dict.fromkeys(split for _, split in listed):
+        images = [path for path, own in listed if own == split]
+        found = {image: finder.find(image) for image in images}
+        if not any(found.values()):
+            elsewhere = find_by_name(images, root)
+            folders = ", ".join(sorted({p.parent.relative_to(root).as_posix() for p in elsewhere.values()}))
+            if elsewhere:
+                notes.append(f"{split or 'all images'}: label files were found by their names in {folders}")
+            found |= elsewhere
+        missing = [image for image in images if not found[image]]
+        looked = f"looked for {finder.places(missing[0])}" if missing else ""
+        if len(missing) < len(images):
+            labels |= found
+            if missing:
+                text = "images have no label file and count as images without objects"
+                notes.append(f"{split}{': ' * bool(split)}{len(missing)} of {len(images)} {text}; {looked}")
+        elif split == "test":
+            notes.append(f"test: none of its {len(images)} images has a label file, the split is left out; {looked}")
         else:
-            images.append(image)
-    return images
+            of_split = f" of {split}" if split else ""
+            raise InputError(
+                f"none of the {len(images)} images{of_split} has a label file", where=str(root), remedy=looked
+            )
+    return labels
 
 
-def _all_images(root: Path) -> list[Path]:
-    return list_images(root / "images") if (root / "images").is_dir() else list_images(root)
-
-
-def _folder_split(path: Path, root: Path) -> str:
-    parts = path.relative_to(root).parent.parts
-    return next((split for part in parts if (split := split_of(part))), "")
-
-
-def _label_file(image: Path) -> Path:
-    """`labels/` in place of the last `images/` on the path, else beside the image, else in a `labels/` beside it."""
-    parts = list(image.parts)
-    places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-        return Path(*parts).with_suffix(".txt")
-    beside = image.with_suffix(".txt")
-    nested = image.parent / "labels" / beside.name
-    return nested if nested.is_file() and not beside.is_file() else beside
-
-
-def _read_labels(image: Path, classes: int | None, log: DefectLog) -> list[RawObject]:
-    path = _label_file(image)
-    if not path.is_file():
-        return []
-    objects = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if line.strip():
-            found = _row(line.split(), f"{path.name}, line {number}", classes, log)
-            objects += [found] if found else []
-    return objects
-
-
-def _row(fields: list[str], where: str, classes: int | None, log: DefectLog) -> RawObject | None:
-    try:
-        label, values = float(fields[0]), [float(v) for v in fields[1:]]
-    except ValueError:
-        log.add("malformed annotation", f"{where}: {' '.join(fields)[:60]!r}", "skipped")
+def _keypoint_shape(stated: dict[str, Any], where: Path) -> tuple[int, int] | None:
+    shape = stated.get("kpt_shape")
+    if shape is None:
         return None
-    if not label.is_integer() or len(values) < 4 or (len(values) > 4 and (len(values) < 6 or len(values) % 2)):
-        log.add("malformed annotation", f"{where}: {len(fields)} values, class {fields[0]}", "skipped")
-        return None
-    if label < 0 or (classes is not None and label >= classes):
-        log.add("unknown class", f"{where}: class {int(label)}", "skipped")
-        return None
-    mask: Mask | None = None
-    if len(values) == 4:
-        x, y, w, h = values
-        box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-    else:
-        box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
-        mask = parse_polygons([values]) if all(map(math.isfinite, values)) else None
-    return RawObject(box, int(label), False, None, where, mask)
+    if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise InputError("needs two numbers, as in [17, 3]", where=f"{where}: kpt_shape")
+    return shape[0], shape[1]
 
 
-def _numbered(raw: RawData) -> tuple[str, ...]:
-    largest = max((obj.label for image in raw.images for obj in image.objects), default=-1)
-    if largest < 0:
-        raise InputError("no object in any label file", where=str(raw.images[0].path.parent))
-    return tuple(str(i) for i in range(largest + 1))
-
-
-def _count_orphans(raw: RawData, log: DefectLog) -> None:
-    """Count label files in `labels/` folders that no image file belongs to, listed or not."""
-    for folder in sorted({path.parent for image in raw.images if "labels" in (path := _label_file(image.path)).parts}):
-        pictures = _image_folder(folder)
-        known = {p.stem for p in pictures.iterdir() if is_image(p)} if pictures.is_dir() else set()
-        for path in sorted(folder.glob("*.txt")):
-            if path.stem not in known and path.name != "classes.txt":
-                log.add("missing image", f"{path.name} has no image", "skipped")
-
-
-def _image_folder(labels: Path) -> Path:
-    """The folder of images that a folder of labels belongs to, the reverse of `_label_file`."""
-    parts = list(labels.parts)
-    last = len(parts) - 1 - parts[::-1].index("labels")
-    parallel = Path(*parts[:last], "images", *parts[last + 1 :])
-    return parallel if parallel.is_dir() else labels.parent
+def _extra_values(rows: Iterable[list[Row]], style: RowStyle) -> Counter[str]:
+    """How many rows have values beside their box."""
+    counts = Counter(len(row.values) for own in rows for row in own)
+    keypoints = sum(count for length, count in counts.items() if length in style.keypoints)
+    found = {"keypoints, which are not used": keypoints, "a score, which is not used": counts[5] * style.scored}
+    return +Counter(found)

@@ -91,7 +91,7 @@ def test_no_such_source(tmp_path: Path, opens: Opens) -> None:
 
 
 def test_no_layout_lists_what_was_looked_for(tmp_path: Path, opens: Opens) -> None:
-    with pytest.raises(InputError, match=r"no known layout: looked for COCO .*VOC .*YOLO"):
+    with pytest.raises(InputError, match=r"no known layout .0 images, .*: looked for COCO .*VOC .*YOLO"):
         opens(tmp_path)
 
 
@@ -170,10 +170,6 @@ def test_damaged_xml(tmp_path: Path, opens: Opens) -> None:
 
 YOLO = [
     ("train: images\n", r"no key 'names'"),
-    ("train: images\nnames: [a, a]\n", r"names: a class name is listed twice"),
-    ("train: images\nnames: [a]\nnc: 2\n", r"nc is 2, but 1 names are listed"),
-    ("train: images\nnames: {0: a, 2: b}\n", r"names must be numbered 0 to 1, got \[0, 2\]"),
-    ("train: images\nnames: 5\n", r"names must be a list or a mapping"),
     ("train: pictures\nnames: [a]\n", r"train: no such folder or list 'pictures'"),
 ]
 
@@ -182,6 +178,7 @@ YOLO = [
 def test_yolo_yaml(tmp_path: Path, opens: Opens, text: str, message: str) -> None:
     (tmp_path / "images").mkdir()
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         opens(tmp_path)
