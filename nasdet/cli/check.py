@@ -37,12 +37,14 @@ def command(space: str, samples: int, data: str | None, seed: int, overrides: tu
 
     loaded = with_start(load_space(space, overrides=overrides))
     source = data or loaded.data.source
-    info = None
+    info, boxes = None, None
     if source is not None:
         from nasdet.data import open_data
+        from nasdet.data.narrow_boxes import TrainingBoxes
 
-        info = open_data(source, seed=loaded.data.seed, max_bad=loaded.data.max_bad).info
-    result = check_space(loaded, info, samples, seed)
+        dataset = open_data(source, seed=loaded.data.seed, max_bad=loaded.data.max_bad)
+        info, boxes = dataset.info, TrainingBoxes.of(dataset)
+    result = check_space(loaded, info, samples, seed, boxes)
     click.echo(json.dumps(result)) if as_json else _print(result)
 
 
@@ -57,6 +59,7 @@ def _print(result: dict[str, Any]) -> None:
     _print_sizes(console, result)
     _print_infeasible(console, result)
     _print_rules(console, result)
+    _print_too_narrow(console, result["too_narrow"])
     _print_time(console, result["time"])
 
 
@@ -106,6 +109,15 @@ def _print_rules(console: Console, result: dict[str, Any]) -> None:
     off = [r["name"] for r in result["rules"] if not r["on"]]
     console.print(f"on, did not act: {', '.join(idle) or 'none'}")
     console.print(f"off (rules.off): {', '.join(off) or 'none'}")
+
+
+def _print_too_narrow(console: Console, narrow: dict[str, Any] | None) -> None:
+    if narrow and narrow["most"] >= 0.01:
+        console.print(
+            f"\ntraining boxes that no level can learn, narrower than half a cell: {narrow['least']:.0%} "
+            f"({narrow['least_at']}) to {narrow['most']:.0%} ({narrow['most_at']}), median {narrow['median']:.0%}",
+            soft_wrap=True,
+        )
 
 
 def _print_time(console: Console, estimate: dict[str, Any]) -> None:

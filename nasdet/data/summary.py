@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.data.dataset import Dataset
+from nasdet.data.narrow_boxes import LEAST_CELLS, STRIDE, TrainingBoxes, narrow_advice
 from nasdet.data.records import ImageRecord
 
 FEW_IMAGES = 1000
@@ -27,7 +28,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     """Return images, classes, box sizes, defects and advice as JSON values.
 
     Box sizes are in original pixels: `small`, `medium`, `large` by COCO's areas (32^2, 96^2) as shares, and quantiles
-    of the side (square root of the area).
+    of the side (square root of the area). `too_narrow` is the share of training boxes that no level at stride 8 can
+    learn on an input of `suggested_size`.
     """
     info = dataset.info
     out = info.to_json()
@@ -37,19 +39,23 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     out["class_counts"] = _class_counts(dataset)
     out["box_sizes"] = _sizes(boxes)
     out["suggested_size"] = suggest_size(dataset)
+    out["too_narrow"] = TrainingBoxes.of(dataset).share_on(out["suggested_size"], STRIDE)
     out["advice"] = _advice(dataset, out)
     return out
 
 
 def suggest_size(dataset: Dataset) -> int:
-    """Long side of the canvas at which nine of ten training boxes measure 32 pixels, at most the images' own, or the
-    tiles'."""
-    sides, images = [], dataset.images("train")
+    """Long side of the canvas at which nine of ten training boxes measure 32 pixels, and as many are wide enough to be
+    learnt, at most the images' own, or the tiles'."""
+    images = dataset.images("train")
     longest_sides = [_side_on_canvas(dataset, record) for record in images]
-    for record, side in zip(images, longest_sides, strict=True):
-        sides.append((record.boxes[:, 2:] - record.boxes[:, :2]).max(1) / side)
-    relative = np.concatenate(sides)
-    wanted = _WANTED_SIDE / max(float(np.quantile(relative, 0.1)), 1e-6)
+    relative = np.concatenate(
+        [(r.boxes[:, 2:] - r.boxes[:, :2]) / side for r, side in zip(images, longest_sides, strict=True)]
+    )
+    wanted = max(
+        pixels / max(float(np.quantile(sides, 0.1)), 1e-6)
+        for pixels, sides in ((_WANTED_SIDE, relative.max(1)), (LEAST_CELLS * STRIDE, relative.min(1)))
+    )
     longest = float(np.median(longest_sides))
     limit = max((s for s in _SIZES if s <= longest), default=_SIZES[0])
     return next((s for s in _SIZES if s >= wanted and s <= limit), limit)
@@ -116,6 +122,8 @@ def _advice(dataset: Dataset, facts: dict[str, Any]) -> list[str]:
         f"an input of {facts['suggested_size']} px (long side) shows nine of ten boxes at {_WANTED_SIDE} px or more, "
         "or is the images' own size"
     )
+    if narrow := narrow_advice(TrainingBoxes.of(dataset), facts["suggested_size"], _SIZES):
+        advice.append(narrow)
     advice += _tile_advice(dataset)
     rare = [name for name, counts in facts["class_counts"].items() if counts["train"] < 20]
     if rare:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nasdet.data.narrow_boxes import TrainingBoxes
 from nasdet.driver.planner import resolve, workers_of_a_trial
 from nasdet.driver.resources import check_latency_backend, this_machine
 from nasdet.driver.study.candidates import not_split
@@ -53,9 +54,16 @@ class _Sample:
     reason: str
     params_m: float = 0.0
     gflops: float = 0.0
+    stride: int = 0
 
 
-def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, seed: int = 0) -> dict[str, Any]:
+def check_space(
+    space: SearchSpace,
+    info: DataInfo | None,
+    samples: int = 200,
+    seed: int = 0,
+    boxes: TrainingBoxes | None = None,
+) -> dict[str, Any]:
     """Sample candidates and describe them.
 
     Args:
@@ -63,10 +71,13 @@ def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, s
         info: the data set; None: three channels, 80 classes, 4:3, and no estimate of the time.
         samples: random candidates, after the space's own `points`.
         seed: of the samples.
+        boxes: of the training split; None: nothing is said about boxes that are too narrow to be learnt.
 
     Returns:
         Plain JSON values: space, data, samples, params_m and gflops (quantiles and histogram of the feasible ones),
-        infeasible (share and reasons), rules (all, with how often each acted), time (estimate and its assumptions).
+        infeasible (share and reasons), rules (all, with how often each acted), too_narrow (share of the training boxes
+        that no level of a candidate can learn: least, median, most, and input and stride of these two), time (estimate
+        and its assumptions).
     """
     check_latency_backend(space.latency)
     data = info if info is not None else AssumedData()
@@ -88,6 +99,7 @@ def check_space(space: SearchSpace, info: DataInfo | None, samples: int = 200, s
         "gflops": _distribution([s.gflops for s in feasible]),
         "infeasible": _infeasible(drawn),
         "rules": _rules(space, drawn),
+        "too_narrow": _too_narrow(feasible, boxes),
         "time": _time(space, data, feasible),
     }
 
@@ -104,7 +116,7 @@ def _draw(space: SearchSpace, built: Built, workers: int) -> _Sample:
         raise InputError(error.what, where=space.name, remedy=error.remedy) from None
     values = {"params_m": costs.params_m, "gflops": costs.gflops}
     broken = [str(c) for c in space.constraints if c.name in values and not c.holds(values)]
-    return _Sample(built, " and ".join(broken), costs.params_m, costs.gflops)
+    return _Sample(built, " and ".join(broken), costs.params_m, costs.gflops, costs.stride)
 
 
 def _distribution(values: Sequence[float]) -> dict[str, Any] | None:
@@ -121,6 +133,20 @@ def _distribution(values: Sequence[float]) -> dict[str, Any] | None:
         index = sum(value >= edge for edge in edges[1:-1])
         counts[index] += 1
     return {"quantiles": quantiles, "edges": edges, "counts": counts}
+
+
+def _too_narrow(feasible: Sequence[_Sample], boxes: TrainingBoxes | None) -> dict[str, Any] | None:
+    """Shares of boxes that candidates cannot learn, over the feasible ones."""
+    if boxes is None or not feasible:
+        return None
+    shares = []
+    for sample in feasible:
+        canvas = sample.built.candidate[0].input
+        share = boxes.share_too_narrow(canvas.height, canvas.width, sample.stride)
+        shares.append((share, f"{canvas.height}x{canvas.width} px, stride {sample.stride}"))
+    (least, best), (most, worst) = min(shares), max(shares)
+    median = statistics.median(share for share, _ in shares)
+    return {"least": least, "least_at": best, "median": median, "most": most, "most_at": worst}
 
 
 def _infeasible(drawn: Sequence[_Sample]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Costs:
     """Trainable parameters."""
     macs: int
     """Multiply-adds of convolutions, linear layers and attention."""
+    stride: int
+    """Pixels per cell of the finest level of the head."""
 
     @property
     def params_m(self) -> float:
@@ -45,7 +47,7 @@ def count_costs(spec: DetectorSpec) -> Costs:
     with torch.device("meta"):
         detector = build_detector(spec).eval()
         image = torch.empty(1, spec.input.channels, spec.input.height, spec.input.width)
-    return Costs(count_params(detector), count_macs(detector, lambda: detector(image)))
+    return Costs(count_params(detector), count_macs(detector, lambda: detector(image)), min(detector.strides))
 
 
 def published_count(spec: DetectorSpec, counts: Counts) -> int:

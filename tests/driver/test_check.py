@@ -5,9 +5,11 @@ import json
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from nasdet.data.narrow_boxes import TrainingBoxes
 from nasdet.driver import check
 from nasdet.driver.check import AssumedData, check_space, epochs_per_trial, images_per_second
 from nasdet.driver.resources import Node
@@ -97,3 +99,17 @@ def test_a_costly_network_is_timed_on_a_smaller_canvas():
     space = load_space("quick", overrides=["space.input.size.values=[1024]", "points=[]"])
     spec, _ = build_specs(space, space.sample(random.Random(0)), AssumedData()).candidate
     assert 0 < images_per_second(spec, count_costs(spec).gflops, "cpu") < 100
+
+
+def test_boxes_that_no_level_can_learn():
+    space = load_space("detnet", overrides=["points=[]"])
+    side, image = np.array([3.0, 8.0, 40.0, 40.0]), np.array([[480.0, 640.0]] * 4)
+    boxes = TrainingBoxes(side, side, image, None)
+    report = check_space(space, DIGITS, samples=3, boxes=boxes)["too_narrow"]
+    canvas = build_specs(space, space.sample(random.Random(0)), DIGITS).candidate[0].input
+    scale = min(canvas.height / 480, canvas.width / 640)
+    stride = int(report["least_at"].split()[-1])
+    assert report["least_at"] == f"{canvas.height}x{canvas.width} px, stride {stride}"
+    assert report["least"] == (side * scale < stride / 2).mean() > 0
+    assert report["least"] <= report["median"] <= report["most"]
+    assert check_space(space, DIGITS, samples=1)["too_narrow"] is None

@@ -22,6 +22,7 @@ def test_equal_the_built_network(block: str, neck: str) -> None:
     spec = DetectorSpec(backbone=StagedSpec(block=block, groups=2), neck=PyramidSpec(kind=neck, extra_levels=1))
     detector, costs = build_detector(spec).eval(), count_costs(spec)
     assert costs.params == sum(p.numel() for p in detector.parameters())
+    assert costs.stride == min(detector.strides)
     assert costs.params_m == costs.params / 1e6 and costs.gflops == costs.macs / 1e9
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         detector.head(detector.features(torch.zeros(1, 3, 96, 96)))
