@@ -1,24 +1,42 @@
 """The COCO layout: JSON files with images, annotations and categories.
 
-Labels are the ranks of the category ids, so that sparse ids (COCO's own 1..90) need no table.
+Labels are the ranks of the category ids, so that sparse ids (COCO's own 1..90) need no table; where files number the
+same names differently, names count.
 
-Found are `annotations/*.json`, `<split>/_annotations.coco.json` (Roboflow) and JSON files beside the images; the split
-is taken from the name (`instances_train.json`, `train2017.json`, `valid/`).
+Found are `annotations/*.json`, `<split>/_annotations.coco.json` (Roboflow), else JSON files beside the images
+(`labels.json` of FiftyOne, `<split>/annotations.json`). The split is taken from the name of the file, else of its folder
+(`instances_train.json`, `train2017.json`, `valid/`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nasdet.data.coco_categories import category_labels
+from nasdet.data.coco_ids import Ids, whole
 from nasdet.data.defects import DefectLog
-from nasdet.data.files import ImageFinder, read_json, split_of
+from nasdet.data.files import read_bytes, read_json, split_below, split_of
+from nasdet.data.image_finder import ImageFinder
 from nasdet.data.masks import BadMask, Mask, parse_segmentation
 from nasdet.data.records import SPLITS, RawData, RawImage, RawObject
 from nasdet.errors import InputError
+
+_LISTS = ("images", "annotations", "categories")
+_PATTERNS = (
+    # of the first group that holds a COCO file, all are read
+    ("[aA]nnotation*/*.json", "*/_annotations.coco.json"),
+    ("*.json",),
+    ("*/*.json", "*/[aA]nnotation*/*.json", "*/*/_annotations.coco.json"),
+    ("*/*/*.json", "*/*/[aA]nnotation*/*.json"),
+)
+_MOST_FILES = 100
+"""JSON files looked into in a group: one file an image is another layout."""
+_LARGEST_ID = 1 << 63
 
 
 @dataclasses.dataclass
@@ -32,8 +50,16 @@ class _AnnotationFile:
 
 def find_coco(root: Path) -> list[Path]:
     """Annotation files of the COCO layout below a folder."""
-    found = [*sorted((root / "annotations").glob("*.json")), *sorted(root.glob("*/_annotations.coco.json"))]
-    return found or [p for p in sorted(root.glob("*.json")) if _is_coco(read_json(p))]
+    first: list[Path] = []
+    for patterns in _PATTERNS:
+        listed = sorted({p for pattern in patterns for p in root.glob(pattern) if not p.name.startswith(".")})
+        found = [p for p in listed[:_MOST_FILES] if p.is_file() and _speaks_of_coco(p)]
+        if found:
+            return listed if patterns == _PATTERNS[0] and len(listed) <= _MOST_FILES else found
+        first = first or listed
+    # files in annotations/ that hold something else are the data only if nothing else is there
+    other = any(root.glob("[aA]nnotation*/*.xml")) or (root / "labels").is_dir()
+    return [] if other or len(first) > _MOST_FILES else [p for p in first if p.parent != root]
 
 
 def read_coco(
@@ -50,19 +76,29 @@ def read_coco(
     """
     notes: list[str] = []
     sources = _named_sources(parts) if parts else _found_sources(root, notes)
-    categories = _categories(sources, notes)
-    labels = {id_: label for label, id_ in enumerate(sorted(categories))}
-    raw = RawData("coco", tuple(categories[i] for i in labels), [], notes)
-    for source in sources:
-        finder = ImageFinder(root, [p for p in (images, source.path.parent) if p])
-        raw.images += _read_source(source, labels, finder, log, group)
+    classes, labels = category_labels([(s.path, s.content) for s in sources], notes)
+    raw = RawData("coco", classes, [], notes)
+    finder = ImageFinder(root, [images] if images else [])
+    for source, own in zip(sources, labels, strict=True):
+        raw.images += _read_source(source, own, finder, log, group)
+        _note_empty(source, notes)
+    missing = log.count({"missing image"})
+    if missing and not raw.images:
+        raise finder.refuse(missing, next(d.examples[0] for d in log.defects() if d.kind == "missing image"))
+    notes += finder.notes()
     return raw
 
 
+def _speaks_of_coco(path: Path) -> bool:
+    """Whether the names of COCO's lists occur in a file, in any encoding; it is not parsed yet."""
+    content = read_bytes(path)
+    if b"\0" in content[:8]:
+        content = content.replace(b"\0", b"")
+    return b'"images"' in content and (b'"annotations"' in content or b'"categories"' in content)
+
+
 def _is_coco(content: Any) -> bool:
-    return isinstance(content, dict) and all(
-        isinstance(content.get(k), list) for k in ("images", "annotations", "categories")
-    )
+    return isinstance(content, dict) and all(isinstance(content.get(k), list) for k in _LISTS)
 
 
 def _named_sources(parts: dict[str, Path]) -> list[_AnnotationFile]:
@@ -77,36 +113,41 @@ def _named_sources(parts: dict[str, Path]) -> list[_AnnotationFile]:
 def _missing_keys(content: Any) -> str:
     if not isinstance(content, dict):
         return "of images, annotations and categories (the file holds no JSON object)"
-    return ", ".join(repr(k) for k in ("images", "annotations", "categories") if not isinstance(content.get(k), list))
+    return ", ".join(repr(k) for k in _LISTS if not isinstance(content.get(k), list))
 
 
 def _found_sources(root: Path, notes: list[str]) -> list[_AnnotationFile]:
-    """The best file of each split; files that are not COCO detection files are passed over."""
+    """The best file of each split; files that are not COCO detection files are passed over, with a note."""
     sources: list[_AnnotationFile] = []
     passed: list[str] = []
     for path in find_coco(root):
         content = read_json(path)
         if _is_coco(content):
-            split = split_of(path.stem) or (split_of(path.parent.name) if path.parent != root else "")
+            split = split_of(path.stem) or split_below(path.parent, root)
             sources.append(_AnnotationFile(path, split, content))
-        else:
-            passed.append(f"{path.name} (no list {_missing_keys(content)})")
+            continue
+        images = content.get("images") if isinstance(content, dict) else None
+        count = f", {len(images)} images" if isinstance(images, list) and images else ""
+        shown = path.name if path.parent.name.lower().startswith("annotation") else path.relative_to(root)
+        passed.append(f"{shown} (no list {_missing_keys(content)}{count})")
     if not sources:
         raise InputError(
             "no COCO annotation file" + (f": {'; '.join(passed)}" if passed else ""), where=str(root / "annotations")
         )
+    if passed:
+        notes.append(f"not used, because they hold no annotated boxes: {'; '.join(passed)}")
     chosen = [best for split in (*SPLITS, "") if (best := _best(sources, split, root, notes))]
     named = [s for s in chosen if s.split]
     if named and len(named) < len(chosen):
         notes.append(f"{chosen[-1].path.name} is not used: it names no split and others do")
-    return named or chosen
+    return _without_part(named or chosen, notes)
 
 
 def _best(sources: list[_AnnotationFile], split: str, root: Path, notes: list[str]) -> _AnnotationFile | None:
     """Of several files of one split: `instances*` before others, then the shortest name."""
     own = [s for s in sources if s.split == split]
     if len(own) > 1 and not split:
-        names = ", ".join(s.path.name for s in own)
+        names = ", ".join(str(s.path.relative_to(root)) for s in own)
         raise InputError(
             f"several annotation files, and none names its split: {names}",
             where=str(root),
@@ -118,117 +159,111 @@ def _best(sources: list[_AnnotationFile], split: str, root: Path, notes: list[st
     return own[0] if own else None
 
 
-def _categories(sources: list[_AnnotationFile], notes: list[str]) -> dict[int, str]:
-    """Name of each category id, the same in all files."""
-    names: dict[int, str] = {}
-    parents: set[str] = set()
-    used: set[Any] = set()
-    for source in sources:
-        for entry in source.content["categories"]:
-            if not isinstance(entry, dict) or not _is_id(entry.get("id")) or not entry.get("name"):
-                raise InputError(f"a category needs a whole id and a name, got {entry!r}", where=str(source.path))
-            id_, name = int(entry["id"]), str(entry["name"])
-            if names.setdefault(id_, name) != name:
-                raise InputError(
-                    f"category {id_} is {name!r} here and {names[id_]!r} in another entry",
-                    where=str(source.path),
-                    remedy="give every category the same id in all files",
-                )
-            parents.add(str(entry.get("supercategory")))
-        used |= {a.get("category_id") for a in source.content["annotations"] if isinstance(a, dict) and _hashable(a)}
-    twice = [name for name, n in Counter(names.values()).items() if n > 1]
-    if twice:
-        raise InputError(f"category name {twice[0]!r} has several ids", where=str(sources[0].path))
-    for id_, name in list(names.items()):
-        if name in parents and id_ not in used and len(names) > 1 and list(names.values()).count(name) == 1:
-            children = sum(name == str(e.get("supercategory")) for e in sources[0].content["categories"])
-            if children == len(names) - 1:
-                notes.append(f"category {name!r} is left out: it only groups the others")
-                del names[id_]
-    if not names:
-        raise InputError("no categories", where=str(sources[0].path), remedy="list the classes under 'categories'")
-    return names
+def _without_part(sources: list[_AnnotationFile], notes: list[str]) -> list[_AnnotationFile]:
+    """Trainval is taken for train, and then val is a part of it."""
+    by_split = {s.split: s for s in sources}
+    train, val = by_split.get("train"), by_split.get("val")
+    if train is None or not re.search(r"train(ing)?[^a-z]*val", train.path.stem.lower()):
+        return sources
+    notes.append(f"{train.path.name} is taken for train")
+    if val and _file_names(val) & _file_names(train):
+        notes.append(f"{val.path.name} is not used: its images are in {train.path.name}")
+        sources = [s for s in sources if s is not val]
+    return sources
 
 
-def _hashable(annotation: dict[str, Any]) -> bool:
-    return isinstance(annotation.get("category_id"), int | str | float | None)
+def _file_names(source: _AnnotationFile) -> set[str]:
+    return {str(e.get("file_name")) for e in source.content["images"] if isinstance(e, dict)}
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _note_empty(source: _AnnotationFile, notes: list[str]) -> None:
+    if not source.content["images"]:
+        notes.append(f"{source.path.name} lists no image")
+    elif not source.content["annotations"]:
+        notes.append(f"{source.path.name} lists {len(source.content['images'])} images and no annotation")
 
 
 def _read_source(
-    source: _AnnotationFile, labels: dict[int, int], finder: ImageFinder, log: DefectLog, group: str
+    source: _AnnotationFile, labels: Ids[int], finder: ImageFinder, log: DefectLog, group: str
 ) -> list[RawImage]:
     """The images of one file with their objects; images that are missing stay out."""
-    name = source.path.name
-    by_id: dict[Any, RawImage | None] = {}
+    name, near = source.path.name, finder.around(source.path.parent)
+    by_id: Ids[RawImage | None] = Ids()
     images: list[RawImage] = []
+
+    def find(file_name: str) -> Path | None:
+        return finder.find(file_name, split=source.split, near=near)
+
     for entry in source.content["images"]:
-        image = _read_image_entry(entry, source, finder, log, group)
-        if isinstance(entry, dict) and isinstance(entry.get("id"), int | str):
-            if entry["id"] in by_id:
-                log.add("duplicate image id", f"{name}: image {entry['id']} ({entry.get('file_name')})", "skipped")
-                continue
-            by_id[entry["id"]] = image
+        _check_image_entry(entry, source, group)
+        if entry["id"] in by_id:
+            log.add("duplicate image id", f"{name}: image {entry['id']} ({_text(entry['file_name'])})", "skipped")
+            continue
+        image = _read_image_entry(entry, source, find, group)
+        by_id.add(entry["id"], image)
         if image:
             images.append(image)
+        else:
+            why = finder.explain(str(entry["file_name"]), source.split)
+            log.add("missing image", f"{name}: {_text(entry['file_name'])} ({_text(why)})", "skipped")
     seen: set[Any] = set()
     for annotation in source.content["annotations"]:
         _read_annotation(annotation, name, by_id, labels, log, seen)
     return images
 
 
-def _read_image_entry(
-    entry: Any, source: _AnnotationFile, finder: ImageFinder, log: DefectLog, group: str
-) -> RawImage | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or entry.get("id") is None:
-        raise InputError(f"an image needs an id and a file_name, got {str(entry)[:80]}", where=str(source.path))
-    path = finder.find(entry["file_name"], split=source.split)
-    if path is None:
-        log.add("missing image", f"{source.path.name}: {entry['file_name']}", "skipped")
-        return None
+def _check_image_entry(entry: Any, source: _AnnotationFile, group: str) -> None:
+    is_named = isinstance(entry, dict) and isinstance(entry.get("file_name"), str | int)
+    if not is_named or not isinstance(entry.get("id"), int | float | str):
+        raise InputError(f"an image needs an id and a file_name, got {_text(entry)[:80]}", where=str(source.path))
     if group and group not in entry:
         raise InputError(
             f"image {entry['id']} has no field {group!r}, which `group` names", where=str(source.path),
             remedy="name a field that every image has",
         )  # fmt: skip
-    stated: list[Any] = [entry.get("width"), entry.get("height")]
-    size = (int(stated[0]), int(stated[1])) if all(map(_is_size, stated)) else None
-    id_ = entry["id"] if _is_id(entry["id"]) else None
-    return RawImage(path, source.split, [], size, id=id_, group=str(entry[group]) if group else "")
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int | float) and value >= 1 and math.isfinite(value)
+def _read_image_entry(
+    entry: dict[str, Any], source: _AnnotationFile, find: Callable[[str], Path | None], group: str
+) -> RawImage | None:
+    path = find(str(entry["file_name"]))
+    if path is None:
+        return None
+    stated = [_number(entry.get("width")), _number(entry.get("height"))]
+    size = (int(stated[0]), int(stated[1])) if all(1 <= v < math.inf for v in stated) else None
+    id_ = whole(entry["id"])
+    usable = id_ if id_ is not None and abs(id_) < _LARGEST_ID else None
+    return RawImage(path, source.split, [], size, id=usable, group=str(entry[group]) if group else "")
 
 
 def _read_annotation(
-    entry: Any, name: str, by_id: dict[Any, RawImage | None], labels: dict[int, int], log: DefectLog, seen: set[Any]
+    entry: Any, name: str, by_id: Ids[RawImage | None], labels: Ids[int], log: DefectLog, seen: set[Any]
 ) -> None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | str):
-        return log.add("malformed annotation", f"{name}: {str(entry)[:60]}", "skipped")
-    where = f"{name}: annotation {entry.get('id')}"
-    if _is_id(entry.get("id")):
-        if entry["id"] in seen:
+    if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | float | str):
+        return log.add("malformed annotation", f"{name}: {_text(entry)[:60]}", "skipped")
+    id_ = entry.get("id")
+    where = f"{name}: annotation {id_}"
+    if isinstance(id_, int):
+        if id_ in seen:
             log.add("duplicate annotation id", where, "repaired")
-        seen.add(entry["id"])
+        seen.add(id_)
     if entry["image_id"] not in by_id:
-        return log.add("annotation of an unknown image", f"{where}, image {entry['image_id']}", "skipped")
+        return log.add("annotation of an unknown image", f"{where}, image {_text(entry['image_id'])}", "skipped")
     image = by_id[entry["image_id"]]
     if image is None:
         return None
-    label = labels.get(entry["category_id"]) if _is_id(entry.get("category_id")) else None
-    if label is None:
-        return log.add("unknown class", f"{where}, category {entry.get('category_id')}", "skipped")
-    box = _box(entry)
+    category = entry.get("category_id")
+    if not isinstance(category, int | float | str) or category not in labels:
+        return log.add("unknown class", f"{where}, category {_text(category)[:40]}", "skipped")
+    where = f"{image.path.name}, {where}"
+    mask = _mask(entry, where, log)
+    box = _box(entry, mask, image.size)
     if box is None:
-        return log.add("malformed annotation", f"{where}, bbox {entry.get('bbox')}", "skipped")
-    area = entry.get("area")
-    stated = float(area) if isinstance(area, int | float) and math.isfinite(area) and area > 0 else None
-    crowd, where = bool(entry.get("iscrowd")), f"{image.path.name}, {where}"
-    image.objects.append(RawObject(box, label, crowd, stated, where, _mask(entry, where, log)))
+        return log.add("malformed annotation", f"{where}, bbox {_text(entry.get('bbox'))[:60]}", "skipped")
+    area = _number(entry.get("area"))
+    stated = area if 0 < area < math.inf else None
+    ignored = _flag(entry.get("iscrowd")) or _flag(entry.get("ignore"))
+    image.objects.append(RawObject(box, labels[category], ignored, stated, where, mask))
     return None
 
 
@@ -241,23 +276,46 @@ def _mask(entry: dict[str, Any], where: str, log: DefectLog) -> Mask | None:
         return None
 
 
-def _box(entry: dict[str, Any]) -> tuple[float, float, float, float] | None:
-    """xyxy from `bbox` (xywh), else the extent of the polygons; None if neither can be read."""
-    box = entry.get("bbox")
-    if isinstance(box, list) and len(box) == 4 and all(_number(v) for v in box):
-        x, y, w, h = (math.nan if v is None else float(v) for v in box)
-        return x, y, x + w, y + h
-    polygons = entry.get("segmentation")
-    if box in (None, []) and isinstance(polygons, list) and polygons and all(isinstance(p, list) for p in polygons):
-        points = [v for p in polygons for v in p]
-        if points and all(_number(v) for v in points):
-            xs, ys = (
-                [p[i] for p in polygons for i in range(0, len(p), 2)],
-                [p[i] for p in polygons for i in range(1, len(p), 2)],
-            )
-            return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))
-    return None
+def _box(
+    entry: dict[str, Any], mask: Mask | None, size: tuple[int, int] | None
+) -> tuple[float, float, float, float] | None:
+    """xyxy from `bbox` (xywh), else the extent of the mask; None if neither can be read."""
+    stated = entry.get("bbox")
+    if stated in (None, [], "") or stated == [0, 0, 0, 0]:
+        if mask is not None:
+            return mask.box(size)
+        if stated != [0, 0, 0, 0]:
+            return None
+    if isinstance(stated, str):
+        stated = re.split(r"[\s,;]+", stated.strip("[]() \t"))
+    if not isinstance(stated, list) or len(stated) != 4:
+        return None
+    x, y, w, h = map(_number, stated)
+    if any(v != v and not _is_nan(given) for v, given in zip((x, y, w, h), stated, strict=True)):
+        return None
+    return x, y, x + w, y + h
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float:
+    """The number that a value is or spells; NaN if there is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan
+
+
+def _is_nan(value: Any) -> bool:
+    return value != value or (isinstance(value, str) and value.strip().lower() == "nan")
+
+
+def _flag(value: Any) -> bool:
+    return bool(value) and str(value).strip().lower() not in ("0", "0.0", "false", "none", "null", "nan", "no")
+
+
+def _text(value: Any) -> str:
+    """A value in a message: no half of a surrogate pair, which JSON may hold and no terminal can show."""
+    return str(value).encode("utf-8", "replace").decode()

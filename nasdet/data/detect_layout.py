@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from nasdet.data.classes import settle_classes
 from nasdet.data.coco import find_coco, read_coco
 from nasdet.data.data_yaml import DataSource, Part
 from nasdet.data.defects import DefectLog
@@ -33,6 +34,8 @@ def read_layout(source: DataSource, log: DefectLog) -> RawData:
         raise _nothing_found(given)
     source = dataclasses.replace(source, root=root)
     raw = _read(found[0], source, log)
+    if not source.file.classes:
+        settle_classes(raw, source.where)
     if len(found) > 1:
         raw.notes.insert(0, f"layouts found: {', '.join(found)}; {found[0]} is used")
     if root != given:

@@ -1,73 +1,41 @@
-"""Finding and reading the files of a data set. A path is looked up in the usual places of all three layouts, so that a
-folder that was moved or unpacked differently can still be opened."""
+"""Reading the files of a data set: what lies below its folder, texts in the encodings that tools write, JSON, lists."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nasdet.data.images import is_image
 from nasdet.errors import InputError
 
-_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-          "testing": "test", "dev": "val"}  # fmt: skip
-_SPLIT_WORD = re.compile(r"(?<![a-z])(train|training|val|valid|validation|dev|test|testing)(?![a-z])")
-_PLACES = ("", "images", "JPEGImages", "train2017", "val2017", "test2017")
+_NAMES = {"train": "train", "training": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val",
+          "minival": "val", "test": "test", "testing": "test", "dev": "val"}  # fmt: skip
+_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(_NAMES, key=len, reverse=True))})(?![a-z])")
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
+          codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
+"""Byte order marks, those of UTF-32 first, because one of them begins as UTF-16's does."""
 
 
 def split_of(name: str) -> str:
-    """The split a file or folder name speaks of (`instances_train2017` is train), or an empty string."""
-    words = _SPLIT_WORD.findall(name.lower())
-    return _NAMES[words[-1]] if words else ""
+    """The split a file or folder name speaks of (`instances_train2017` is train), or an empty string.
+
+    Of several words the last one counts; train and val together are train.
+    """
+    found = [_NAMES[word] for word in _SPLIT_WORD.findall(name.lower())]
+    if not found:
+        return ""
+    return "train" if found[-1] == "val" and "train" in found else found[-1]
 
 
-class ImageFinder:
-    """Looks image names up below a folder: relative to it, then `images/`, `JPEGImages/`, `train2017/`, `val2017/`."""
-
-    def __init__(self, root: Path, extra: Iterable[Path] = ()) -> None:
-        self._named = list(extra)
-        self._folders = [*self._named, *(root / p for p in _PLACES)]
-        for top in (root / "images", root):
-            if top.is_dir():
-                self._folders += [d for d in sorted(top.iterdir()) if d.is_dir() and split_of(d.name)]
-        self._folders = [d for d in dict.fromkeys(self._folders) if d.is_dir()]
-        self._listing: dict[Path, dict[str, Path]] = {}
-
-    def find(self, name: str, *, split: str = "", prefer: Path | None = None) -> Path | None:
-        """The file of this name, or None; folders that are named after another split than `split` come last."""
-        name = name.replace("\\", "/")
-        for folder in self._ordered(split, prefer):
-            path = folder / name
-            if path.is_file():
-                return path
-        return None
-
-    def find_stem(self, stem: str, *, split: str = "", prefer: Path | None = None) -> Path | None:
-        """The image of this name without suffix, or None; see `find`."""
-        for folder in self._ordered(split, prefer):
-            base = folder / stem
-            found = self._images_in(base.parent).get(base.name)
-            if found is not None:
-                return found
-        return None
-
-    def _ordered(self, split: str, prefer: Path | None) -> list[Path]:
-        """Equal names may occur in the folders of several splits (0001.jpg in train and in val)."""
-
-        def is_of_another(folder: Path) -> bool:
-            return bool(split) and folder not in self._named and split_of(folder.name) not in ("", split)
-
-        return ([prefer] if prefer else []) + sorted(self._folders, key=is_of_another)
-
-    def _images_in(self, folder: Path) -> dict[str, Path]:
-        if folder not in self._listing:
-            paths = sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []
-            self._listing[folder] = {p.stem: p for p in paths if is_image(p)}
-        return self._listing[folder]
+def split_below(path: Path, root: Path) -> str:
+    """The split that the part of a path below `root` speaks of, the innermost folder first; or an empty string."""
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    return next((split for part in reversed(parts) if (split := split_of(part))), "")
 
 
 def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
@@ -105,16 +73,24 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(p for p in walk(folder) if is_image(p))
 
 
-def read_text(path: Path) -> str:
-    """The file's text; InputError naming it if that fails."""
+def read_bytes(path: Path) -> bytes:
+    """The file's content; InputError naming it if that fails."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError("no such file", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise InputError("is not a text file (UTF-8)", where=str(path)) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
+
+
+def read_text(path: Path) -> str:
+    """The file's text, UTF-8 or with a byte order mark UTF-16 or UTF-32; InputError naming it if that fails."""
+    content = read_bytes(path)
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8-sig")
+    try:
+        return content.decode(encoding).replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise InputError("is not a text file (UTF-8 or UTF-16)", where=str(path)) from None
 
 
 def read_json(path: Path) -> Any:
@@ -124,6 +100,10 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}:{error.colno}"
         raise InputError(f"is not valid JSON ({error.msg})", where=where, remedy="write the file again") from None
+    except ValueError:  # Python's limit of 4,300 digits
+        raise InputError("is not valid JSON (a number with thousands of digits)", where=str(path)) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", where=str(path), remedy="write the file again") from None
 
 
 def read_lines(path: Path) -> list[str]:

@@ -7,7 +7,6 @@ image that a sample shows, in the rectangle that it covers, so that training wit
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +20,8 @@ Points = npt.NDArray[np.float64]
 """`(n, 2)` x, y."""
 POLYGON_POINTS = 3
 """Points of the smallest polygon."""
+MOST_PIXELS = 1 << 30
+"""Of the grid of run lengths."""
 
 
 class Patch(NamedTuple):
@@ -89,6 +90,12 @@ class Polygons:
         """The value of a COCO `segmentation`; polygons do not depend on the image's size."""
         return [part.ravel().tolist() for part in self.parts]
 
+    def box(self, size: tuple[int, int] | None) -> tuple[float, float, float, float]:
+        """The extent, xyxy; polygons do not depend on the image's size."""
+        points = np.concatenate(self.parts)
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        return float(left), float(top), float(right), float(bottom)
+
     def tobytes(self) -> bytes:
         """Content, to be hashed."""
         return b"".join(len(part).to_bytes(4, "little") + part.tobytes() for part in self.parts)
@@ -118,6 +125,12 @@ class Runs:
     def area(self) -> int:
         """Full pixels."""
         return int(coco_mask.area(self._code()))
+
+    def box(self, size: tuple[int, int] | None) -> tuple[float, float, float, float]:
+        """The extent, xyxy in pixels of an image of this width and height; None: of the grid."""
+        left, top, width, height = map(float, coco_mask.toBbox(self._code()))
+        x, y = (size[0] / self.width, size[1] / self.height) if size else (1.0, 1.0)
+        return left * x, top * y, (left + width) * x, (top + height) * y
 
     def _code(self) -> dict[str, Any]:
         return {"size": [self.height, self.width], "counts": self.counts}
@@ -171,7 +184,7 @@ def parse_segmentation(value: Any) -> Mask | None:
     if value in (None, [], {}):
         return None
     if isinstance(value, list):
-        return parse_polygons(value)
+        return parse_polygons(value if isinstance(value[0], list) else [value])
     if isinstance(value, dict):
         return _parse_runs(value)
     raise BadMask("malformed mask")
@@ -196,21 +209,23 @@ def stack(patches: Sequence[Patch | None], out: Bitmap) -> None:
 
 def _parse_runs(value: dict[str, Any]) -> Runs:
     size, counts = value.get("size"), value.get("counts")
-    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(v, int) and v > 0 for v in size)):
+    if not (isinstance(size, list) and len(size) == 2 and all(_whole_number(v) and v > 0 for v in size)):
         raise BadMask("malformed mask")
-    height, width = size
+    height, width = map(int, size)
+    if height * width > MOST_PIXELS:
+        raise BadMask("mask of too many pixels")
     if isinstance(counts, str):
-        counts = counts.encode()
+        counts = counts.encode("ascii", "replace")
         lengths = _run_lengths(counts)
-    elif isinstance(counts, list) and all(isinstance(v, int) for v in counts):
-        lengths = counts
+    elif isinstance(counts, list) and all(map(_whole_number, counts)):
+        lengths = list(map(int, counts))
         counts = b""
     else:
         raise BadMask("malformed mask")
     # pycocotools reads past such codes instead of refusing them
     if min(lengths, default=-1) < 0 or sum(lengths) != height * width:
         raise BadMask("mask runs that do not fill their size")
-    counts = counts or coco_mask.frPyObjects({"size": size, "counts": lengths}, height, width)["counts"]
+    counts = counts or coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)["counts"]
     return Runs(height, width, counts)
 
 
@@ -225,7 +240,7 @@ def _run_lengths(counts: bytes) -> list[int]:
     value = shift = 0
     for byte in counts:
         digit = byte - 48
-        if not 0 <= digit < 64:
+        if not 0 <= digit < 64 or shift > 35:
             raise BadMask("malformed mask")
         value |= (digit & 31) << shift
         shift += 5
@@ -260,4 +275,8 @@ def _nearest(positions: Points, extent: int, cells: int) -> npt.NDArray[np.int64
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _whole_number(value: Any) -> bool:
+    return _finite(value) and value == value // 1
