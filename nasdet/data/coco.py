@@ -4,8 +4,8 @@ Labels are the ranks of the category ids, so that sparse ids (COCO's own 1..90) 
 same names differently, names count.
 
 Found are `annotations/*.json`, `<split>/_annotations.coco.json` (Roboflow), else JSON files beside the images
-(`labels.json` of FiftyOne, `<split>/annotations.json`). The split is taken from the name of the file, else of its folder
-(`instances_train.json`, `train2017.json`, `valid/`).
+(`labels.json` of FiftyOne, `<split>/annotations.json`). The split is taken from the name of the file, else of its
+folder (`instances_train.json`, `train2017.json`, `valid/`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,8 @@ def _best(sources: list[_AnnotationFile], split: str, root: Path, notes: list[st
     """Of several files of one split: `instances*` before others, then the shortest name."""
     own = [s for s in sources if s.split == split]
     if len(own) > 1 and not split:
-        names = ", ".join(str(s.path.relative_to(root)) for s in own)
+        alike = len({s.path.parent for s in own}) > 1
+        names = ", ".join(str(s.path.relative_to(root)) if alike else s.path.name for s in own)
         raise InputError(
             f"several annotation files, and none names its split: {names}",
             where=str(root),
@@ -205,7 +206,7 @@ def _read_source(
             images.append(image)
         else:
             why = finder.explain(str(entry["file_name"]), source.split)
-            log.add("missing image", f"{name}: {_text(entry['file_name'])} ({_text(why)})", "skipped")
+            log.add("missing image", _text(f"{name}: {entry['file_name']}{why}"), "skipped")
     seen: set[Any] = set()
     for annotation in source.content["annotations"]:
         _read_annotation(annotation, name, by_id, labels, log, seen)
@@ -288,7 +289,7 @@ def _box(
             return None
     if isinstance(stated, str):
         stated = re.split(r"[\s,;]+", stated.strip("[]() \t"))
-    if not isinstance(stated, list) or len(stated) != 4:
+    if not isinstance(stated, list) or len(stated) != 4 or len({isinstance(v, str) for v in stated}) > 1:
         return None
     x, y, w, h = map(_number, stated)
     if any(v != v and not _is_nan(given) for v, given in zip((x, y, w, h), stated, strict=True)):

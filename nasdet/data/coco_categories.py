@@ -1,7 +1,7 @@
 """From the categories of COCO files to classes.
 
-One decision: files of one data set agree by the names of their categories. Where they also agree by ids, the order of the
-ids is that of the labels; otherwise the first file's.
+One decision: files of one data set agree by the names of their categories. Where they also agree by ids, the order of
+the ids is that of the labels; otherwise the first file's.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def _named_by_annotations(own: list[_Category], content: dict[str, Any]) -> list
     return [c for c in own if c.id in numbers]
 
 
-def _without_groups(
-    lists: list[list[_Category]], used: set[_Category], notes: list[str]
-) -> list[list[_Category]]:
+def _without_groups(lists: list[list[_Category]], used: set[_Category], notes: list[str]) -> list[list[_Category]]:
     """Leave out parents of other categories that no annotation names, as Roboflow lists them."""
     everything = {c for own in lists for c in own}
     parents = {parent: {c.id for c in everything if c.parent == parent} for parent in {c.parent for c in everything}}
@@ -83,10 +81,10 @@ def _without_groups(
     groups = {c for c in everything if parents.get(c.name, set()) - {c.id} and (c.id, c.name) not in named}
     if not groups or groups == everything:
         return lists
-    names = sorted({c.name for c in groups})
-    listed = ", ".join(map(repr, names))
+    names = {c.name for c in everything - groups}
+    listed = ", ".join(repr(c.name) + f" (id {c.id})" * (c.name in names) for c in sorted(groups))
     notes.append(
-        f"category {listed} is left out: it only groups the others" if len(names) == 1
+        f"category {listed} is left out: it only groups the others" if len(groups) == 1
         else f"categories {listed} are left out: they only group the others"
     )  # fmt: skip
     return [[c for c in own if c not in groups] for own in lists]

@@ -19,7 +19,7 @@ from nasdet.data.annotation_checks import check_image
 from nasdet.data.box_conventions import check_conventions
 from nasdet.data.cache import CACHE_LIMIT, CachedSplit
 from nasdet.data.data_yaml import DataFile, DataSource, group_finder, resolve_source
-from nasdet.data.defects import DefectLog
+from nasdet.data.defects import BAD_FILES, DefectLog
 from nasdet.data.detect_layout import read_layout
 from nasdet.data.digits import digits_folder
 from nasdet.data.image_scan import Scan, scan_images
@@ -153,7 +153,7 @@ def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad:
     check_conventions(usable, scans, raw.layout, source.where, max_bad)
     channels, bits = _pixel_kind(usable, scans, source)
     records = [check_image(image, scans[image.path], number, log) for number, image in enumerate(usable, 1)]
-    named = len(raw.images) + log.count({"missing image", "duplicate image id", "missing annotation file"})
+    named = len(raw.images) + log.count(BAD_FILES)
     objects = sum(len(image.objects) for image in usable)
     skipped = log.count({"unknown class", "malformed annotation", "annotation of an unknown image"})
     log.judge(source.where, objects=objects + skipped, images=named, max_bad=max_bad)

@@ -20,7 +20,9 @@ _BAD_OBJECTS = {
     "unknown class",
     "annotation of an unknown image",
 }
-_BAD_IMAGES = {"missing image", "undecodable image", "duplicate image id", "missing annotation file"}
+BAD_FILES = {"missing image", "duplicate image id", "missing annotation file", "damaged annotation file"}
+"""Faults by which an image stays out before it is opened."""
+_BAD_IMAGES = BAD_FILES | {"undecodable image"}
 
 
 class DefectLog:

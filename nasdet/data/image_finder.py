@@ -1,9 +1,9 @@
 """Finding the image files that annotation files name.
 
-One decision: a name is only a hint. It is looked up as written in the folders where images usually lie, then by its last
-parts (the longest first), then by the name alone if that is unique below the folder of the data. So nothing outside of
-this folder is ever read because an annotation file says so: `..`, absolute paths and addresses count for their last
-parts only. How many images were found otherwise than as written is told in notes.
+One decision: a name is only a hint. It is looked up as written in the folders where images usually lie, then by its
+last parts (the longest first), then by the name alone if that is unique below the folder of the data. So nothing
+outside of this folder is ever read because an annotation file says so: `..`, absolute paths and addresses count for
+their last parts only. How many images were found otherwise than as written is told in notes.
 """
 
 from __future__ import annotations
@@ -105,20 +105,20 @@ class ImageFinder:
         return tuple(p for p in dict.fromkeys(found) if p.is_dir())
 
     def explain(self, name: str, split: str = "") -> str:
-        """Why a name was not found, in a few words."""
+        """Why a name was not found, if more can be said than that it is not there, to be put after the name."""
         spellings = list(_spellings(name))
         if several := self._best(spellings, split):
-            return f"{len(several)} files end so: {', '.join(self._short(m.path) for m in several[:2])}"
+            return f" ({len(several)} files have it: {', '.join(self._short(m.path) for m in several[:2])})"
         stems = {_key(PurePosixPath(s).stem) for s in spellings}
         other = next((path for stem in stems for path in self._stems.get(stem, ())), None)
-        return f"but {self._short(other)} is there" if other else "no such file"
+        return f" (but {self._short(other)} is there)" if other else ""
 
     def refuse(self, count: int, example: str) -> InputError:
         """The error for annotation files of which no image is there."""
         images = sum(is_image(Path(path)) for paths in self._index.values() for path in paths)
         return InputError(
-            f"none of the {count} images that the annotation files name is found, such as {example}; looked at "
-            f"{images} image files below this folder",
+            f"no image can be read: missing image {count}x, such as {example}; looked among {images} image files "
+            "below this folder",
             where=str(self.root), remedy="put the images there, or name their folder in a data YAML (images: PATH)",
         )  # fmt: skip
 
@@ -195,7 +195,7 @@ class ImageFinder:
         """Of several files those with the very name, those in folders of the split, those in folders of no split."""
         exact = [m for m in matches if m.same]
         matches = exact or matches
-        for wanted in ((split, "") if split and len(matches) > 1 else ()):
+        for wanted in (split, "") if split and len(matches) > 1 else ():
             own = [m for m in matches if split_below(Path(m.path), self.root) == wanted]
             if own:
                 return own

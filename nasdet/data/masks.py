@@ -184,7 +184,7 @@ def parse_segmentation(value: Any) -> Mask | None:
     if value in (None, [], {}):
         return None
     if isinstance(value, list):
-        return parse_polygons(value if isinstance(value[0], list) else [value])
+        return parse_polygons(value)
     if isinstance(value, dict):
         return _parse_runs(value)
     raise BadMask("malformed mask")
