@@ -37,7 +37,7 @@ def data(src: str, split: str, out: str | None, layout: str | None, seed: int, a
     from nasdet.data import open_data
     from nasdet.data.contact_sheet import draw_contact_sheet
     from nasdet.data.summary import describe
-    from nasdet.data.writers import write_folder
+    from nasdet.data.writers import losses, write_folder
     from nasdet.errors import InputError
 
     if layout and not out:
@@ -47,6 +47,7 @@ def data(src: str, split: str, out: str | None, layout: str | None, seed: int, a
     facts = describe(dataset)
     if layout:
         facts["written"] = str(write_folder(dataset, layout, str(out)))
+        facts["notes"] = [*facts["notes"], *losses(dataset, layout)]
     else:
         path = Path(out or f"{dataset.info.name}-contact-sheet.png")
         facts["contact_sheet"] = str(draw_contact_sheet(dataset, path, split=split))

@@ -112,6 +112,21 @@ class Dataset:
         cut.info = dataclasses.replace(info, splits=counts)
         return cut
 
+    def in_class_order(self, classes: Sequence[str]) -> Dataset:
+        """The same data set with labels in this order of its classes; itself if it has other classes."""
+        own = self.info.classes
+        if tuple(classes) == own or sorted(classes) != sorted(own):
+            return self
+        rank = np.array([list(classes).index(name) for name in own], np.int64)
+        records = {
+            split: [dataclasses.replace(r, labels=rank[r.labels]) for r in images]
+            for split, images in self._records.items()
+        }
+        _, dash, tiles = self.info.fingerprint.partition("-")
+        fingerprint = _fingerprint(classes, records) + dash + tiles
+        info = dataclasses.replace(self.info, classes=tuple(classes), fingerprint=fingerprint)
+        return Dataset(info, records, self._cache_root, self._alpha)
+
 
 def default_cache_root() -> Path:
     """`$NASDET_HOME/cache`, else `~/.cache/nasdet`; absolute, for workers have another working directory."""

@@ -1,5 +1,5 @@
 """Writing a data set as a COCO, VOC or YOLO folder. Image files are linked or copied unchanged, so that no bit is lost;
-only annotations are rewritten, in pixels of the upright image.
+only annotations are rewritten, in pixels of the upright image. What a layout cannot hold is counted by `losses`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-from ruamel.yaml import YAML
+import numpy as np
 
 from nasdet.data.dataset import Dataset
 from nasdet.data.records import ImageRecord
@@ -64,7 +63,7 @@ def write_voc(dataset: Dataset, folder: Path) -> None:
             tree = _voc_tree(record, name, dataset)
             ElementTree.indent(tree, "\t")
             tree.write(folder / "Annotations" / f"{Path(name).stem}.xml", encoding="utf-8")
-        (lists / f"{split}.txt").write_text("".join(f"{Path(name).stem}\n" for name in names))
+        (lists / f"{split}.txt").write_text("".join(f"{Path(name).stem}\n" for name in names), encoding="utf-8")
 
 
 def write_yolo(dataset: Dataset, folder: Path) -> None:
@@ -75,13 +74,40 @@ def write_yolo(dataset: Dataset, folder: Path) -> None:
         records = dataset.images(split)
         for record, name in zip(records, _place_images(records, folder / "images" / split), strict=True):
             (labels / f"{Path(name).stem}.txt").write_text(_yolo_rows(record))
-    content: dict[str, Any] = {"path": ".", **{split: f"images/{split}" for split in dataset.info.splits}}
-    content["names"] = dict(enumerate(dataset.info.classes))
-    with (folder / "data.yaml").open("w") as file:
-        YAML(typ="safe", pure=True).dump(content, file)
+    # No `path`: the program that people open it with would take "." for its own folder. JSON's strings are YAML's too,
+    # and quoted, so that a class called "yes" or "1.10" stays a name.
+    lines = [f"{split}: images/{split}" for split in dataset.info.splits]
+    names = [json.dumps(name, ensure_ascii=False) for name in dataset.info.classes]
+    lines += ["names:", *(f"  {number}: {name}" for number, name in enumerate(names))]
+    (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 WRITERS: dict[str, Callable[[Dataset, Path], None]] = {"coco": write_coco, "voc": write_voc, "yolo": write_yolo}
+
+
+def losses(dataset: Dataset, layout: str) -> list[str]:
+    """What a layout cannot hold of a data set, with counts, one sentence each."""
+    records = [r for split in dataset.info.splits for r in dataset.images(split)]
+    lost = []
+    if layout == "coco":
+        return lost
+    regions = sum(int(r.crowd.sum()) for r in records)
+    if regions and layout == "yolo":
+        lost.append(f"{regions} regions to ignore (crowds, difficult objects) are not written: rows cannot say them")
+    masks = sum(mask is not None for r in records for mask in r.masks)
+    if masks:
+        lost.append(f"{masks} masks are not written, their boxes are: only the COCO layout keeps masks here")
+    areas = sum(int((r.area < 0.99 * (r.boxes[:, 2:] - r.boxes[:, :2]).prod(1)).sum()) for r in records)
+    if areas:
+        lost.append(f"{areas} stated areas are not written: the area of the box takes their place")
+    groups = len({r.group for r in records if r.group})
+    if groups:
+        lost.append(f"{groups} groups of images are not written")
+    present = np.unique(np.concatenate([r.labels for r in records]))
+    absent = [name for label, name in enumerate(dataset.info.classes) if label not in present]
+    if absent and layout == "voc":
+        lost.append(f"classes without an object are not written: {', '.join(absent[:5])} ({len(absent)})")
+    return lost
 
 
 def _place_images(records: list[ImageRecord], folder: Path, taken: set[str] | None = None) -> list[str]:
@@ -115,7 +141,7 @@ def _voc_tree(record: ImageRecord, name: str, dataset: Dataset) -> ElementTree.E
         ElementTree.SubElement(element, "difficult").text = str(int(crowd))
         corners = ElementTree.SubElement(element, "bndbox")
         for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
-            ElementTree.SubElement(corners, key).text = f"{float(value):g}"
+            ElementTree.SubElement(corners, key).text = f"{float(value):.4f}".rstrip("0").rstrip(".")
     return ElementTree.ElementTree(root)
 
 
@@ -126,5 +152,5 @@ def _yolo_rows(record: ImageRecord) -> str:
             x1, y1, x2, y2 = (float(v) for v in box)
             shares = ((x1 + x2) / 2 / record.width, (y1 + y2) / 2 / record.height)
             sides = ((x2 - x1) / record.width, (y2 - y1) / record.height)
-            rows.append(" ".join([str(int(label)), *(f"{v:.7f}" for v in (*shares, *sides))]) + "\n")
+            rows.append(" ".join([str(int(label)), *(f"{v:.8f}" for v in (*shares, *sides))]) + "\n")
     return "".join(rows)

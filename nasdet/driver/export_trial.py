@@ -95,11 +95,12 @@ def finish_bundle(
 
 
 def bundle_data(bundle: Bundle, data: str | None = None) -> Dataset:
-    """The data set `data`, or the one that the bundle was trained on, split and cut into tiles as then."""
+    """The data set `data`, or the one that the bundle was trained on, split and cut into tiles as then; the same
+    classes in another order are put in the bundle's."""
     source = data or bundle.metrics.get("data")
     if not source:
         raise InputError("does not say which data it was made on", where=str(bundle.path), remedy="add --data SRC")
-    return open_bundle_data(source, bundle.metrics)
+    return open_bundle_data(source, bundle.metrics).in_class_order(bundle.classes)
 
 
 def _holds(out: Path, store: StudyStore, record: TrialRecord) -> bool:

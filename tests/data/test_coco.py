@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from nasdet.data import Dataset
-from nasdet.errors import InputError
 
 Opens = Callable[..., Dataset]
 

@@ -32,7 +32,7 @@ def evaluate_bundle(
 
     Args:
         bundle: the detector.
-        dataset: with the classes and channels of the bundle.
+        dataset: with the classes, in this order, and channels of the bundle.
         split: train, val or test.
         transforms: test-time augmentation.
         device: None: a GPU where there is one.
@@ -64,8 +64,12 @@ def predict_bundle(bundle: Bundle, dataset: Dataset, split: str) -> Predictions:
 def _check_fits(bundle: Bundle, dataset: Dataset) -> None:
     classes, channels = dataset.info.classes, dataset.info.channels
     if tuple(classes) != tuple(bundle.classes):
+        lacking = [name for name in bundle.classes if name not in classes]
+        further = [name for name in classes if name not in bundle.classes]
+        parts = (("it lacks", lacking), ("the bundle does not know", further))
+        differing = "; ".join(f"{text} {_first(names)}" for text, names in parts if names) or "their order differs"
         raise InputError(
-            f"the data set's classes {_first(classes)} are not the bundle's {_first(bundle.classes)}",
+            f"the data set's classes {_first(classes)} are not the bundle's {_first(bundle.classes)}: {differing}",
             where=dataset.info.source,
             remedy="evaluate on data of the same classes",
         )
