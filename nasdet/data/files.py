@@ -14,7 +14,8 @@ from nasdet.data.images import is_image
 from nasdet.errors import InputError
 
 _NAMES = {"train": "train", "training": "train", "trainval": "train", "val": "val", "valid": "val", "validation": "val",
-          "minival": "val", "test": "test", "testing": "test", "dev": "val"}  # fmt: skip
+          "minival": "val", "test": "test", "testing": "test", "test-dev": "test",
+          "test_dev": "test", "dev": "val"}  # fmt: skip
 _SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(_NAMES, key=len, reverse=True))})(?![a-z])")
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
           codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip

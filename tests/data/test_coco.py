@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from nasdet.data import Dataset
+from nasdet.errors import InputError
 
 Opens = Callable[..., Dataset]
 
@@ -95,6 +96,222 @@ def test_sparse_ids_become_ranks(coco_folder: Any, opens: Opens) -> None:
     own = [a for a in truth["annotations"] if a["image_id"] == first.id]
     assert [a["category_id"] for a in own] == [2, 1, 2, 1, 2]
     np.testing.assert_allclose(own[0]["bbox"], [1, 2 + first.id % 10, 8, 20])
+
+
+def split_in_two(folder: Any, train: str, val: str, **changes: Any) -> Path:
+    """Write the first 15 images and the last 5 as files of their own."""
+    images, annotations = folder.content["images"], folder.content["annotations"]
+    for name, part in ((train, images[:15]), (val, images[15:])):
+        ids = {entry["id"] for entry in part}
+        own = [a for a in annotations if a["image_id"] in ids]
+        folder.content = {**folder.content, "images": part, "annotations": own, **changes}
+        folder.write(name)
+    return folder.root
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "train_images", "val_images"),
+    [
+        ("annotations/train.json", "annotations/val.json", "train/images", "val/images"),
+        ("train/annotations.json", "val/annotations.json", "train/images", "val/images"),
+        ("train/labels.json", "validation/labels.json", "train/data", "validation/data"),  # FiftyOne, a folder a split
+        ("train/annotations/instances.json", "valid/annotations/instances.json", "train", "valid"),
+        ("Annotations/instances_train.json", "Annotations/instances_val.json", "scans/a", "scans/b"),
+        ("cells/train/_annotations.coco.json", "cells/valid/_annotations.coco.json", "cells/train", "cells/valid"),
+        ("annotations/instances_trainval.json", "annotations/instances_test.json", "images", "images/test"),
+    ],
+)
+def test_layouts_of_the_tools(
+    coco_folder: Any, opens: Opens, train: str, val: str, train_images: str, val_images: str
+) -> None:
+    root = split_in_two(coco_folder, train, val)
+    for number, path in enumerate(sorted((root / "images").glob("*.png"))):
+        target = root / (train_images if number < 15 else val_images)
+        target.mkdir(parents=True, exist_ok=True)
+        path.rename(target / path.name)
+    (root / ".DS_Store").write_bytes(b"\0\1Bud1")
+    for name in (train, val):
+        (root / name).with_name(f"._{Path(name).name}").write_bytes(b"\0\5\x16\7\xb0")
+    dataset = opens(root)
+    wanted = {"train": 15, "val": 5} if "test" not in val else {"train": 13, "val": 2, "test": 5}
+    assert dataset.info.splits == wanted
+    assert sum(len(r.boxes) for s in wanted for r in dataset.images(s)) == 100
+    assert not dataset.info.defects
+
+
+@pytest.mark.parametrize("place", ["data", "images/default"])
+def test_one_file_with_images_where_tools_put_them(coco_folder: Any, opens: Opens, place: str) -> None:
+    root = coco_folder.write("labels.json" if place == "data" else "annotations/instances_default.json")
+    (root / place).mkdir(parents=True)
+    for path in list((root / "images").glob("*.png")):
+        path.rename(root / place / path.name)
+    info = opens(root).info
+    assert sum(info.splits.values()) == 20 and info.notes == ()
+
+
+def test_how_images_were_found_is_noted(coco_folder: Any, opens: Opens) -> None:
+    for entry in coco_folder.content["images"]:
+        entry["file_name"] = f"..\\..\\label-studio\\upload\\{entry['file_name']}"
+    info = opens(coco_folder.write("result.json")).info
+    assert sum(info.splits.values()) == 20
+    (note,) = info.notes
+    assert note.startswith("20 images found by their name alone, which is unique below the folder: ")
+    assert note.endswith("..\\..\\label-studio\\upload\\im001.png is images/im001.png")
+
+
+def as_text(value: Any) -> Any:
+    return str(value)
+
+
+IDS = {
+    "floats": (float, float, float),
+    "images as text": (as_text, int, int),
+    "annotations as text": (int, as_text, as_text),
+    "all as text": (as_text, as_text, as_text),
+    "large": (lambda i: 2**64 + i, lambda i: 2**64 + i, int),
+    "negative": (lambda i: -i, lambda i: str(-i), int),
+}
+
+
+@pytest.mark.parametrize("case", IDS)
+def test_ids_of_any_type_that_agree(coco_folder: Any, opens: Opens, case: str) -> None:
+    plain = opens(coco_folder.write())
+    image, of_image, category = IDS[case]
+    for entry in coco_folder.content["images"]:
+        entry["id"] = image(entry["id"])
+    for entry in coco_folder.content["annotations"]:
+        entry["image_id"], entry["category_id"] = of_image(entry["image_id"]), category(entry["category_id"])
+    again = opens(coco_folder.write())
+    assert again.info.defects == () and again.info.fingerprint == plain.info.fingerprint
+    assert all(-(2**63) <= r.id < 2**63 for s in again.info.splits for r in again.images(s))
+
+
+BOXES = {
+    "numbers as text": (lambda b: {"bbox": [str(v) for v in b]}, False),
+    "one text": (lambda b: {"bbox": str(b)}, False),
+    "polygon only": (lambda b: {"segmentation": [polygon(b)]}, True),
+    "null and polygon": (lambda b: {"bbox": None, "segmentation": [polygon(b)]}, True),
+    "zeros and polygon": (lambda b: {"bbox": [0, 0, 0, 0], "segmentation": [polygon(b)]}, True),
+    "runs only": (lambda b: {"segmentation": runs(b, compressed=False), "iscrowd": 0}, True),
+    "compressed runs only": (lambda b: {"segmentation": runs(b, compressed=True), "iscrowd": "0"}, True),
+    "no further fields": (lambda b: {"bbox": b, "iscrowd": None, "area": None, "segmentation": None}, False),
+    "odd fields": (lambda b: {"bbox": b, "iscrowd": False, "area": "x", "ignore": 0}, False),
+}
+
+
+def polygon(box: list[float]) -> list[float]:
+    x, y, w, h = box
+    return [x, y, x + w, y, x + w, y + h, x, y + h]
+
+
+def runs(box: list[float], *, compressed: bool) -> dict[str, Any]:
+    from pycocotools import mask
+
+    pixels = np.zeros((40, 60), np.uint8, order="F")
+    x, y, w, h = map(int, box)
+    pixels[y : y + h, x : x + w] = 1
+    if compressed:
+        code = mask.encode(pixels)
+        return {"size": [40, 60], "counts": code["counts"].decode()}
+    flat = np.concatenate([[0], pixels.ravel("F"), [2]])
+    ends = np.flatnonzero(np.diff(flat.astype(int)))
+    return {"size": [40.0, 60.0], "counts": np.diff([0, *ends]).tolist()}
+
+
+@pytest.mark.parametrize("case", BOXES)
+def test_boxes_in_all_forms(coco_folder: Any, opens: Opens, case: str) -> None:
+    form, masks = BOXES[case]
+    plain = opens(coco_folder.write())
+    for entry in coco_folder.content["annotations"]:
+        entry |= {"bbox": None, **form(entry["bbox"])}
+    again = opens(coco_folder.write())
+    assert again.info.defects == () and again.info.masks == masks
+    for split in plain.info.splits:
+        for ours, theirs in zip(plain.images(split), again.images(split), strict=True):
+            np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+            assert not theirs.crowd.any()
+
+
+@pytest.mark.parametrize("size", [(-1, -1), (0, 0), ("60", "40"), (None, 40), (1e400, 40), ("x", 40), (60.0, 40.0)])
+def test_sizes_that_say_nothing_are_passed_over(coco_folder: Any, opens: Opens, size: tuple[Any, Any]) -> None:
+    for entry in coco_folder.content["images"]:
+        entry["width"], entry["height"] = size
+    assert opens(coco_folder.write()).info.defects == ()
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"bbox": [HUGE, 1, 2, 3]}, {"bbox": "1 2 3"}, {"bbox": {"x": 1}}, {"bbox": [[1, 2, 3, 4]]},
+     {"bbox": [True, 1, 2, 3]}, {"bbox": ["a", "b", "c", "d"]}, {"image_id": [1]}, {"image_id": None},
+     {"image_id": "\ud800"}, {"category_id": {}}, {"category_id": HUGE}, 5, None, [], "x"],
+)  # fmt: skip
+def test_values_of_wrong_types_are_counted(coco_folder: Any, opens: Opens, entry: Any) -> None:
+    base = {"id": 999, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    coco_folder.content["annotations"].append({**base, **entry} if isinstance(entry, dict) else entry)
+    defects = opens(coco_folder.write()).info.defects
+    assert [(d.count, d.action) for d in defects] == [(1, "skipped")]
+    str(defects).encode()
+
+
+@pytest.mark.parametrize(
+    "entry", [{"area": HUGE}, {"area": "12"}, {"iscrowd": "no"}, {"segmentation": []}, {"id": HUGE}]
+)
+def test_odd_values_that_do_no_harm(coco_folder: Any, opens: Opens, entry: Any) -> None:
+    annotation = {"id": 999, "image_id": 1, "category_id": 3, "bbox": [20, 25, 10, 10], **entry}
+    coco_folder.content["annotations"].append(annotation)
+    assert opens(coco_folder.write()).info.defects == ()
+
+
+@pytest.mark.parametrize("mark", [{"iscrowd": 1}, {"iscrowd": "1"}, {"iscrowd": True}, {"ignore": 1}])
+def test_ignored_objects(coco_folder: Any, opens: Opens, mark: dict[str, Any]) -> None:
+    coco_folder.annotate(1, [20, 25, 10, 10], **mark)
+    dataset = opens(coco_folder.write())
+    assert sum(int(r.crowd.sum()) for s in dataset.info.splits for r in dataset.images(s)) == 1
+
+
+@pytest.mark.parametrize("annotations", [None, "absent", []])
+def test_a_test_split_without_annotations_is_told(coco_folder: Any, opens: Opens, annotations: Any) -> None:
+    root = split_in_two(coco_folder, "annotations/instances_train.json", "annotations/instances_test.json")
+    path = root / "annotations/instances_test.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = annotations
+    if annotations == "absent":
+        del content["annotations"]
+    path.write_text(json.dumps(content))
+    notes = opens(root).info.notes
+    if annotations == []:
+        assert notes == ("instances_test.json lists 5 images and no annotation",)
+    else:
+        wanted = "instances_test.json (no list 'annotations', 5 images)"
+        assert notes == (f"not used, because they hold no annotated boxes: {wanted}",)
+
+
+def test_trainval_is_train_and_val_a_part_of_it(coco_folder: Any, opens: Opens) -> None:
+    root = split_in_two(coco_folder, "annotations/instances_train_val.json", "annotations/instances_val.json")
+    path = root / "annotations/instances_val.json"
+    (root / "annotations/instances_train_val.json").write_text(path.read_text())
+    info = opens(root).info
+    assert info.splits == {"train": 4, "val": 1}
+    assert info.notes == (
+        "instances_train_val.json is taken for train",
+        "instances_val.json is not used: its images are in instances_train_val.json",
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_json_in_other_encodings(coco_folder: Any, opens: Opens, encoding: str) -> None:
+    coco_folder.content["categories"][0]["name"] = "Zelle ü 漢"
+    path = coco_folder.write("instances.json") / "instances.json"
+    text = json.dumps(coco_folder.content, ensure_ascii=False)
+    path.write_bytes(text.encode(encoding))
+    if encoding == "utf-16-le":  # no mark says so
+        with pytest.raises(InputError, match=r"instances\.json"):
+            opens(coco_folder.root)
+    else:
+        assert opens(coco_folder.root).info.classes[0] == "Zelle ü 漢"
 
 
 def test_box_from_polygons(coco_folder: Any, opens: Opens) -> None:
