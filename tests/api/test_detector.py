@@ -12,6 +12,7 @@ from PIL import Image
 
 import nasdet
 from nasdet.data import open_data, read_image
+from nasdet.data.writers import write_folder
 from nasdet.export import Bundle
 
 
@@ -83,6 +84,23 @@ def test_metrics_of_a_split(detector: nasdet.Detector) -> None:
     assert figures["images"] == 150 and 0 <= figures["ap"] <= figures["ap50"] <= 1
     with pytest.raises(nasdet.InputError, match="no split 'dev'"):
         detector.evaluate("digits", "dev")
+
+
+def test_classes_go_by_name(detector: nasdet.Detector, tmp_path: Path) -> None:
+    """The same classes in another order are put in the bundle's; others are one plain line."""
+    plain = open_data("digits")
+    folder = write_folder(plain.in_class_order(plain.info.classes[::-1]), "yolo", tmp_path / "turned")
+    assert open_data(folder).info.classes == plain.info.classes[::-1]
+    dataset = detector.dataset(folder)
+    assert dataset.info.classes == detector.classes
+    theirs = {r.path.stem: r.labels.tolist() for r in dataset.images("val")}
+    assert theirs == {r.path.stem: r.labels.tolist() for r in plain.images("val")}
+    assert detector.evaluate(folder)["ap"] == pytest.approx(detector.evaluate("digits")["ap"], abs=1e-6)
+    text = (folder / "data.yaml").read_text()
+    (folder / "data.yaml").write_text(text.replace('"3"', '"three"'))
+    wanted = r"are not the bundle's .*: it lacks 3 \(1\); the bundle does not know three \(1\); evaluate on data"
+    with pytest.raises(nasdet.InputError, match=wanted):
+        detector.evaluate(folder)
 
 
 def test_onnx_files_are_noted_in_the_card(digits_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
