@@ -88,7 +88,7 @@ WRITERS: dict[str, Callable[[Dataset, Path], None]] = {"coco": write_coco, "voc"
 def losses(dataset: Dataset, layout: str) -> list[str]:
     """What a layout cannot hold of a data set, with counts, one sentence each."""
     records = [r for split in dataset.info.splits for r in dataset.images(split)]
-    lost = []
+    lost: list[str] = []
     if layout == "coco":
         return lost
     regions = sum(int(r.crowd.sum()) for r in records)
