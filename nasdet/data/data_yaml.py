@@ -27,6 +27,7 @@ import csv
 import dataclasses
 import io
 import re
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -210,7 +211,8 @@ def _parse(content: dict[str, Any], path: Path) -> DataFile:
         first = error.errors()[0]
         keys = ".".join(str(k) for k in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{message}, got {str(first['input'])[:60]}", where=f"{path}: {keys}") from None
+        # `reprlib`, because the text of nested aliases may be longer than the memory
+        raise InputError(f"{message}, got {reprlib.repr(first['input'])[:60]}", where=f"{path}: {keys}") from None
 
 
 def group_finder(source: DataSource) -> Callable[[Path], str] | None:

@@ -66,9 +66,9 @@ def _nothing_found(root: Path) -> InputError:
     if root.name.lower() in IMAGE_FOLDERS and any((root.parent / name).is_dir() for name in LABEL_FOLDERS):
         remedy = f"the labels seem to lie beside it: give {root.parent}"
     return InputError(
-        f"no known layout ({images} images, and no annotations): looked for COCO (annotations/*.json, "
+        f"no known layout ({images} images, but none of these: COCO (annotations/*.json, "
         "<split>/_annotations.coco.json, *.json), VOC (Annotations/*.xml, or .xml beside the images) and YOLO "
-        "(data.yaml, images/ with labels/, or .txt beside the images)",
+        "(data.yaml, images/ with labels/, or .txt beside the images))",
         where=str(root), remedy=remedy,
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def source(folder: Any, text: str) -> Path:
 
 YAMLS = [
     ("formt: coco", r"unknown key 'formt'; did you mean 'format'\?"),
-    ("format: kitti", r"set\.yaml: format: Input should be 'coco', 'voc' or 'yolo', got kitti"),
+    ("format: kitti", r"set\.yaml: format: Input should be 'coco', 'voc' or 'yolo', got 'kitti'"),
     ("root: nowhere", r"set\.yaml: root: no folder '.*nowhere'"),
     ("train: [1", r"set\.yaml:1: is not valid YAML"),
     ("- a", r"set\.yaml: holds no keys"),
@@ -91,7 +91,7 @@ def test_no_such_source(tmp_path: Path, opens: Opens) -> None:
 
 
 def test_no_layout_lists_what_was_looked_for(tmp_path: Path, opens: Opens) -> None:
-    with pytest.raises(InputError, match=r"no known layout .0 images, .*: looked for COCO .*VOC .*YOLO"):
+    with pytest.raises(InputError, match=r"no known layout .0 images, but none of these: COCO .*VOC .*YOLO"):
         opens(tmp_path)
 
 

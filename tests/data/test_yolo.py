@@ -254,7 +254,7 @@ def test_pictures_outside_images_count_only_with_labels(tmp_path: Path, opens: O
 
 def test_a_folder_without_annotations_says_so(tmp_path: Path, opens: Opens) -> None:
     write_image(tmp_path / "set/images/1.png", 1)
-    with pytest.raises(InputError, match=r"no known layout .1 images, and no annotations."):
+    with pytest.raises(InputError, match=r"no known layout .1 images, but none of these: COCO"):
         opens(tmp_path / "set")
     root = write_set(tmp_path / "other")
     with pytest.raises(InputError, match=f"the labels seem to lie beside it: give {root}$"):
