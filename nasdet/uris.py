@@ -14,6 +14,8 @@ from nasdet.errors import InputError
 
 DATABASES = ("postgresql", "mysql", "mssql")
 WHERE, STORAGE = "--tracking-uri", "--storage"
+VARIABLE = "MLFLOW_TRACKING_URI"
+"""MLflow's own environment variable."""
 KNOWN = "give sqlite:///PATH/mlflow.db, http(s)://HOST:PORT of an MLflow server, or a postgresql, mysql or mssql URI"
 
 
@@ -34,6 +36,13 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]).expanduser().resolve()
 
 
+def tracking_uri(option: str | None) -> str | None:
+    """The MLflow store that a new study is to be tracked in: what the user gave, else what MLflow's own environment
+    variable names, as an absolute URI; None: the default store. What is kept of a study goes before both."""
+    uri = (os.environ.get(VARIABLE) or None) if option is None else option
+    return uri and absolute_uri(uri)
+
+
 def absolute_uri(uri: str) -> str:
     """The URI, an SQLite file in it given absolutely, so that it names the same file from every working directory."""
     path = sqlite_path(uri)
@@ -51,15 +60,26 @@ def public_uri(text: str) -> str:
     return re.sub(rf"([?&](?:{secret})=)[^\s&]*", r"\1***", text, flags=re.IGNORECASE)
 
 
-def check_tracking_uri(uri: str | None, *, timeout: float = 5.0) -> None:
-    """Raise `InputError` if nothing can be tracked at `uri`; None stands for the default store.
+def check_tracking_uri(option: str | None, *, timeout: float = 5.0) -> None:
+    """Raise `InputError` if nothing can be tracked at the store that `tracking_uri` chooses.
 
     Args:
-        uri: what the user gave.
+        option: what the user gave.
         timeout: seconds to wait for a server.
     """
+    uri = (os.environ.get(VARIABLE) or None) if option is None else option
     if uri is None:
         return
+    try:
+        _check_store(uri, timeout)
+    except InputError as error:
+        if option is not None:
+            raise
+        remedy = f"{error.remedy}; or unset the variable" if error.remedy else "unset the variable, or correct it"
+        raise InputError(error.what, where=VARIABLE, remedy=remedy) from None
+
+
+def _check_store(uri: str, timeout: float) -> None:
     scheme = _scheme(uri)
     if scheme == "sqlite":
         _check_sqlite(uri, WHERE)

@@ -16,6 +16,7 @@ import pytest
 _HOME = tempfile.TemporaryDirectory(prefix="nasdet-tests-", ignore_cleanup_errors=True)
 os.environ["NASDET_HOME"] = _HOME.name
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # searches would be tracked there
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from nasdet.errors import InputError
-from nasdet.uris import absolute_uri, check_storage, check_tracking_uri, default_uri, public_uri, sqlite_path
+from nasdet.uris import (
+    absolute_uri,
+    check_storage,
+    check_tracking_uri,
+    default_uri,
+    public_uri,
+    sqlite_path,
+    tracking_uri,
+)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +133,20 @@ def status_server() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+def test_mlflows_own_variable_is_honoured_where_no_option_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking_uri(None) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    check_tracking_uri(None)
+    assert tracking_uri(None) == f"sqlite:///{tmp_path.resolve()}/own.db"
+    assert tracking_uri("sqlite:////data/x.db") == "sqlite:////data/x.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI: './mlruns' is a folder.*; or unset the variable$"):
+        check_tracking_uri(None)
+    check_tracking_uri("sqlite:///x.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    check_tracking_uri(None)
+    assert tracking_uri(None) is None

@@ -170,18 +170,22 @@ class Detector:
     ) -> dict[str, Any]:
         """Find objects in image files; write pictures, predictions.json and .csv, COCO results and YOLO rows.
 
+        Images that cannot be read are skipped.
+
         Args:
-            sources: image files, folders and patterns such as "scans/**/*.png".
-            out: folder to write; made if missing.
+            sources: image files, folders (or, if one holds no image, its sub-folders) and patterns such as
+                "scans/**/*.png".
+            out: folder to write; made if missing. What an earlier prediction wrote there is deleted.
             score: as for `predict`.
             tile: the same.
             overlap: the same.
 
         Returns:
-            `images` and `boxes` (counts), `out`, and `predictions`, the content of predictions.json.
+            `images` and `boxes` (counts), `out`, `predictions`, the content of predictions.json, and `skipped`, why
+            each image that is not among them could not be read.
 
         Raises:
-            nasdet.errors.InputError: there is no image, one cannot be read, or `out` cannot be written.
+            nasdet.errors.InputError: no image can be read, or `out` cannot be written.
 
         Example:
             >>> nasdet.load("best").predict_files("scans", "found")["boxes"]
@@ -276,7 +280,8 @@ class Detector:
         Args:
             name: of the registered model; made if it is new.
             data: as for `export_onnx`.
-            tracking_uri: MLflow store; left out: where the detector's study is tracked, else SQLite beside the studies.
+            tracking_uri: MLflow store; left out: where the detector's study is tracked, else
+                `MLFLOW_TRACKING_URI`, else SQLite beside the studies.
 
         Returns:
             `name`, `version`, `alias`, `uri` (for `mlflow.pyfunc.load_model`) and `tracking_uri`.

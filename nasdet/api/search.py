@@ -61,7 +61,7 @@ def run_search(
         seed: of the sampler and of every training.
         overrides: "KEY=VALUE" texts that change values of the space, such as "budget.rungs=[1, 3]".
         address: Ray cluster; left out: the Ray of this process, else this machine.
-        tracking_uri: MLflow store; left out: SQLite beside the study.
+        tracking_uri: MLflow store; left out: `MLFLOW_TRACKING_URI` if that is set, else SQLite beside the study.
         storage: Optuna storage; left out: SQLite in the study folder.
         or_resume: go on with the study in `study` if there is one; it must have the same space and data.
         objective: search for the best parameters of this function instead of training: `f(params, budget)` returns the

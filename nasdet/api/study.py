@@ -128,7 +128,13 @@ class Study:
         return pick_trial(self.records, self._store.objectives, rule)
 
     def export(
-        self, pick: str | TrialRecord, out: str | Path, *, onnx: bool = False, register: str | None = None
+        self,
+        pick: str | TrialRecord,
+        out: str | Path,
+        *,
+        onnx: bool = False,
+        register: str | None = None,
+        data: str | Path | None = None,
     ) -> Detector:
         """Write a trial as a bundle: a folder with the architecture, the recipe, the weights and a model card.
 
@@ -137,6 +143,7 @@ class Study:
             out: a new or empty folder.
             onnx: also write `model.onnx` and `model_nms.onnx`, checked against PyTorch on validation images.
             register: also make it a version of the registered model of this name in MLflow; implies `onnx`.
+            data: images on which ONNX files are compared with PyTorch; left out: the study's data set.
 
         Raises:
             nasdet.errors.InputError: nothing fits the rule, the weights of the trial were not kept (they are kept for
@@ -150,7 +157,8 @@ class Study:
         from nasdet.driver.export_trial import export_trial
 
         rule = pick.trial if isinstance(pick, TrialRecord) else pick
-        export_trial(self._store, rule, Path(out), onnx=onnx, register=register)
+        source = None if data is None else str(data)
+        export_trial(self._store, rule, Path(out), onnx=onnx, register=register, data=source)
         return load(out)
 
     def plot(self, path: str | Path | None = None) -> Figure:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; of a BUNDLE none.")
 @click.option("--onnx", is_flag=True, help="Also write model.onnx and model_nms.onnx, checked against PyTorch.")
 @click.option("--register", "name", metavar="NAME", help="Also put it into MLflow's Model Registry; implies --onnx.")
-@click.option("--data", metavar="SRC", help="Of a BUNDLE: images to check on; left out: what it was made on.")
+@click.option("--data", metavar="SRC", help="Images to check ONNX files on; left out: what the detector was made on.")
 @click.option("--tracking-uri", metavar="URI", help="Of a BUNDLE: where to register; left out: where its study is.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -65,13 +65,16 @@ def command(
         report = finish_bundle(read_bundle(study), data, register=name, tracking_uri=tracking_uri)
         print_json(report) if as_json else click.echo("\n".join([*_onnx_lines(report), *_version_lines(report)]))
         return
-    for option, value in (("--data", data), ("--tracking-uri", tracking_uri)):
-        if value is not None:
-            raise InputError("is for a BUNDLE; a study knows its own", where=option, remedy="leave it out")
+    if tracking_uri is not None:
+        raise InputError("is for a BUNDLE; a study knows its own", where="--tracking-uri", remedy="leave it out")
+    if data is not None and not (onnx or name):
+        raise InputError(
+            "is for --onnx and --register: nothing else needs images", where="--data", remedy="leave it out"
+        )
     if out is None:
         raise InputError("no folder to write", where="--out", remedy="add --out DIR")
     store = open_study(study)
-    report = export_trial(store, rule, out, onnx=onnx, register=name)
+    report = export_trial(store, rule, out, onnx=onnx, register=name, data=data)
     print_json(report) if as_json else click.echo("\n".join(_lines(report, store)))
 
 

@@ -8,6 +8,9 @@ import click
 
 from nasdet.cli.options import tile_options
 
+SHOWN = 5
+"""Images that a message names."""
+
 
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -31,6 +34,10 @@ def command(
     input: choose it so that objects have the size they had in training (auto: the size of the tiles that
     it was trained on, else the input's). A bundle that was trained on tiles cuts images as then without --tile.
 
+    A folder stands for the images in it, or, if it holds none, for those in its sub-folders. An image that cannot be
+    read is skipped and named, and the command ends with exit code 2 when everything else is written. What an earlier
+    predict wrote into OUT is deleted.
+
     The same boxes go to predictions.csv, to coco_results.json (with coco_images.json: COCO's result format) and to
     labels/*.txt (YOLO's rows and the score).
 
@@ -42,9 +49,13 @@ def command(
     """
     from nasdet.api.detector import load
     from nasdet.cli.output import print_json
+    from nasdet.errors import InputError
 
     result = load(bundle).predict_files(images, out, score=score, tile=tile, overlap=overlap)
     if as_json:
         print_json(result)
-        return
-    click.echo(f"{result['boxes']} boxes in {result['images']} images -> {out}")
+    else:
+        click.echo(f"{result['boxes']} boxes in {result['images']} images -> {out}")
+    if skipped := result["skipped"]:
+        named = "; ".join(skipped[:SHOWN]) + (f"; and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else "")
+        raise InputError(f"{len(skipped)} of {len(skipped) + result['images']} images were skipped: {named}")

@@ -27,7 +27,9 @@ from nasdet.cli.options import complete_path, stage_options
 @click.option("--gpus", metavar="N", help="GPUs to plan for; some may join the cluster later.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the sampler and of every training.")
 @click.option("--address", metavar="RAY", help="Ray cluster; left out: this machine.")
-@click.option("--tracking-uri", metavar="URI", help="MLflow store; left out: SQLite beside the study.")
+@click.option(
+    "--tracking-uri", metavar="URI", help="MLflow store; left out: $MLFLOW_TRACKING_URI, else SQLite beside the study."
+)
 @click.option("--storage", metavar="URI", help="Optuna storage; left out: SQLite in the study.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
 @click.option("--objective", metavar="MODULE:FUNCTION", help="Search for f(params, budget) -> values; no training.")

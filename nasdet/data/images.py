@@ -8,6 +8,9 @@ every band counts.
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -25,8 +28,15 @@ ORIENTATION = 274
 """Tag of EXIF and TIFF."""
 _DIRECT_MODES = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
 
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may take a file for. Its other readers are old and little used, and that of EPS starts a program."""
 _MOST_PIXELS = 1 << 30
 """Pillow's own limit, above which it warns and from twice as many on refuses an image, is too low for large images."""
+_BOMB_PIXELS, _BOMB_RATIO = 1 << 25, 256
+"""A file with more pixels, and more of them for each of its bytes, holds one colour only and is there to fill the
+memory. Photographs have 1 to 20 pixels a byte."""
+_MEMORY_SHARE = 3
+"""Decoding takes this many times the bytes of the pixels."""
 
 
 class UnreadableImage(InputError):
@@ -36,6 +46,31 @@ class UnreadableImage(InputError):
 def is_image(path: Path) -> bool:
     """Whether the name says that this is an image that can be read."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def check_size(path: Path, height: int, width: int, pixel_bytes: int) -> None:
+    """Raise UnreadableImage, before anything is decoded, if a file would take more memory than an image should.
+
+    Args:
+        path: the file.
+        height: rows, as its header states them.
+        width: columns.
+        pixel_bytes: bytes of a decoded pixel.
+    """
+    pixels, stored = height * width, path.stat().st_size
+    said = f"{width}x{height} pixels"
+    if pixels > _BOMB_PIXELS and pixels > _BOMB_RATIO * stored:
+        raise UnreadableImage(
+            f"claims {said} in {stored} bytes", where=str(path), remedy="if they are true, save it uncompressed"
+        )
+    if pixels > _MOST_PIXELS or _MEMORY_SHARE * pixels * pixel_bytes > _memory():
+        raise UnreadableImage(f"{said} take too much memory", where=str(path), remedy="cut it into parts")
+
+
+@functools.cache
+def _memory() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def read_image(path: str | Path, *, alpha: bool = False) -> Pixels:
@@ -61,7 +96,7 @@ def read_oriented(path: Path, *, alpha: bool = False) -> tuple[Pixels, int]:
     suffix = path.suffix.lower()
     with decoding(path):
         if suffix == ".npy":
-            pixels, orientation = bands_last(np.load(path, allow_pickle=False)), 1
+            pixels, orientation = bands_last(np.load(path, mmap_mode="r", allow_pickle=False)), 1
         elif suffix in (".tif", ".tiff"):
             pixels, orientation = _read_tiff(path)
         else:
@@ -114,7 +149,8 @@ def decoding(path: Path) -> Iterator[None]:
 
 
 def _read_pillow(path: Path, alpha: bool) -> tuple[Pixels, int]:
-    with Image.open(path) as image:
+    with Image.open(path, formats=_FORMATS) as image:
+        check_size(path, image.height, image.width, len(image.getbands()))
         orientation = int(image.getexif().get(ORIENTATION, 1))
         if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _png_depth(path) == 16:
             pixels = _read_deep_png(path)
@@ -158,8 +194,9 @@ def _read_tiff(path: Path) -> tuple[Pixels, int]:
         orientation = int(tag.value) if tag else 1
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
             return _read_pillow(path, alpha=False)
+        series = tiff.series[0]
+        check_size(path, math.prod(series.shape), 1, series.dtype.itemsize)
         try:
-            series = tiff.series[0]
             pixels, axes = series.asarray(), series.axes
         except ValueError as error:
             if "imagecodecs" not in str(error):

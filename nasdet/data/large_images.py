@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from nasdet.data.images import ORIENTATION, bands_last, decoding, pillow_pixels, read_image, stored_units
+from nasdet.data.images import ORIENTATION, bands_last, check_size, decoding, pillow_pixels, read_image, stored_units
 from nasdet.data.records import Pixels
 from nasdet.errors import InputError
 
@@ -103,6 +103,7 @@ def _of_tiff(path: Path, file: Any) -> Scene | None:
     if len(series) > 1 or page.planarconfig != 1 or page.imagedepth != 1:
         return None
     tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    check_size(path, min(tall, page.imagelength), wide, page.samplesperpixel * page.dtype.itemsize)
     read = functools.partial(_read_segments, page, min(tall, page.imagelength), wide)
     try:
         read(0, 0, 1, 1)

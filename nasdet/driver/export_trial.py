@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from nasdet.trial import TrialRecord
 
 
 def export_trial(
-    store: StudyStore, rule: str, out: Path, *, onnx: bool = False, register: str | None = None
+    store: StudyStore, rule: str, out: Path, *, onnx: bool = False, register: str | None = None, data: str | None = None
 ) -> dict[str, Any]:
     """Write one trial of a study as a bundle.
 
@@ -35,6 +36,7 @@ def export_trial(
             after a registration that failed.
         onnx: also write the ONNX files, checked against PyTorch on validation images.
         register: also make it a version of the registered model of this name; implies `onnx`.
+        data: images to check the ONNX files on; None: the study's, which may have moved.
 
     Returns:
         `trial`, `bundle`, `values`; `rivals`, cheaper trials that may be as accurate, if there are any; `onnx`, the
@@ -54,7 +56,9 @@ def export_trial(
     wants_onnx = onnx or register is not None
     if wants_onnx:
         _check_onnx(None if record.spec is None else DetectorSpec.model_validate(record.spec), register)
-    bundle = read_bundle(out) if is_there else _write(store, record, out)
+    dataset = _data(store, data) if wants_onnx or not store.config.classes else None
+    classes = dataset.info.classes if dataset and not store.config.classes else store.config.classes
+    bundle = read_bundle(out) if is_there else _write(store, record, out, classes)
     report: dict[str, Any] = {"trial": record.trial, "bundle": str(out), "values": record.values}
     trust = Trust(store.dir, store.records(), store.objectives)
     if rivals := trust.rivals(record.trial):
@@ -62,12 +66,12 @@ def export_trial(
             {"trial": r.trial, "chance": 1 - (trust.chance(record.trial, r.trial) or 0.0), "values": r.values}
             for r in rivals
         ]
-    if wants_onnx:
-        report["onnx"] = dataclasses.asdict(add_onnx_files(bundle, _data(store)))
-    if register is not None:
+    if dataset and wants_onnx:
+        report["onnx"] = dataclasses.asdict(add_onnx_files(bundle, dataset))
+    if dataset and register is not None:
         from nasdet.driver.model_registry import register_trial
 
-        report["registered"] = register_trial(store, read_bundle(out), _data(store), register, rule.strip())
+        report["registered"] = register_trial(store, read_bundle(out), dataset, register, rule.strip())
     return report
 
 
@@ -120,7 +124,7 @@ def _check_onnx(spec: DetectorSpec | None, name: str | None) -> None:
         check_exportable(spec)
 
 
-def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
+def _write(store: StudyStore, record: TrialRecord, out: Path, classes: Sequence[str]) -> Bundle:
     weights = store.checkpoint(record.trial)
     if not weights.is_file():
         remedy = "weights are kept for the front: nasdet pareto lists it"
@@ -147,10 +151,15 @@ def _write(store: StudyStore, record: TrialRecord, out: Path) -> Bundle:
         "mlflow_run_id": run_ids(store.dir).get(record.trial, ""),
     }
     spec, recipe = DetectorSpec.model_validate(record.spec), Recipe.model_validate(record.recipe)
-    classes = config.classes or _data(store).info.classes
     return write_bundle(out, spec=spec, recipe=recipe, state_dict=state, classes=classes, card=card)
 
 
-def _data(store: StudyStore) -> Dataset:
-    data = store.space.data
-    return open_data(store.config.data, seed=data.seed, max_bad=data.max_bad)
+def _data(store: StudyStore, moved: str | None) -> Dataset:
+    """The study's data set, or the same at another place."""
+    stated = store.space.data
+    try:
+        return open_data(moved or store.config.data, seed=stated.seed, max_bad=stated.max_bad)
+    except InputError as error:
+        if moved or Path(store.config.data).exists():
+            raise
+        raise InputError(error.what, where=error.where, remedy="if the data moved, say where: --data SRC") from None

@@ -16,7 +16,7 @@ from nasdet.export.model_registry import register
 from nasdet.log import LOG
 from nasdet.search import StudyStore, open_study, study_root
 from nasdet.tracking import quiet_mlflow, record_bundle, relocate, run_ids
-from nasdet.uris import absolute_uri, check_tracking_uri, default_uri, public_uri, sqlite_path
+from nasdet.uris import check_tracking_uri, default_uri, public_uri, sqlite_path, tracking_uri
 
 
 def register_trial(store: StudyStore, bundle: Bundle, dataset: Dataset, name: str, rule: str) -> dict[str, str]:
@@ -47,36 +47,38 @@ def register_trial(store: StudyStore, bundle: Bundle, dataset: Dataset, name: st
     return {**made, "tracking_uri": public_uri(uri)}
 
 
-def register_bundle(bundle: Bundle, dataset: Dataset, name: str, tracking_uri: str | None) -> dict[str, str]:
+def register_bundle(bundle: Bundle, dataset: Dataset, name: str, uri: str | None) -> dict[str, str]:
     """A bundle outside a study, such as one that `nasdet train` made, as a version of the registered model.
 
     Args:
         bundle: with model_nms.onnx.
         dataset: an image of its validation split is the model's input example.
         name: of the registered model.
-        tracking_uri: where; None: where the study is tracked that its architecture comes from if that is here, else
-            SQLite beside the studies.
+        uri: where; None: where the study is tracked that its architecture comes from if that is here, else where
+            `MLFLOW_TRACKING_URI` says, else SQLite beside the studies.
 
     Returns, raises: as `register_trial`; InputError: nothing can be tracked at the URI.
     """
-    check_tracking_uri(tracking_uri)
-    uri = absolute_uri(tracking_uri) if tracking_uri else _origin(bundle)
+    chosen = None if uri else _origin(bundle)
+    if chosen is None:
+        check_tracking_uri(uri)
+        chosen = tracking_uri(uri) or default_uri(study_root() / "none")
     with (
         tempfile.TemporaryDirectory(prefix="nasdet-register-") as folder,
         redirect_output(Path(folder, LOG)),
         quiet_mlflow(),
     ):
-        run_id = record_bundle(uri, str(bundle.metrics.get("space") or "bundles"), bundle.path.name, bundle.metrics)
-        made = register(bundle, name, _example(bundle, dataset), uri=uri, run_id=run_id, rule="")
-    return {**made, "tracking_uri": public_uri(uri)}
+        run_id = record_bundle(chosen, str(bundle.metrics.get("space") or "bundles"), bundle.path.name, bundle.metrics)
+        made = register(bundle, name, _example(bundle, dataset), uri=chosen, run_id=run_id, rule="")
+    return {**made, "tracking_uri": public_uri(chosen)}
 
 
-def _origin(bundle: Bundle) -> str:
-    """Where the study is tracked that a bundle's architecture comes from."""
+def _origin(bundle: Bundle) -> str | None:
+    """Where the study is tracked that a bundle's architecture comes from; None if it is not here."""
     try:
         return store_uri(open_study(bundle.metrics.get("study", "")))
     except InputError:
-        return default_uri(study_root() / "none")
+        return None
 
 
 def _example(bundle: Bundle, dataset: Dataset) -> Any:

@@ -37,6 +37,8 @@ JOB, LAST = "job.json", "last.pt"
 TILE = "tile"
 """Key of the card: size and overlap of the tiles that the detector was trained on."""
 NEEDED = (SPEC, RECIPE, CLASSES, WEIGHTS)
+LARGEST_JSON = 16 << 20
+"""Bytes of a JSON file of a bundle; real ones have a few thousand."""
 S = TypeVar("S", bound=Spec)
 
 
@@ -67,10 +69,16 @@ class Bundle:
         Raises:
             InputError: the weights are corrupt or not those of the spec.
         """
+        import torch
+
         from nasdet.models import build_detector
 
-        detector, weights = build_detector(self.spec), self.state_dict()
-        _check_shapes(detector.state_dict(), weights, self.path / WEIGHTS)
+        weights = self.state_dict()
+        # First without memory: a damaged spec may ask for more than the machine has.
+        with torch.device("meta"):
+            planned = build_detector(self.spec).state_dict()
+        _check_shapes(planned, weights, self.path / WEIGHTS)
+        detector = build_detector(self.spec)
         detector.load_state_dict(weights)
         return detector.to(device).eval()
 
@@ -109,7 +117,8 @@ def write_bundle(
         raise ValueError(f"{len(classes)} class names for {spec.head.classes} classes")
     check_free(out, overwrite=overwrite)
     texts = {SPEC: spec.to_json(), RECIPE: recipe.to_json(), CLASSES: list(classes), METRICS: dict(card)}
-    with writing(out):
+    kept = "the bundle that was there is kept" if is_bundle(out) else "nothing is left behind"
+    with writing(out, kept):
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
@@ -135,12 +144,16 @@ def note_in_card(bundle: Bundle, **values: Any) -> Bundle:
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[None]:
-    """Turn an `OSError` inside into one line that names `out`."""
+def writing(out: Path, kept: str = "") -> Iterator[None]:
+    """Turn an `OSError` inside, or safetensors' own of a full disk, into one line that names `out` and says what is
+    `kept`."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror or error})", where=str(out)) from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"cannot be written ({reason})", where=str(out), remedy=kept) from error
 
 
 def check_free(out: Path, *, overwrite: bool) -> None:
@@ -232,8 +245,10 @@ def _put_in_place(part: Path, out: Path) -> None:
 
 def _json(path: Path) -> Any:
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise _broken(path, f"has more than {LARGEST_JSON >> 20} MB")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _broken(path, f"is not JSON ({error})") from None
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nasdet.data import Dataset, eval_loader
 from nasdet.errors import InputError, NasdetError
-from nasdet.export.bundle import ONNX, ONNX_NMS, Bundle, note_in_card
+from nasdet.export.bundle import ONNX, ONNX_NMS, Bundle, note_in_card, writing
 from nasdet.export.onnx_nms import add_suppression
 from nasdet.models import Candidates, Detections, fold_norms, suppress
 
@@ -90,13 +90,16 @@ def export_onnx(detector: Detector, images: Tensor, folder: Path) -> OnnxCheck:
         folder: where `model.onnx` and `model_nms.onnx` are written; neither appears if a check fails.
 
     Raises:
-        InputError: the onnx extra is not installed, or the detector has two stages.
+        InputError: the onnx extra is not installed, the detector has two stages, or the folder cannot be written.
         NasdetError: boxes or scores differ by more than 0.5 pixels or 1e-3.
     """
     check_onnx_extra()
     check_exportable(detector.spec)
     images = images.float().contiguous()
-    with tempfile.TemporaryDirectory(prefix=".onnx-", dir=folder) as part:
+    with (
+        writing(folder, "the bundle is kept without these files"),
+        tempfile.TemporaryDirectory(prefix=".onnx-", dir=folder) as part,
+    ):
         raw, final = Path(part, ONNX), Path(part, ONNX_NMS)
         write_onnx(detector, raw)
         check = check_files(detector, images, raw, final)

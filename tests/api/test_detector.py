@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import nasdet
+from nasdet.cli.predict import command as predict_command
 from nasdet.data import open_data, read_image
 from nasdet.data.writers import write_folder
-from nasdet.export import Bundle
+from nasdet.export import Bundle, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,76 @@ def test_the_files_of_a_prediction(detector: nasdet.Detector, images: list[Path]
     assert report["images"] == 1 and report["boxes"] == len(detector.predict(images[0], score=0.01))
     assert json.loads(Path("found", "predictions.json").read_text()) == report["predictions"]
     assert len(list(Path("found").glob("*.png"))) == 1
+
+
+def test_pycocotools_finds_the_figures_of_the_evaluation(detector: nasdet.Detector) -> None:
+    data = open_data("digits")
+    figures = detector.evaluate("digits", "val")
+    report = detector.predict_files([record.path for record in data.images("val")], "found", score=0.0)
+    truth = data.coco("val")
+    ids = {image["file_name"]: image["id"] for image in truth["images"]}
+    names = {image["id"]: Path(image["file_name"]).name for image in _json("found/coco_images.json")["images"]}
+    results = [{**r, "image_id": ids[names[r["image_id"]]]} for r in _json("found/coco_results.json")]
+    assert report["images"] == figures["images"] and len(results) == report["boxes"]
+    coco = COCO()
+    coco.dataset = truth
+    coco.createIndex()
+    evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    own = [figures[name] for name in ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l")]
+    np.testing.assert_allclose(evaluation.stats[:6], own, atol=1e-6)
+    assert figures["ap"] > 0
+
+
+def _json(path: str) -> Any:
+    return json.loads(Path(path).read_text())
+
+
+def test_broken_images_are_skipped_and_nothing_stale_stays(detector: nasdet.Detector, images: list[Path]) -> None:
+    Path("in").mkdir()
+    for number, image in enumerate(images):
+        Path("in", f"{number}.png").write_bytes(image.read_bytes())
+    assert detector.predict_files("in", "in/out", score=0.01)["skipped"] == []
+    Path("in/out/0001-mine.png").write_text("the user's own")
+    Path("in", "0.png").write_bytes(images[0].read_bytes()[:300])
+    Path("in", "3.png").write_text("no image")
+    Image.new("RGB", (9, 9)).save("in/4.png")
+    report = detector.predict_files("in", "in/out", score=0.01)
+    assert report["images"] == 2 and len(report["skipped"]) == 3
+    for line, reason in zip(
+        report["skipped"], ("cannot be decoded", "not an image", "3 channels where 1"), strict=True
+    ):
+        assert reason in line and "\n" not in line
+    pictures = sorted(path.name for path in Path("in/out").glob("*.png"))
+    assert pictures == ["0000-1.png", "0001-2.png", "0001-mine.png"]
+    assert sorted(path.name for path in Path("in/out/labels").iterdir()) == ["0000-1.txt", "0001-2.txt"]
+    done = CliRunner().invoke(predict_command, [str(detector.path), "in", "--out", "in/out"])
+    assert isinstance(done.exception, nasdet.InputError) and " boxes in 2 images -> in/out" in done.stdout
+    assert str(done.exception).startswith("3 of 5 images were skipped: in/0.png: cannot be decoded (")
+    with pytest.raises(nasdet.InputError, match=r"0.png: cannot be decoded .* \(and 1 more images cannot be read\)"):
+        detector.predict_files(["in/0.png", "in/3.png"], "none")
+    assert not Path("none").exists()
+
+
+def test_a_full_disk_is_one_line_and_what_was_found_is_kept(detector: nasdet.Detector, images: list[Path]) -> None:
+    """A limit of the size of files stands for the end of the disk: the kernel refuses to write on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        with pytest.raises(
+            nasdet.InputError, match=r"^found: cannot be written \(File too large\); the pictures of 0 of"
+        ):
+            detector.predict_files(images, "found", score=0.01)
+        with pytest.raises(nasdet.InputError, match=r"^copy: cannot be written .*; nothing is left behind$"):
+            write_bundle(
+                Path("copy"), spec=detector.spec, recipe=detector.recipe, state_dict=detector.network.state_dict(),
+                classes=detector.classes, card={},
+            )  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(Path("found").glob("*.png")) and not Path("copy").exists() and not list(Path().glob(".copy-*"))
 
 
 def test_supervision_takes_what_was_found(detector: nasdet.Detector, images: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ import tifffile
 from PIL import Image
 
 from nasdet.data.images import decoding, read_image, read_oriented, upright_boxes
+from nasdet.data.large_images import open_scene
 from nasdet.errors import InputError
 
 
@@ -192,3 +194,93 @@ def test_arrays_that_are_no_images(tmp_path: Path, array: np.ndarray, message: s
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(InputError, match=message):
         read_image(tmp_path / "a.npy")
+
+
+FORMATS = {"jpg": "RGB", "png": "RGBA", "bmp": "RGB", "gif": "P", "webp": "RGB", "ppm": "RGB", "pgm": "L", "tif": "RGB"}
+
+
+def written(folder: Path, suffix: str, kind: str = "") -> bytes:
+    """A small image file of a format."""
+    path = folder / f"whole.{suffix}"
+    image = pixels(23, 31, 3)
+    if suffix == "npy":
+        np.save(path, image)
+    elif kind:
+        tifffile.imwrite(path, image, compression=kind, tile=(16, 16))
+    else:
+        Image.fromarray(image).convert(FORMATS[suffix]).save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [*((name, "") for name in (*FORMATS, "npy")), ("tif", "zlib")])
+def test_files_cut_off_anywhere_are_refused_or_read(tmp_path: Path, suffix: str, kind: str) -> None:
+    whole = written(tmp_path, suffix, kind)
+    path, refused = tmp_path / f"cut.{suffix}", 0
+    for share in np.linspace(0, 0.98, 25):
+        path.write_bytes(whole[: int(share * len(whole))])
+        try:
+            assert read_image(path).shape[:2] == (23, 31)
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    assert refused >= (1 if suffix in ("webp", "gif") else 20)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of one colour as large as its header claims, in a few bytes."""
+
+    def chunk(tag: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"\0" * 100) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.png", png_header(30_000, 30_000), r"claims 30000x30000 pixels in \d+ bytes; if they are true, save it"),
+        ("a.png", png_header(2**31 - 1, 2**31 - 1), "pixels"),
+        (
+            "a.bmp",
+            b"BM" + struct.pack("<IIIIiiHHIIIIII", 0, 0, 54, 40, 40_000, 40_000, 1, 24, *[0] * 6),
+            "claims 40000x",
+        ),
+        ("a.gif", b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b",", "cannot|not an image"),
+        ("a.ppm", b"P6 40000 40000 255\n", "claims 40000x40000"),
+        (
+            "a.jpg",
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+            "not an image in a known format",
+        ),
+    ],
+)
+def test_headers_that_lie_cost_no_memory(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=reason):
+        read_image(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_and_npy_headers_that_lie(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels(40, 50, 3), compression=compression)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for tag in ("ImageLength", "ImageWidth"):
+            tiff.pages[0].tags[tag].overwrite(60_000)
+    (tmp_path / "a.npy").write_bytes(written(tmp_path, "npy").replace(b"(23, 31, 3), }      ", b"(99999, 99999, 3), }"))
+    for name in ("a.tif", "a.npy"):
+        with pytest.raises(InputError, match=r"claims|cannot be decoded"):
+            read_image(tmp_path / name)
+        with pytest.raises(InputError):
+            open_scene(tmp_path / name).part(0, 0, 40, 50_000)
+
+
+def test_large_images_of_one_colour_are_read_if_they_are_not_absurd(tmp_path: Path) -> None:
+    Image.new("L", (5000, 5000)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (5000, 5000, 1)

@@ -34,7 +34,7 @@ from nasdet.study_config import StudyConfig
 from nasdet.study_summary import Summary
 from nasdet.tracking import note_mirror
 from nasdet.trial import TrialRecord
-from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
+from nasdet.uris import absolute_uri, check_storage, check_tracking_uri, tracking_uri
 
 Function = Callable[[dict[str, Any], int], Mapping[str, float]]
 """Parameters and cumulative budget -> values of the objectives."""
@@ -108,7 +108,7 @@ def start_function_search(
         objective=name,
         objective_folder=str(folder),
         storage=options.storage and absolute_uri(options.storage),
-        tracking_uri=options.tracking_uri and absolute_uri(options.tracking_uri),
+        tracking_uri=tracking_uri(options.tracking_uri),
         baseline=options.baseline,
     )
     with own(study):

@@ -220,5 +220,5 @@ def _read(path: Path, kind: type[DetectorSpec] | type[Recipe]) -> Any:
             where=str(path),
             remedy="take it from a bundle of nasdet export, or from nasdet pareto --json",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON: {error}", where=str(path)) from None
