@@ -3,12 +3,15 @@
 # make test-all every test, the long ones too
 # make chaos    searches on a simulated cluster, broken on purpose (20 minutes on 2 cores, as root)
 # make soak     whether anything grows over 300 trials, and what the driver stands (half an hour on 2 cores)
+# make fuzz     damaged and hostile files for every reader (15 minutes on one core); what fails is kept in .hypothesis/
+# make audit    known weaknesses of the installed packages; needs the network (asks pypi.org about each package)
 # make docs     the documentation as a site, in build/site; runs its examples
 PYTHON ?= python3
 BIN := .venv/bin
 SPACE ?= search_spaces/detnet.yaml
 
-.PHONY: search test test-all lint bench chaos soak docs clean install
+.PHONY: search test test-all lint bench chaos soak fuzz audit docs clean install
+FUZZ_SECONDS ?= 20
 
 search: .venv/.installed
 	$(BIN)/nasdet search $(SPACE)
@@ -35,6 +38,13 @@ soak: .venv/.installed
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/many_workers.py
 
+fuzz: .venv/.installed
+	OMP_NUM_THREADS=1 NASDET_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m fuzz -o timeout=0 tests/fuzz
+
+audit: .venv/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python pip-audit
+	$(BIN)/pip-audit --local --skip-editable
+
 docs: .venv/.installed
 	$(BIN)/python -m pytest -m docs tests/docs
 
@@ -47,5 +57,5 @@ install: .venv/.installed
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

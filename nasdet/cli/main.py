@@ -4,6 +4,7 @@ and errors become exit codes here and nowhere else."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -36,6 +37,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "systems": ("systems", "Detectors of the literature that can be trained by name."),
     "doctor": ("doctor", "Check this machine and installation."),
 }
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the system says of a disk that takes nothing more."""
 
 
 class LazyGroup(click.Group):
@@ -148,11 +152,20 @@ def _run(arguments: list[str], debug: bool) -> int:
         return _say(str(error), error.exit_code)
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        if debug or error.errno not in FULL:
+            return _fault(error, debug)
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{where}cannot be written ({error.strerror}); what was finished before is kept", 2)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        text = " ".join(str(error).split())
-        return _say(f"{type(error).__name__}: {text} (a fault of nasdet; --debug shows where)", 1)
+        return _fault(error, debug)
+
+
+def _fault(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    text = " ".join(str(error).split())
+    return _say(f"{type(error).__name__}: {text} (a fault of nasdet; --debug shows where)", 1)
 
 
 def _say(line: str, code: int) -> int:

@@ -7,6 +7,7 @@ skipped. An object whose mask cannot be used keeps its box. Every fault is count
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ SAME_ASPECT = 0.02
 """Largest relative difference of width / height between two sizes that are one size at two scales."""
 NEAR_DUPLICATE = 0.9
 """IoU of two boxes of one class above which they are reported."""
+COMPARED = 50
+"""Boxes that begin near a box and are compared with it, at most."""
 
 
 class Units(NamedTuple):
@@ -49,10 +52,10 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
     units = _units(raw, scan, log)
     # Boxes that have a size and a position; their corners in order; the part of them that lies inside the image.
     boxes = _in_pixels(raw, units)
-    keep = np.array([_usable(box, obj.where, log) for box, obj in zip(boxes, raw.objects, strict=True)], bool)
+    keep = _usable(boxes, raw.objects, log)
     objects = list(itertools.compress(raw.objects, keep))
-    boxes = np.stack([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1).reshape(-1, 4)
-    boxes, inside = _clip(boxes[keep], [o.where for o in objects], scan, log)
+    boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1)
+    boxes, inside = _clip(boxes[keep], objects, scan, log)
     objects = list(itertools.compress(objects, inside))
     labels = np.array([o.label for o in objects], np.int64)
     crowd = np.array([o.crowd for o in objects], bool)
@@ -61,7 +64,7 @@ def check_image(raw: RawImage, scan: Scan, number: int, log: DefectLog) -> Image
     own = sides[:, 0] * sides[:, 1]
     stated = np.array([np.nan if o.area is None else o.area * units.x * units.y for o in objects], np.float64)
     area = np.where(np.isnan(stated), own, np.minimum(stated, own)).astype(np.float32)
-    _report_duplicates(boxes, labels, crowd, [o.where for o in objects], log)
+    _report_duplicates(boxes, labels, crowd, objects, log)
     masks = tuple(place_mask(o, units, scan, log) for o in objects)
     return ImageRecord(
         id=number if raw.id is None else raw.id, path=raw.path, width=scan.width, height=scan.height,
@@ -102,48 +105,72 @@ def _in_pixels(raw: RawImage, units: Units) -> AnyBoxes:
     return scaled
 
 
-def _usable(box: AnyBoxes, where: str, log: DefectLog) -> bool:
-    """Count and refuse boxes without size or position; count reversed ones, which are put in order later."""
-    text = f"{where}: {[round(float(v), 1) for v in box]}"
-    if not np.isfinite(box).all():
-        log.add("NaN or infinite box", text, "skipped")
-        return False
-    sides = box[2:] - box[:2]
-    if (abs(sides) < SMALLEST_SIDE).any():
-        log.add("zero-size box", text, "skipped")
-        return False
-    if (sides < 0).any():
-        log.add("reversed box", text, "repaired")
-    return True
+def _usable(boxes: AnyBoxes, objects: Sequence[RawObject], log: DefectLog) -> Flags:
+    """Which boxes have a size and a position, `(n,)`; the others are counted, and reversed ones, which are put in order
+    later."""
+    finite = np.isfinite(boxes).all(1)
+    with np.errstate(invalid="ignore"):
+        sides = boxes[:, 2:] - boxes[:, :2]
+        thin = finite & (abs(sides) < SMALLEST_SIDE).any(1)
+        turned = (sides < 0).any(1)
+    for i in np.flatnonzero(~finite | thin | turned):
+        text = f"{objects[i].where}: {_rounded(boxes[i])}"
+        if not finite[i]:
+            log.add("NaN or infinite box", text, "skipped")
+        elif thin[i]:
+            log.add("zero-size box", text, "skipped")
+        else:
+            log.add("reversed box", text, "repaired")
+    usable: Flags = finite & ~thin
+    return usable
 
 
-def _clip(boxes: AnyBoxes, where: list[str], scan: Scan, log: DefectLog) -> tuple[AnyBoxes, Flags]:
+def _clip(boxes: AnyBoxes, objects: Sequence[RawObject], scan: Scan, log: DefectLog) -> tuple[AnyBoxes, Flags]:
     """Boxes cut to the image, and which of the given ones are left with a size."""
     limit = np.array([scan.width, scan.height] * 2, np.float64)
     clipped = np.clip(boxes, 0, limit)
     inside: Flags = np.asarray(((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(1))
-    moved = abs(clipped - boxes).max(1, initial=0)
-    left = (clipped[:, 2:] - clipped[:, :2]).prod(1) / (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    for box, ok, distance, share, name in zip(boxes, inside, moved, left, where, strict=True):
-        text = f"{name}: {[round(float(v), 1) for v in box]} in {scan.width}x{scan.height}"
-        if not ok:
-            log.add("box outside the image", text, "skipped")
-        elif distance > TOLERANCE:
+    cut = inside & (abs(clipped - boxes).max(1, initial=0) > TOLERANCE)
+    for i in np.flatnonzero(~inside | cut):
+        text = f"{objects[i].where}: {_rounded(boxes[i])} in {scan.width}x{scan.height}"
+        if inside[i]:
+            share = (clipped[i, 2:] - clipped[i, :2]).prod() / (boxes[i, 2:] - boxes[i, :2]).prod()
             log.add(f"box {'mostly' if share < 0.5 else 'partly'} outside the image", text, "repaired")
+        else:
+            log.add("box outside the image", text, "skipped")
     return clipped[inside], inside
 
 
-def _report_duplicates(boxes: AnyBoxes, labels: Labels, crowd: Flags, where: list[str], log: DefectLog) -> None:
+def _rounded(box: AnyBoxes) -> list[float]:
+    return [round(float(v), 1) for v in box]
+
+
+def _report_duplicates(
+    boxes: AnyBoxes, labels: Labels, crowd: Flags, objects: Sequence[RawObject], log: DefectLog
+) -> None:
     """Count pairs of equal class that overlap almost entirely; both are kept."""
     if len(boxes) < 2:
         return
-    top, bottom = np.maximum(boxes[:, None, :2], boxes[None, :, :2]), np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.clip(bottom - top, 0, None).prod(2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    overlap = shared / (area[:, None] + area[None] - shared)
-    same = (labels[:, None] == labels[None]) & ~crowd[:, None] & ~crowd[None]
-    for first, second in np.argwhere(np.triu((overlap > NEAR_DUPLICATE) & same, 1)):
-        log.add("near-duplicate boxes", f"{where[first]} and {where[second].split(', ')[-1]}", "reported")
+    # Boxes of such an IoU begin near each other: in the order of their left edges each is compared with the ones that
+    # follow within a share of its own width, and of these with the first few, so that an image of very many boxes
+    # neither fills the memory nor takes long.
+    order = np.argsort(boxes[:, 0], kind="stable")
+    x1, y1, x2, y2 = boxes[order].T
+    ends = np.searchsorted(x1, x1 + (1 / NEAR_DUPLICATE - 1) * (x2 - x1), side="right")
+    following = np.minimum(ends - np.arange(len(order)) - 1, COMPARED)
+    if not following.any():
+        return
+    first = np.repeat(np.arange(len(order)), following)
+    begins = np.cumsum(following) - following
+    second = first + 1 + np.arange(len(first)) - np.repeat(begins, following)
+    wide = np.minimum(x2[first], x2[second]) - np.maximum(x1[first], x1[second])
+    tall = np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second])
+    shared, area = np.clip(wide, 0, None) * np.clip(tall, 0, None), (x2 - x1) * (y2 - y1)
+    near = shared > NEAR_DUPLICATE * (area[first] + area[second] - shared)
+    one, other = order[first[near]], order[second[near]]
+    for i, j in sorted(zip(np.minimum(one, other).tolist(), np.maximum(one, other).tolist(), strict=True)):
+        if labels[i] == labels[j] and not crowd[i] and not crowd[j]:
+            log.add("near-duplicate boxes", f"{objects[i].where} and {objects[j].where.split(', ')[-1]}", "reported")
 
 
 def place_mask(obj: RawObject, units: Units, scan: Scan, log: DefectLog) -> Mask | None:

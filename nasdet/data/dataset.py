@@ -5,11 +5,13 @@ A data set holds records and file paths only, so that it opens in a second in ev
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from nasdet.data.defects import BAD_FILES, DefectLog
 from nasdet.data.detect_layout import read_layout
 from nasdet.data.digits import digits_folder
 from nasdet.data.image_scan import Scan, scan_images
+from nasdet.data.progress import ReadingProgress
 from nasdet.data.records import SPLITS, DatasetInfo, ImageRecord, RawData, RawImage
 from nasdet.data.splits import shares_text, split_by_content
 from nasdet.data.tile_records import cut_records
@@ -155,7 +158,20 @@ def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = No
         resolved = resolve_source(source)
     if resolved.file.max_bad is not None:
         max_bad = resolved.file.max_bad
-    return _open(resolved, str(source), seed, cache_root, max_bad)
+    with _collector_paused():
+        return _open(resolved, str(source), seed, cache_root, max_bad)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Reading makes millions of objects that all stay; the garbage collector would go through them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad: float) -> Dataset:
@@ -167,7 +183,7 @@ def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad:
     usable = _decodable(raw, scans, source, log)
     check_conventions(usable, scans, raw.layout, source.where, max_bad)
     channels, bits = _pixel_kind(usable, scans, source)
-    records = [check_image(image, scans[image.path], number, log) for number, image in enumerate(usable, 1)]
+    records = _checked(usable, scans, log)
     named = len(raw.images) + log.count(BAD_FILES)
     objects = sum(len(image.objects) for image in usable)
     skipped = log.count({"unknown class", "malformed annotation", "annotation of an unknown image"})
@@ -185,6 +201,15 @@ def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad:
     )  # fmt: skip
     dataset = Dataset(info, splits, cache_root, alpha)
     return dataset.tiled(source.file.tile) if source.file.tile else dataset
+
+
+def _checked(images: Sequence[RawImage], scans: dict[Path, Scan], log: DefectLog) -> list[ImageRecord]:
+    records = []
+    with ReadingProgress("images checked", len(images)) as progress:
+        for number, image in enumerate(images, 1):
+            records.append(check_image(image, scans[image.path], number, log))
+            progress.advance()
+    return records
 
 
 def _add_groups(raw: RawData, source: DataSource) -> None:
@@ -284,24 +309,23 @@ def _report_leaks(splits: dict[str, list[ImageRecord]], log: DefectLog) -> None:
     """Count images that stand in several splits, or several times in one."""
     home: dict[str, str] = {}
     for split, records in splits.items():
+        names = {record.digest: record.path.name for record in reversed(records)}
         for digest, count in Counter(r.digest for r in records).items():
             if digest in home:
-                log.add("same image in two splits", _named(records, digest, f"{home[digest]} and {split}"), "reported")
+                log.add("same image in two splits", f"{names[digest]} ({home[digest]} and {split})", "reported")
             elif count > 1:
-                log.add("same image twice in a split", _named(records, digest, split), "reported")
+                log.add("same image twice in a split", f"{names[digest]} ({split})", "reported")
             home.setdefault(digest, split)
-
-
-def _named(records: list[ImageRecord], digest: str, where: str) -> str:
-    return f"{next(r.path.name for r in records if r.digest == digest)} ({where})"
 
 
 def _moments(scans: Sequence[Scan], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of each channel over the images, every pixel weighing the same."""
     weights = np.array([s.width * s.height for s in scans], np.float64)
     weights /= weights.sum()
-    mean = weights @ np.stack([np.resize(s.mean, channels) for s in scans])
-    square = weights @ np.stack([np.resize(s.square, channels) for s in scans])
+    # Gray images among colour ones have one value for all channels.
+    repeats = [channels // len(s.mean) for s in scans]
+    mean = weights @ np.array([s.mean * n for s, n in zip(scans, repeats, strict=True)])
+    square = weights @ np.array([s.square * n for s, n in zip(scans, repeats, strict=True)])
     std = np.sqrt(np.maximum(square - mean**2, 1.0))
     return tuple(round(float(v), 4) for v in mean), tuple(round(float(v), 4) for v in std)
 

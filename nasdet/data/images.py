@@ -129,14 +129,14 @@ class _LenientDecoders:
                 self._before.close()
 
 
-_LENIENT = _LenientDecoders()
+LENIENT = _LenientDecoders()
 
 
 @contextlib.contextmanager
 def decoding(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError of one line that names the file."""
     try:
-        with _LENIENT:
+        with LENIENT:
             yield
     except InputError:
         raise

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from nasdet.errors import InputError
 from nasdet.export.model_card import model_card
+from nasdet.files import atomic_write
 from nasdet.space.parameter_paths import key_of
 from nasdet.space.spec_base import Spec
 from nasdet.space.specs import DetectorSpec, Recipe
@@ -136,10 +137,10 @@ def write_bundle(
 def note_in_card(bundle: Bundle, **values: Any) -> Bundle:
     """Add JSON values to the card of a bundle that is there, in metrics.json and README.md."""
     card = {**bundle.metrics, **values}
-    with writing(bundle.path):
-        (bundle.path / METRICS).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    with writing(bundle.path, "the bundle is kept as it was"):
+        atomic_write(bundle.path / METRICS, json.dumps(card, indent=1) + "\n")
         text = model_card(bundle.spec, bundle.recipe, bundle.classes, card, bundle.path)
-        (bundle.path / README).write_text(text, encoding="utf-8")
+        atomic_write(bundle.path / README, text)
     return read_bundle(bundle.path)
 
 

@@ -22,6 +22,10 @@ from nasdet.errors import InputError
 KeyPath = tuple[str | int, ...]
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 _SHOWN = 5
+LARGEST_YAML = 1 << 17
+"""Bytes; search spaces have a few thousand, and reading a million takes a quarter of a minute."""
+_MOST_VALUES = 100_000
+"""An alias counts as often as it is used: a few lines of aliases can stand for billions of values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +66,10 @@ def read_document(path: Path, needs: str = SPACE_NEEDS) -> Document:
     if path.is_dir():
         raise InputError("is a folder, not a YAML file", where=str(path), remedy="give a file such as detnet.yaml")
     try:
+        if path.stat().st_size > LARGEST_YAML:
+            raise InputError(
+                f"has more than {LARGEST_YAML >> 10} KB", where=str(path), remedy="give a search space or recipe"
+            )
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
@@ -133,17 +141,19 @@ class _Reader:
     """Walks a YAML node tree: returns plain values and enters their places into `places`."""
 
     def __init__(self, source: str, places: dict[KeyPath, str]) -> None:
-        self.source, self.places = source, places
+        self.source, self.places, self.values = source, places, 0
         self.yaml = YAML(typ="safe", pure=True)
 
     def read(self, text: str) -> Any:
         try:
             node = self.yaml.compose(text)
+            return None if node is None else self._value(node, (), ())
         except MarkedYAMLError as error:
             raise self._syntax_error(error, text) from None
         except YAMLError as error:
             raise InputError(f"is not YAML: {' '.join(str(error).split())}", where=self.source) from None
-        return None if node is None else self._value(node, (), ())
+        except RecursionError:
+            raise InputError("is nested too deeply", where=self.source) from None
 
     def _syntax_error(self, error: MarkedYAMLError, text: str) -> InputError:
         mark = error.problem_mark or error.context_mark
@@ -162,6 +172,9 @@ class _Reader:
     def _value(self, node: Node, path: KeyPath, above: tuple[int, ...]) -> Any:
         if id(node) in above:
             raise InputError("an alias that contains itself", where=self._place(node))
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise InputError(f"stands for more than {_MOST_VALUES} values", where=self._place(node))
         self.places.setdefault(path, self._place(node))
         if isinstance(node, MappingNode):
             return self._mapping(node, path, (*above, id(node)))
@@ -176,7 +189,11 @@ class _Reader:
             return node.value
         if tag not in _PLAIN_TAGS:
             raise InputError(f"the tag {tag} is not allowed", where=self._place(node), remedy="use plain values")
-        return self.yaml.constructor.construct_object(node)
+        try:
+            return self.yaml.constructor.construct_object(node)
+        except (ValueError, LookupError):
+            what = f"{str(node.value)[:40]!r} is no {tag.rpartition(':')[2]}"
+            raise InputError(what, where=self._place(node)) from None
 
     def _mapping(self, node: MappingNode, path: KeyPath, above: tuple[int, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}

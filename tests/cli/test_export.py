@@ -49,8 +49,19 @@ def test_a_bundle_gets_its_onnx_files(stored: StudyStore, tmp_path: Path) -> Non
     for wrong in ([made], [made, "--onnx", "--out", "x"]):
         with pytest.raises(InputError, match="is a bundle already"):
             CliRunner().invoke(command, wrong, catch_exceptions=False)
-    with pytest.raises(InputError, match="--data: is for a BUNDLE"):
-        CliRunner().invoke(command, [str(stored.dir), "--out", "x", "--data", "digits"], catch_exceptions=False)
+    for option, reason in (("--data", "is for --onnx and --register"), ("--tracking-uri", "is for a BUNDLE")):
+        with pytest.raises(InputError, match=f"{option}: {reason}"):
+            CliRunner().invoke(command, [str(stored.dir), "--out", "x", option, "digits"], catch_exceptions=False)
+
+
+def test_a_study_is_exported_on_data_that_moved(stored: StudyStore, tmp_path: Path) -> None:
+    stored.save_config(data=str(tmp_path / "gone"))
+    asked = [str(stored.dir), "--pick", "best", "--out", "made", "--onnx"]
+    with pytest.raises(InputError, match=r"no data set .*gone'; if the data moved, say where: --data SRC"):
+        CliRunner().invoke(command, asked, catch_exceptions=False)
+    assert not Path("made").exists()
+    CliRunner().invoke(command, [*asked, "--data", "digits"], catch_exceptions=False)
+    assert Path("made", "model.onnx").is_file()
 
 
 def test_a_bundle_is_checked_on_other_images_where_its_own_are_gone(stored: StudyStore, tmp_path: Path) -> None:

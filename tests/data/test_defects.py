@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,10 @@ import pytest
 from PIL import Image
 
 from nasdet.data import Dataset
+from nasdet.data.annotation_checks import check_image
+from nasdet.data.defects import DefectLog
+from nasdet.data.image_scan import Scan
+from nasdet.data.records import RawImage, RawObject
 from nasdet.errors import InputError
 
 Opens = Callable[..., Dataset]
@@ -145,3 +151,18 @@ def test_defects_of_the_real_voc_files(shared_data: Any, opens: Opens, tmp_path:
     named = " ".join(defects["zero-size box"].examples)
     assert "BloodImage_00338.xml" in named and "BloodImage_00343.xml" in named
     assert defects["near-duplicate boxes"].count == 7
+
+
+def test_twenty_thousand_boxes_in_one_image_are_checked_soon() -> None:
+    """Comparing all pairs would take 3 GB."""
+    rng, log = np.random.default_rng(0), DefectLog()
+    corners = rng.uniform(0, 900, (20_000, 2))
+    sides = rng.uniform(5, 60, (20_000, 2))
+    boxes = np.concatenate([corners, corners + sides], 1)
+    boxes[10_000:] = boxes[:10_000] + 0.01
+    objects = [RawObject(tuple(box), 0, False, None, f"a.png, {i}") for i, box in enumerate(boxes.tolist())]
+    raw, scan = RawImage(Path("a.png"), "train", objects), Scan((1, 1), "d", 1000, 1000)
+    start = time.process_time()
+    assert len(check_image(raw, scan, 1, log).boxes) == 20_000
+    assert time.process_time() - start < 3
+    assert log.count({"near-duplicate boxes"}) >= 9_900
