@@ -76,8 +76,12 @@ class Bundle:
 
         weights = self.state_dict()
         # First without memory: a damaged spec may ask for more than the machine has.
-        with torch.device("meta"):
-            planned = build_detector(self.spec).state_dict()
+        try:
+            with torch.device("meta"):
+                planned = build_detector(self.spec).state_dict()
+        except (RuntimeError, ValueError, ArithmeticError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise _broken(self.path / SPEC, f"describes no network that can be built ({reason})") from None
         _check_shapes(planned, weights, self.path / WEIGHTS)
         detector = build_detector(self.spec)
         detector.load_state_dict(weights)

@@ -47,6 +47,9 @@ def pick(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike], ru
         )
     if text == "knee":
         members = front(complete, objectives)
+        if not members:
+            wanted = " and ".join(o.name for o in objectives)
+            raise InputError(f"no complete trial has {wanted}", where=WHERE, remedy="pick a trial by its name")
         return members[knee(values_of(members, objectives), [o.direction for o in objectives])]
     if text == "fastest":
         return _least(complete, "latency_ms", objectives)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from nasdet.space.spec_base import Positive, Spec, by_kind
+from nasdet.space.spec_base import MOST_LEVELS, Blocks, Positive, Spec, by_kind
 from nasdet.space.timm_backbones import TimmSpec, VitSpec
 
 STEM_STRIDES = {"conv3x3": 2, "deep3x3": 4, "conv7x7_pool": 4, "root": 2}
@@ -50,7 +50,11 @@ class StagedSpec(Spec):
     He et al. published it: fewer multiply-adds, drops three quarters of the input)."""
     groups: Positive = 1
     """Groups of the 3x3 convolutions, reduced to the largest divisor of the channels."""
-    stages: tuple[StageSpec, ...] = (StageSpec(width=32, stride=1), StageSpec(width=64), StageSpec(width=128))
+    stages: Annotated[tuple[StageSpec, ...], Field(max_length=MOST_LEVELS)] = (
+        StageSpec(width=32, stride=1),
+        StageSpec(width=64),
+        StageSpec(width=128),
+    )
     """From high to low resolution."""
 
     @field_validator("stages")
@@ -86,7 +90,7 @@ class DsodSpec(Spec):
     """Channels that each dense layer adds."""
     compression: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the channels of a block that its transition keeps."""
-    depths: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (6, 8, 8, 8)
+    depths: tuple[Blocks, ...] = (6, 8, 8, 8)
     """Layers of each block. With three blocks there is no transition without pooling between the last two."""
     last_width: Annotated[int, Field(ge=0)] = 256
     """Channels of the last transition; 0: by `compression` like the others (plain prediction)."""
@@ -111,7 +115,7 @@ class VggSpec(Spec):
     kind: Literal["vgg"] = "vgg"
     widths: tuple[Positive, Positive, Positive, Positive, Positive] = (64, 128, 256, 512, 512)
     """Channels of each block."""
-    depths: tuple[Positive, Positive, Positive, Positive, Positive] = (2, 2, 3, 3, 3)
+    depths: tuple[Blocks, Blocks, Blocks, Blocks, Blocks] = (2, 2, 3, 3, 3)
     """3x3 convolutions of each block; these are VGG16's."""
     fc_width: Positive = 1024
     """Channels of the two last convolutions."""
@@ -133,7 +137,7 @@ class PeleeSpec(Spec):
     """Channels of the stem."""
     growth_rate: Annotated[int, Field(ge=2)] = 32
     """Channels that a dense layer adds, half by each branch."""
-    depths: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=6)] = (3, 4, 8, 6)
+    depths: Annotated[tuple[Blocks, ...], Field(min_length=1, max_length=6)] = (3, 4, 8, 6)
     """Dense layers of each block."""
     bottlenecks: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 4, 4)
     """Channels of each branch's 1x1 convolution over those that the branch adds, block by block; the last entry holds

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from nasdet.space.spec_base import Positive, Spec, by_kind
+from nasdet.space.spec_base import MOST_LEVELS, Positive, Spec, by_kind
 
 
 class LevelsSpec(Spec):
@@ -51,7 +51,7 @@ class DsodNeckSpec(LevelsSpec):
     """dsod: dense prediction, every level also holds the pooled one before it; dsod_plain: 1x1 and 3x3/2 as in SSD."""
     join_width: Positive = 256
     """Channels of the pooled first scale inside the second (dense prediction only)."""
-    halves: tuple[Positive, ...] = (256, 128, 128, 128)
+    halves: Annotated[tuple[Positive, ...], Field(max_length=MOST_LEVELS)] = (256, 128, 128, 128)
     """Half of the channels of each further level: of each of its two parts (dense), or of the 1x1 (plain)."""
 
 
@@ -82,7 +82,7 @@ class ExtraLevelsSpec(LevelsSpec):
     """Extra layers of SSD (Liu et al. 2016) below the backbone's levels, which are passed on unchanged."""
 
     kind: Literal["ssd"] = "ssd"
-    extras: tuple[ExtraSpec, ...] = (
+    extras: Annotated[tuple[ExtraSpec, ...], Field(max_length=MOST_LEVELS)] = (
         ExtraSpec(squeeze=256, width=512),
         ExtraSpec(),
         ExtraSpec(stride=1),
@@ -97,7 +97,11 @@ class ResidualPredictionSpec(LevelsSpec):
     """Pelee's (Wang et al. 2018): extra layers, and a residual block on every level before the head predicts."""
 
     kind: Literal["pelee"] = "pelee"
-    extras: tuple[ExtraSpec, ...] = (ExtraSpec(squeeze=256), ExtraSpec(stride=1), ExtraSpec(stride=1))
+    extras: Annotated[tuple[ExtraSpec, ...], Field(max_length=MOST_LEVELS)] = (
+        ExtraSpec(squeeze=256),
+        ExtraSpec(stride=1),
+        ExtraSpec(stride=1),
+    )
     """From high to low resolution."""
     extra_norm: bool = False
     """Whether their convolutions have the detector's norm, or a bias instead."""

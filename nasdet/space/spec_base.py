@@ -13,6 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from nasdet.errors import nearest
 
 Positive = Annotated[int, Field(ge=1)]
+Blocks = Annotated[int, Field(ge=1, le=64)]
+"""A number of equal parts in a row, each of which is built."""
+MOST_LEVELS = 12
+"""Entries of a list of stages or levels."""
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -16,6 +16,9 @@ from nasdet.space.heads import HEAD_SPECS, HeadSpec, TaskAlignedSpec
 from nasdet.space.necks import NECK_SPECS, NeckSpec, PyramidSpec
 from nasdet.space.spec_base import Positive, Probability, Spec
 
+MOST_VALUES = 1 << 28
+"""Values of a canvas; one of them as float32 then takes 1 GB."""
+
 
 class InputSpec(Spec):
     """The images the network takes: `(N, channels, height, width)` in stored units (0..255 or 0..65535)."""
@@ -35,6 +38,8 @@ class InputSpec(Spec):
     def _shapes(self) -> Self:
         if self.height % 4 or self.width % 4:
             raise ValueError(f"height {self.height} and width {self.width} must be multiples of 4")
+        if self.height * self.width * self.channels > MOST_VALUES:
+            raise ValueError(f"a canvas of {self.height} x {self.width} x {self.channels} values fills the memory")
         for name, value in (("mean", self.mean), ("std", self.std)):
             if len(value) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(value)} values for {self.channels} channels")

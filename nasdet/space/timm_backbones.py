@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from nasdet.space.spec_base import Positive, Spec
+from nasdet.space.spec_base import Blocks, Positive, Spec
 
 
 class TimmSpec(Spec):
@@ -40,7 +40,7 @@ class VitSpec(Spec):
     kind: Literal["vit"] = "vit"
     embed_dim: Positive = 768
     """Channels of a token and of every level: 192 (Ti), 384 (S), 768 (B), 1024 (L)."""
-    depth: Positive = 12
+    depth: Blocks = 12
     """Number of blocks."""
     heads: Positive = 12
     """Attention heads, reduced to the largest divisor of `embed_dim`."""
