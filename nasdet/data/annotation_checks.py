@@ -108,12 +108,12 @@ def _in_pixels(raw: RawImage, units: Units) -> AnyBoxes:
 def _usable(boxes: AnyBoxes, objects: Sequence[RawObject], log: DefectLog) -> Flags:
     """Which boxes have a size and a position, `(n,)`; the others are counted, and reversed ones, which are put in order
     later."""
-    finite = np.isfinite(boxes).all(1)
+    finite: Flags = np.asarray(np.isfinite(boxes).all(1))
     with np.errstate(invalid="ignore"):
         sides = boxes[:, 2:] - boxes[:, :2]
-        thin = finite & (abs(sides) < SMALLEST_SIDE).any(1)
+        thin: Flags = finite & (abs(sides) < SMALLEST_SIDE).any(1)
         turned = (sides < 0).any(1)
-    for i in np.flatnonzero(~finite | thin | turned):
+    for i in np.flatnonzero(~finite | thin | turned).tolist():
         text = f"{objects[i].where}: {_rounded(boxes[i])}"
         if not finite[i]:
             log.add("NaN or infinite box", text, "skipped")
@@ -121,8 +121,7 @@ def _usable(boxes: AnyBoxes, objects: Sequence[RawObject], log: DefectLog) -> Fl
             log.add("zero-size box", text, "skipped")
         else:
             log.add("reversed box", text, "repaired")
-    usable: Flags = finite & ~thin
-    return usable
+    return finite & ~thin
 
 
 def _clip(boxes: AnyBoxes, objects: Sequence[RawObject], scan: Scan, log: DefectLog) -> tuple[AnyBoxes, Flags]:
@@ -131,7 +130,7 @@ def _clip(boxes: AnyBoxes, objects: Sequence[RawObject], scan: Scan, log: Defect
     clipped = np.clip(boxes, 0, limit)
     inside: Flags = np.asarray(((clipped[:, 2:] - clipped[:, :2]) >= SMALLEST_SIDE).all(1))
     cut = inside & (abs(clipped - boxes).max(1, initial=0) > TOLERANCE)
-    for i in np.flatnonzero(~inside | cut):
+    for i in np.flatnonzero(~inside | cut).tolist():
         text = f"{objects[i].where}: {_rounded(boxes[i])} in {scan.width}x{scan.height}"
         if inside[i]:
             share = (clipped[i, 2:] - clipped[i, :2]).prod() / (boxes[i, 2:] - boxes[i, :2]).prod()

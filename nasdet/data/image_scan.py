@@ -101,7 +101,8 @@ def _store(path: Path, content: str) -> None:
 def _load(store: Path) -> dict[str, Scan]:
     try:
         stored: dict[str, list[Any]] = json.loads(store.read_text())
-        return {path: Scan(*(tuple(v) if isinstance(v, list) else v for v in row)) for path, row in stored.items()}
+        rows = ((path, [tuple(v) if isinstance(v, list) else v for v in row]) for path, row in stored.items())
+        return {path: Scan._make(row) for path, row in rows}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
