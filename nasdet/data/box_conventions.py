@@ -49,9 +49,10 @@ _FORMS: dict[str, tuple[Callable[[_Numbers], _Numbers], Callable[[_Numbers], _Nu
         lambda b: np.hstack([(b[:, :2] + b[:, 2:]) / 2, b[:, 2:] - b[:, :2]]),
     ),
     "corners with y first (y1, x1, y2, x2)": (lambda v: v[:, [1, 0, 3, 2]], lambda b: b[:, [1, 0, 3, 2]]),
+    "polygons": (lambda v: v, lambda b: b),
 }
 """From the four numbers of a box to its corners, and back."""
-_CORNERS, _CORNER, _CENTRE, *_ = _FORMS
+_CORNERS, _CORNER, _CENTRE, _Y_FIRST, _POLYGON = _FORMS
 _UNITS: dict[str, Callable[[_Numbers], _Numbers]] = {
     "pixels": lambda size: 1 / size,
     "shares of the image": np.ones_like,
@@ -74,23 +75,25 @@ def check_conventions(
         where: the data set, for the message.
         max_bad: share of faulty boxes up to which nothing is said.
     """
-    # Boxes that follow from polygons, in YOLO's rows, were not written as boxes.
-    found = [(obj, image) for image in images for obj in image.objects if obj.mask is None or not image.relative]
+    form, unit = _STATED[layout]
+    found = [(obj, image) for image in images for obj in image.objects]
     boxes: _Numbers = np.array([obj.box for obj, _ in found], np.float64).reshape(-1, 4)
     sizes = {image.path: _size(image, scans[image.path]) * 2 for image in images}
     size: _Numbers = np.array([sizes[image.path] for _, image in found], np.float64).reshape(-1, 4)
-    relative = np.array([image.relative for _, image in found], bool)[:, None]
-    shares = np.where(relative, boxes, boxes / size)
-    splits = np.array([image.split for _, image in found], str)
+    shares = boxes if unit == _SHARE else boxes / size
     finite = np.isfinite(boxes).all(1)
+    # Rows of YOLO with a polygon state no box.
+    outlined = np.array([image.relative and obj.mask is not None for obj, image in found], bool)
+    splits = np.array([image.split for _, image in found], str)
     for split in ("", *dict.fromkeys(splits.tolist())):
-        own = np.flatnonzero(finite & ((splits == split) | (split == "")))
-        if len(own) and (fault := _fault(shares[own], size[own], layout, max_bad)):
-            what, first, remedy = fault
-            obj, image = found[own[first]]
-            numbers = ", ".join(f"{value:g}" for value in _as_stated(obj.box, layout))
-            name = obj.where if image.path.stem in obj.where else f"{image.path.name}, {obj.where}"
-            raise InputError(f"{what}, such as {name}: {numbers}", where=where, remedy=remedy)
+        for own_form, chosen in ((form, ~outlined), (_POLYGON, outlined)):
+            own = np.flatnonzero(finite & chosen & ((splits == split) | (split == "")))
+            if len(own) and (fault := _fault(shares[own], size[own], own_form, unit, max_bad)):
+                what, first, remedy = fault
+                obj, image = found[own[first]]
+                numbers = ", ".join(f"{v:g}" for v in _FORMS[own_form][1](boxes[own[first : first + 1]])[0])
+                name = obj.where if image.path.stem in obj.where else f"{image.path.name}, {obj.where}"
+                raise InputError(f"{what}, such as {name}: {numbers}", where=where, remedy=remedy)
 
 
 def _size(image: RawImage, scan: Scan) -> tuple[float, float]:
@@ -103,20 +106,13 @@ def _size(image: RawImage, scan: Scan) -> tuple[float, float]:
     return own
 
 
-def _as_stated(box: Sequence[float], layout: str) -> list[float]:
-    """The four numbers as they were written."""
-    numbers: list[float] = _FORMS[_STATED[layout][0]][1](np.array([box], np.float64))[0].tolist()
-    return numbers
-
-
-def _fault(shares: _Numbers, size: _Numbers, layout: str, max_bad: float) -> tuple[str, int, str] | None:
+def _fault(shares: _Numbers, size: _Numbers, form: str, unit: str, max_bad: float) -> tuple[str, int, str] | None:
     """What is wrong with boxes (n, 4), corners in shares of the image: text, index of an example, and remedy."""
     leaving, flat = _leaving(shares, size), _flat(shares, size)
     bad, total = leaving | flat, len(shares)
     count = int(bad.sum())
     if count <= max_bad * total:
         return None
-    form, unit = _STATED[layout]
     accept = "`max_bad: 1` in a data YAML accepts them as they are"
     most = 2 * count > total
     if most or count >= max(_EVIDENCE, _EVIDENT_SHARE * total):
@@ -144,7 +140,7 @@ def _fault(shares: _Numbers, size: _Numbers, layout: str, max_bad: float) -> tup
 
 def _others(form: str, unit: str) -> list[tuple[str, str]]:
     """The other conventions: first another form, then another unit, then both."""
-    forms = [(other, unit) for other in _FORMS if other != form]
+    forms = [(other, unit) for other in (_CORNERS, _CORNER, _CENTRE, _Y_FIRST) if form not in (other, _POLYGON)]
     # Percent where pixels belong cannot be seen: every box is one in pixels too.
     units = [(form, other) for other in _UNITS if other != unit and (other != _PERCENT or unit == _SHARE)]
     return [*forms, *units, *((other, second) for other, _ in forms for _, second in units)]

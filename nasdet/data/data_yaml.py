@@ -195,7 +195,8 @@ def _as_written(node: Any) -> Any:
     if isinstance(node, SequenceNode) and all(isinstance(item, ScalarNode) for item in node.value):
         return [item.value for item in node.value]
     if isinstance(node, MappingNode) and all(isinstance(item, ScalarNode) for pair in node.value for item in pair):
-        return {key.value: item.value for key, item in node.value}
+        texts = {key.value: item.value for key, item in node.value}
+        return texts if len(texts) == len(node.value) else None
     return None
 
 

@@ -40,8 +40,8 @@ def split_below(path: Path, root: Path) -> str:
 
 
 def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """All files below a folder. Links to folders are followed; hidden files and folders, and what macOS puts beside its
-    own files (`._a.jpg`, `.DS_Store`, `__MACOSX/`), are passed over.
+    """All files below a folder, sorted by path. Links to folders are followed; hidden files and folders, and what macOS
+    puts beside its own files (`._a.jpg`, `.DS_Store`, `__MACOSX/`), are passed over.
 
     Args:
         folder: where to begin.
@@ -71,7 +71,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def list_images(folder: Path) -> list[Path]:
     """All images below a folder, sorted by path; see `walk`."""
-    return sorted(p for p in walk(folder) if is_image(p))
+    return [p for p in walk(folder) if is_image(p)]
 
 
 def read_bytes(path: Path) -> bytes:

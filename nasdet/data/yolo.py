@@ -42,9 +42,10 @@ def find_yolo(root: Path) -> Path | None:
 
 
 def has_label_rows(root: Path) -> bool:
-    """Whether an image below a folder has a label file, beside it or in a folder of labels."""
-    finder = LabelFinder(root)
-    return any((path := finder.find(image)) and looks_like_labels(path) for image in list_images(root))
+    """Whether an image below a folder has a label file: beside it, in a folder of labels, or of its name alone."""
+    finder, images = LabelFinder(root), list_images(root)
+    found = any((path := finder.find(image)) and looks_like_labels(path) for image in images)
+    return found or bool(find_by_name(images, root))
 
 
 def read_yolo(

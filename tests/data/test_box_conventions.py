@@ -60,6 +60,15 @@ def test_yolo(tmp_path: Path, opens: Opens, write: Callable[..., str], read_as: 
         opens(root)
 
 
+def test_polygons_in_pixels(tmp_path: Path, opens: Opens) -> None:
+    def line(label: int, x: float, y: float, w: float, h: float) -> str:
+        return f"{label} {x} {y} {x + w} {y} {x + w} {y + h} {x} {y + h}"
+
+    root = write_set(tmp_path / "set", line=line)
+    with pytest.raises(InputError, match=r"36 of 36 boxes leave .* none when they are read as polygons in pixels"):
+        opens(root)
+
+
 @pytest.mark.parametrize(
     ("write", "read_as"),
     [

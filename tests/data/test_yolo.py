@@ -60,6 +60,24 @@ def test_split_folders_without_yaml(tmp_path: Path, opens: Opens, labels: str) -
     assert_right(dataset)
 
 
+def test_darknet_of_roboflow(tmp_path: Path, opens: Opens) -> None:
+    root = write_set(tmp_path / "set", None, images="{}", labels="{}")
+    for split in SPLITS:
+        (root / split / "_darknet.labels").write_text("cell\ndust\nhair\n")
+    (root / "README.roboflow.txt").write_text("cells\n")
+    dataset = opens(root)
+    assert dataset.info.splits == SPLITS and dataset.info.classes == ("cell", "dust", "hair")
+    assert_right(dataset)
+
+
+def test_labels_in_a_folder_of_any_name(tmp_path: Path, opens: Opens) -> None:
+    root = write_set(tmp_path / "set", None, images="pictures/{}", labels="txt/{}")
+    dataset = opens(root)
+    assert dataset.info.splits == SPLITS
+    assert dataset.info.notes[:2] == tuple(f"{s}: label files were found by their names in txt/{s}" for s in SPLITS)
+    assert_right(dataset)
+
+
 @pytest.mark.parametrize("folder", [".", "unpacked/here"])
 def test_labelimg_writes_rows_beside_images(tmp_path: Path, opens: Opens, folder: str) -> None:
     root = write_set(tmp_path / "set" / folder, None, images=".", labels=".")
@@ -102,6 +120,15 @@ def test_lists_of_images(tmp_path: Path, opens: Opens, prefix: str) -> None:
     assert dataset.info.splits == SPLITS
     assert not dataset.info.defects
     assert sum(len(r.boxes) for split in SPLITS for r in dataset.images(split)) == 36
+
+
+def test_lists_without_yaml(tmp_path: Path, opens: Opens) -> None:
+    root = write_set(tmp_path / "set", None, images="images", labels="labels")
+    for split, count in SPLITS.items():
+        (root / f"{split}.txt").write_text("".join(f"images/{split}{n}.png\n" for n in range(count)))
+    dataset = opens(root)
+    assert dataset.info.splits == SPLITS
+    assert_right(dataset)
 
 
 def test_a_list_of_images_that_are_not_there(tmp_path: Path, opens: Opens) -> None:

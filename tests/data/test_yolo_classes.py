@@ -80,6 +80,7 @@ def test_names_in_a_file(tmp_path: Path, opens: Opens) -> None:
         ("names: [[a], b]", "names must be a list, a mapping of number to name"),
         ("names: []", "names must be a list"),
         ("names: {a: 0, b: 0}", "names must be a list"),
+        ("names: {0: a, '0': b}", "names must be a list"),
         ("names: [a, b, c]\nnc: 4", "nc is 4, but 3 names are listed"),
         ("names: [a, b, c]\nnc: many", "nc must be the number of classes, got 'many'"),
         ("nc: 3", "no key 'names'"),
