@@ -89,7 +89,7 @@ def _read(layout: str, source: DataSource, log: DefectLog) -> RawData:
     if layout == "voc":
         parts = {split: _one_file(part, split, source) for split, part in source.parts.items()}
         return read_voc(root, log, parts=parts or None, images=images, classes=classes)
-    return read_yolo(root, log, parts=source.parts or None, classes=classes)
+    return read_yolo(root, log, parts=source.parts or None, images=file.images, classes=classes)
 
 
 def _one_file(part: Part, split: str, source: DataSource) -> Path:

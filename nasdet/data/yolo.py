@@ -50,7 +50,7 @@ def has_label_rows(root: Path) -> bool:
 
 def read_yolo(
     root: Path, log: DefectLog, *, data_yaml: Path | None = None, parts: dict[str, Part] | None = None,
-    classes: tuple[str, ...] | None = None,
+    images: str | None = None, classes: tuple[str, ...] | None = None,
 ) -> RawData:  # fmt: skip
     """Read a folder in YOLO layout.
 
@@ -59,6 +59,7 @@ def read_yolo(
         log: where faults are counted.
         data_yaml: YOLO's own YAML if the user named it; its `path` is then followed wherever it leads.
         parts: folder, list file, or several of either, of each split; the YAML's if None.
+        images: folder of the images where no parts are named; all folders if None.
         classes: names in order of label; the YAML's if None.
     """
     found = data_yaml or find_yolo(root)
@@ -71,7 +72,10 @@ def read_yolo(
     if parts:
         listed = SplitReader(root, base, where, log, raw.notes).read(parts)
     else:
-        listed = _images_by_folder(root, finder, raw.notes)
+        inside = find_below(images, [root]) if images else root
+        if inside is None:
+            raise InputError(f"{images!r} is not in {root}", where=str(where), remedy="let `root` be a folder above it")
+        listed = _images_by_folder(root, inside, finder, raw.notes)
     if not listed:
         raise InputError("no images", where=str(where), remedy="put them under images/, or name them in data.yaml")
     labels = _find_labels(listed, root, finder, raw.notes)
@@ -144,9 +148,9 @@ def _listed_parts(root: Path) -> dict[str, Part]:
     return found if "train" in found else {}
 
 
-def _images_by_folder(root: Path, finder: LabelFinder, notes: list[str]) -> list[tuple[Path, str]]:
-    """All images; where there is a folder `images/`, those outside it only if they have a label file."""
-    images = list_images(root)
+def _images_by_folder(root: Path, folder: Path, finder: LabelFinder, notes: list[str]) -> list[tuple[Path, str]]:
+    """The images in a folder; where there is a folder `images/`, those outside it only if they have a label file."""
+    images = list_images(folder)
     parts = {path: path.relative_to(root).parts[:-1] for path in images}
     inside = {path for path in images if any(part.lower() in IMAGE_FOLDERS for part in parts[path])}
     kept = [path for path in images if path in inside or not inside or finder.find(path)]

@@ -17,6 +17,8 @@ from nasdet.data.yolo_rows import Row
 from nasdet.errors import InputError
 
 _CLASS_FILES = ("classes.txt", "obj.names", "classes.names", "_darknet.labels", "predefined_classes.txt")
+_MOST_CLASSES = 100_000
+"""A larger number without names is no class."""
 
 
 class Classes(NamedTuple):
@@ -151,6 +153,10 @@ def _classes_of_rows(spelled: Counter[str], ids: dict[str, int], notes: list[str
     largest = max(ids.values(), default=-1)
     if largest < 0:
         raise InputError("no object in any label file", where=str(root))
+    if largest > _MOST_CLASSES:
+        text = next(text for text, number in ids.items() if number == largest)
+        what = f"class {text} in {spelled[text]} rows, and no class names"
+        raise InputError(what, where=str(root), remedy="name the classes in a data.yaml")
     notes.append("no class names found (data.yaml or classes.txt); classes are called by their number")
     if 0 not in ids.values():
         notes.append("class 0 occurs in no row: if classes are numbered from 1, name them in a data.yaml")

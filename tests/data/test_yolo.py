@@ -286,3 +286,14 @@ def test_a_folder_without_annotations_says_so(tmp_path: Path, opens: Opens) -> N
     root = write_set(tmp_path / "other")
     with pytest.raises(InputError, match=f"the labels seem to lie beside it: give {root}$"):
         opens(root / "images")
+
+
+def test_a_folder_of_images_that_the_user_names(tmp_path: Path, opens: Opens) -> None:
+    root = write_set(tmp_path / "set", None, images="pictures/{}", labels="pictures/{}")
+    write_set(root / "old", None)
+    (tmp_path / "set.yaml").write_text("format: yolo\nroot: set\nimages: pictures\nclasses: [cell, dust, hair]\n")
+    assert_right(opens(tmp_path / "set.yaml"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set.yaml").write_text("format: yolo\nroot: set\nimages: ../elsewhere\nclasses: [cell, dust, hair]\n")
+    with pytest.raises(InputError, match=r"'../elsewhere' is not in .*set; let `root` be a folder above it"):
+        opens(tmp_path / "set.yaml")

@@ -100,3 +100,10 @@ def test_class_files_that_contradict_each_other(tmp_path: Path, opens: Opens) ->
     (root / "labels/val/classes.txt").write_text("dust\ncell\n")
     with pytest.raises(InputError, match=r"val/classes.txt: class 0 is 'dust' here and 'cell' in .*train/classes.txt"):
         opens(root)
+
+
+def test_a_number_that_is_no_class(tmp_path: Path, opens: Opens) -> None:
+    root = write_set(tmp_path / "set", None)
+    (root / "labels/val/val0.txt").write_text(row("1e12", 1, 1, 9, 9))
+    with pytest.raises(InputError, match="class 1e12 in 1 rows, and no class names; name the classes"):
+        opens(root)
