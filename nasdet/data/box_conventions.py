@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.data.image_scan import Scan
-from nasdet.data.records import RawImage
+from nasdet.data.images import upright_boxes
+from nasdet.data.records import RawImage, RawObject
 from nasdet.errors import InputError
 
 _Numbers = npt.NDArray[np.float64]
@@ -85,15 +86,52 @@ def check_conventions(
     # Rows of YOLO with a polygon state no box.
     outlined = np.array([image.relative and obj.mask is not None for obj, image in found], bool)
     splits = np.array([image.split for _, image in found], str)
+    if unit == _PIXEL:
+        _check_turned(found, shares, size, scans, where, max_bad)
     for split in ("", *dict.fromkeys(splits.tolist())):
         for own_form, chosen in ((form, ~outlined), (_POLYGON, outlined)):
             own = np.flatnonzero(finite & chosen & ((splits == split) | (split == "")))
             if len(own) and (fault := _fault(shares[own], size[own], own_form, unit, max_bad)):
                 what, first, remedy = fault
                 obj, image = found[own[first]]
-                numbers = ", ".join(f"{v:g}" for v in _FORMS[own_form][1](boxes[own[first : first + 1]])[0])
-                name = obj.where if image.path.stem in obj.where else f"{image.path.name}, {obj.where}"
-                raise InputError(f"{what}, such as {name}: {numbers}", where=where, remedy=remedy)
+                raise InputError(f"{what}, such as {_named(obj, image, own_form)}", where=where, remedy=remedy)
+
+
+def _named(obj: RawObject, image: RawImage, form: str) -> str:
+    """Where a box stands, and its numbers as they were written."""
+    numbers = ", ".join(f"{v:g}" for v in _FORMS[form][1](np.array([obj.box], np.float64))[0])
+    return f"{obj.where if image.path.stem in obj.where else f'{image.path.name}, {obj.where}'}: {numbers}"
+
+
+def _check_turned(
+    found: Sequence[tuple[RawObject, RawImage]], shares: _Numbers, size: _Numbers, scans: Mapping[Path, Scan],
+    where: str, max_bad: float,
+) -> None:  # fmt: skip
+    """Raise InputError if boxes fit only into the pixels as stored of images that EXIF's orientation lays on a side.
+
+    Where the stated width and height are those of the pixels as stored, boxes are turned with the image instead.
+    """
+    rows = [
+        i for i, (_, image) in enumerate(found)
+        if (scan := scans[image.path]).orientation >= 5 and _size(image, scan) == (scan.width, scan.height)
+    ]  # fmt: skip
+    rows = [i for i in rows if np.isfinite(shares[i]).all()]
+    bad = np.flatnonzero(_leaving(shares[rows], size[rows]) | _flat(shares[rows], size[rows]))
+    if len(bad) <= max_bad * len(rows) or len(bad) < max(_EVIDENCE, _EVIDENT_SHARE * len(rows)):
+        return
+    turned = [
+        upright_boxes(shares[i : i + 1] * size[i], scan.orientation, scan.height, scan.width) / size[i]
+        for i in rows
+        if (scan := scans[found[i][1].path])
+    ]
+    if _misfits(np.concatenate(turned), size[rows]).sum() <= len(rows) // _STRAYS:
+        obj, image = found[rows[bad[0]]]
+        raise InputError(
+            f"{len(bad)} of {len(rows)} boxes leave their image when it is turned by its EXIF orientation, and none "
+            f"when it is not, such as {_named(obj, image, _CORNERS)}",
+            where=where,
+            remedy="state width and height of the images as stored, so that boxes are turned, or turn the images",
+        )
 
 
 def _size(image: RawImage, scan: Scan) -> tuple[float, float]:
@@ -120,9 +158,9 @@ def _fault(shares: _Numbers, size: _Numbers, form: str, unit: str, max_bad: floa
         fitting = []
         for other_form, other_unit in _others(form, unit):
             read = _FORMS[other_form][0](numbers) * _UNITS[other_unit](size)
-            faults = (_over(read) > np.maximum(_ROUNDING, _PIXELS / size[:, :2])).any(1) | _flat(read, size)
-            if faults.sum() <= total // _STRAYS:
-                fitting.append((float(read.max()), other_form, other_unit, int(faults.sum())))
+            faults = int(_misfits(read, size).sum())
+            if faults <= total // _STRAYS:
+                fitting.append((float(read.max()), other_form, other_unit, faults))
         if fitting:
             # Where several fit, boxes fill the image in the right one: percent read as pixels lie in a corner of it.
             _, other_form, other_unit, left = max(fitting, key=lambda fit: round(fit[0], 1))
@@ -144,6 +182,12 @@ def _others(form: str, unit: str) -> list[tuple[str, str]]:
     # Percent where pixels belong cannot be seen: every box is one in pixels too.
     units = [(form, other) for other in _UNITS if other != unit and (other != _PERCENT or unit == _SHARE)]
     return [*forms, *units, *((other, second) for other, _ in forms for _, second in units)]
+
+
+def _misfits(shares: _Numbers, size: _Numbers) -> npt.NDArray[np.bool_]:
+    """Boxes that would not be so in the convention they were written in."""
+    over = np.asarray((_over(shares) > np.maximum(_ROUNDING, _PIXELS / size[:, :2])).any(1))
+    return over | _flat(shares, size)
 
 
 def _over(shares: _Numbers) -> _Numbers:

@@ -21,14 +21,15 @@ Boxes = list[list[float]]
 
 
 def check(
-    images: list[Boxes], layout: str = "coco", *, width: int = 640, height: int = 480, max_bad: float = 0.05
-) -> None:
+    images: list[Boxes], layout: str = "coco", *, width: int = 640, height: int = 480, max_bad: float = 0.05,
+    orientation: int = 1,
+) -> None:  # fmt: skip
     """Check boxes as the layout's own reader passes them on: xyxy."""
     raw = []
     for number, own in enumerate(images):
         objects = [RawObject((x1, y1, x2, y2), 0, False, None, f"{number}, 1") for x1, y1, x2, y2 in own]
         raw.append(RawImage(Path(f"{number}.png"), "train", objects, relative=layout == "yolo"))
-    check_conventions(raw, {i.path: Scan((0, 0), "", width, height) for i in raw}, layout, "set", max_bad)
+    check_conventions(raw, {i.path: Scan((0, 0), "", width, height, orientation) for i in raw}, layout, "set", max_bad)
 
 
 def random_boxes(count: int, seed: int = 0, width: int = 640, height: int = 480) -> Boxes:
@@ -127,6 +128,14 @@ def test_right_boxes_are_not_refused(layout: str) -> None:
         640 - amodal[::9, 2]
     )  # every ninth leaves to the right
     check([amodal.tolist()], layout)
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+def test_boxes_in_the_pixels_as_stored_of_turned_images(orientation: int) -> None:
+    stored = random_boxes(100, width=480, height=640)  # of images of 640 x 480 when they are turned
+    with pytest.raises(InputError, match=r"\d+ of 100 boxes leave their image when it is turned by its EXIF"):
+        check([stored], orientation=orientation)
+    check([random_boxes(100)], orientation=orientation)
 
 
 def test_most_boxes_outside_are_named_without_another_convention() -> None:
