@@ -84,7 +84,7 @@ class Detector:
     def metrics(self) -> dict[str, float]:
         """What was measured when the bundle was written, on the validation split: ap, ap50, ... in 0..1, latency_ms in
         milliseconds, params_m in 1e6 parameters, gflops in 1e9 multiply-adds; whatever is known of these."""
-        return dict(self.bundle.metrics.get("values", {}))
+        return dict(self.bundle.metrics.get("values") or {})
 
     @property
     def card(self) -> Mapping[str, Any]:

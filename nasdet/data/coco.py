@@ -37,6 +37,7 @@ _PATTERNS = (
 _MOST_FILES = 100
 """JSON files looked into in a group: one file an image is another layout."""
 _LARGEST_ID = 1 << 63
+_PLAIN = {int, float}
 
 
 @dataclasses.dataclass
@@ -80,8 +81,8 @@ def read_coco(
     raw = RawData("coco", classes, [], notes)
     finder = ImageFinder(root, [images] if images else [])
     for source, own in zip(sources, labels, strict=True):
-        raw.images += _read_source(source, own, finder, log, group)
         _note_empty(source, notes)
+        raw.images += _read_source(source, own, finder, log, group)
     missing = log.count({"missing image"})
     if missing and not raw.images:
         raise finder.refuse(missing, next(d.examples[0] for d in log.defects() if d.kind == "missing image"))
@@ -208,8 +209,11 @@ def _read_source(
             why = finder.explain(str(entry["file_name"]), source.split)
             log.add("missing image", _text(f"{name}: {entry['file_name']}{why}"), "skipped")
     seen: set[Any] = set()
-    for annotation in source.content["annotations"]:
-        _read_annotation(annotation, name, by_id, labels, log, seen)
+    # Each annotation goes as soon as it is read: a million of them take as much memory as the objects they become.
+    annotations: list[Any] = source.content["annotations"]
+    annotations.reverse()
+    while annotations:
+        _read_annotation(annotations.pop(), name, by_id, labels, log, seen)
     return images
 
 
@@ -282,6 +286,10 @@ def _box(
 ) -> tuple[float, float, float, float] | None:
     """xyxy from `bbox` (xywh), else the extent of the mask; None if neither can be read."""
     stated = entry.get("bbox")
+    if type(stated) is list and len(stated) == 4 and any(stated) and set(map(type, stated)) <= _PLAIN:
+        # what nearly all are
+        x, y, w, h = map(_number, stated)
+        return x, y, x + w, y + h
     if stated in (None, [], "") or stated == [0, 0, 0, 0]:
         if mask is not None:
             return mask.box(size)

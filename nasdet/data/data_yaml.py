@@ -26,6 +26,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import os
 import re
 import reprlib
 from collections.abc import Callable
@@ -41,6 +42,7 @@ from nasdet.data.files import read_text
 from nasdet.data.splits import SHARES
 from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError, nearest
+from nasdet.space.yaml_document import refuse_deep
 
 Part = str | list[str]
 
@@ -118,13 +120,13 @@ def resolve_source(source: str | Path) -> DataSource:
     Raises:
         InputError: there is no such file or folder, or the YAML is wrong.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 (takes any text)
+    if not os.path.exists(path):  # noqa: PTH110
+        raise InputError(
+            f"no data set {str(source)[:200]!r}", remedy="give 'digits', a folder, or a YAML file that names the parts"
+        )
     if path.is_dir():
         return DataSource(path.resolve(), path.resolve().name, DataFile(), str(path))
-    if not path.exists():
-        raise InputError(
-            f"no data set {str(source)!r}", remedy="give 'digits', a folder, or a YAML file that names the parts"
-        )
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise InputError(
             f"{path.suffix or 'a file without suffix'} is not a data set", where=str(path),
@@ -135,7 +137,7 @@ def resolve_source(source: str | Path) -> DataSource:
     if ("names" in content or "nc" in content) and "format" not in content:
         return DataSource(path.resolve().parent, path.resolve().parent.name, DataFile(), str(path), path.resolve())
     file = _parse(content, path)
-    root = (path.parent / Path(file.root).expanduser()).resolve()
+    root = Path(os.path.realpath(path.parent / os.path.expanduser(file.root)))  # noqa: PTH111 (takes any text)
     if not root.is_dir():
         raise InputError(f"no folder {str(root)!r}", where=f"{path}: root")
     return DataSource(root, file.name or (path.stem if file.root == "." else root.name), file, str(path))
@@ -167,6 +169,7 @@ def _forward_slashes(text: str) -> str:
 
 
 def _load_yaml(text: str, path: Path) -> Any:
+    refuse_deep(text, str(path))
     try:
         constructor, _ = YAML(typ="safe", pure=True).get_constructor_parser(io.StringIO(text))
         node = constructor.composer.get_single_node()
@@ -183,7 +186,8 @@ def _load_yaml(text: str, path: Path) -> Any:
     except RecursionError:
         raise InputError("is nested too deeply", where=str(path)) from None
     if isinstance(content, dict):
-        as_written = {key.value: _as_written(value) for key, value in node.value if key.value in _TEXT_KEYS}
+        pairs = [(key.value, value) for key, value in node.value if isinstance(key, ScalarNode)]
+        as_written = {key: _as_written(value) for key, value in pairs if key in _TEXT_KEYS}
         content |= {key: value for key, value in as_written.items() if value is not None}
     return content
 

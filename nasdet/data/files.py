@@ -6,6 +6,7 @@ import codecs
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ _NAMES = {"train": "train", "training": "train", "trainval": "train", "val": "va
           "minival": "val", "test": "test", "testing": "test", "test-dev": "test",
           "test_dev": "test", "dev": "val"}  # fmt: skip
 _SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(_NAMES, key=len, reverse=True))})(?![a-z])")
+_MOST_VISITS = 20
+"""How often a folder is listed that several links lead to."""
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
           codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
 """Byte order marks, those of UTF-32 first, because one of them begins as UTF-16's does."""
@@ -39,25 +42,37 @@ def split_below(path: Path, root: Path) -> str:
     return next((split for part in reversed(parts) if (split := split_of(part))), "")
 
 
-def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+def walk(
+    folder: Path, above: frozenset[tuple[int, int]] = frozenset(), visits: Counter[tuple[int, int]] | None = None
+) -> Iterator[Path]:
     """All files below a folder, sorted by path. Links to folders are followed; hidden files and folders, and what macOS
     puts beside its own files (`._a.jpg`, `.DS_Store`, `__MACOSX/`), are passed over.
 
     Args:
         folder: where to begin.
         above: device and inode of the folders that this one is inside of, so that a link to one of them ends.
+        visits: how often each folder was listed, so that links between folders do not multiply without end.
     """
+    visits = Counter() if visits is None else visits
     if not above:
         above = frozenset(_identity(parent) for parent in folder.resolve().parents)
     above = above | {_identity(folder)}
-    with os.scandir(folder) as entries:
-        listed = sorted((e for e in entries if not e.name.startswith(".") and e.name != "__MACOSX"), key=_name)
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted((e for e in entries if not e.name.startswith(".") and e.name != "__MACOSX"), key=_name)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=str(folder)) from None
     for entry in listed:
         path = folder / entry.name
-        if entry.is_file():
+        try:
+            is_file, own = entry.is_file(), _identity(path) if entry.is_dir() else None
+        except OSError:  # a link that leads to itself
+            continue
+        if is_file:
             yield path
-        elif entry.is_dir() and _identity(path) not in above:
-            yield from walk(path, above)
+        elif own and own not in above and visits[own] < _MOST_VISITS:
+            visits[own] += 1
+            yield from walk(path, above, visits)
 
 
 def _name(entry: os.DirEntry[str]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import reprlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from nasdet.errors import InputError
 from nasdet.export.model_card import model_card
@@ -38,6 +40,10 @@ JOB, LAST = "job.json", "last.pt"
 TILE = "tile"
 """Key of the card: size and overlap of the tiles that the detector was trained on."""
 NEEDED = (SPEC, RECIPE, CLASSES, WEIGHTS)
+_NUMBER = int | float
+_CARD: dict[str, Any] = dict.fromkeys(("data", "study", "space", "trial"), str)
+_CARD |= {"data_seed": int, "max_bad": _NUMBER, "values": dict}
+"""Keys of the card that commands read, and their types."""
 LARGEST_JSON = 16 << 20
 """Bytes of a JSON file of a bundle; real ones have a few thousand."""
 S = TypeVar("S", bound=Spec)
@@ -186,7 +192,7 @@ def tiling_of(card: Mapping[str, Any]) -> Tiling | None:
     """The tiles that the bundle of this card was trained on; None: on whole images."""
     from nasdet.data import Tiling
 
-    return Tiling(**card[TILE]) if card.get(TILE) else None
+    return TypeAdapter(Tiling).validate_python(card[TILE]) if card.get(TILE) else None
 
 
 def open_bundle_data(source: str, card: Mapping[str, Any]) -> Dataset:
@@ -195,7 +201,7 @@ def open_bundle_data(source: str, card: Mapping[str, Any]) -> Dataset:
     A relative folder is meant absolutely from here on, because workers have another working directory."""
     from nasdet.data import open_data
 
-    known = str(Path(source).absolute()) if Path(source).exists() else source
+    known = str(Path(source).absolute()) if os.path.exists(source) else source  # noqa: PTH110 (takes any text)
     stated = {name: card[key] for key, name in (("data_seed", "seed"), ("max_bad", "max_bad")) if key in card}
     dataset, tiling = open_data(known, **stated), tiling_of(card)
     return dataset.tiled(tiling) if tiling and not dataset.info.tiling else dataset
@@ -224,9 +230,24 @@ def read_bundle(path: str | Path) -> Bundle:
     if len(classes) != spec.head.classes:
         raise _broken(folder / CLASSES, f"names {len(classes)} classes, the spec has {spec.head.classes}")
     metrics = _json(folder / METRICS) if (folder / METRICS).is_file() else {}
-    if not isinstance(metrics, dict):
-        raise _broken(folder / METRICS, "is not the card of a bundle")
+    _check_card(metrics, folder / METRICS)
     return Bundle(spec, recipe, tuple(classes), metrics, folder)
+
+
+def _check_card(card: Any, path: Path) -> None:
+    """Raise `InputError` unless what commands read of a card is of the type that they take it for."""
+    if not isinstance(card, dict):
+        raise _broken(path, "is not the card of a bundle")
+    for key, kind in _CARD.items():
+        if not isinstance(card.get(key), kind | None):
+            raise _broken(path, f"has no {key} but {reprlib.repr(card[key])}")
+    for name, value in (card.get("values") or {}).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _broken(path, f"has no number for {name} but {reprlib.repr(value)}")
+    try:
+        tiling_of(card)
+    except ValueError:  # pydantic's too
+        raise _broken(path, f"has no tile but {reprlib.repr(card[TILE])}") from None
 
 
 def _save_weights(state_dict: Mapping[str, Tensor], path: Path) -> None:

@@ -39,7 +39,7 @@ def _joined(problems: list[Problem]) -> list[Problem]:
 
 def _from_pydantic(error: Any, data: Any, model: type[BaseModel]) -> Problem:
     path = _real_path(error["loc"], data)
-    if error["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden" and path:
         return Problem(path, "unknown key", nearest(str(path[-1]), _keys_at(path[:-1], data, model)))
     if error["type"] == "missing":
         return Problem((*path, str(error["loc"][-1])), "is missing")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "
 _SHOWN = 5
 LARGEST_YAML = 1 << 17
 """Bytes; search spaces have a few thousand, and reading a million takes a quarter of a minute."""
+_DEEPEST = 200
+"""Brackets inside of brackets."""
 _MOST_VALUES = 100_000
 """An alias counts as often as it is used: a few lines of aliases can stand for billions of values."""
 
@@ -96,6 +99,20 @@ def parse_value(text: str, source: str) -> Any:
     return _Reader(source, {}).read(text)
 
 
+def refuse_deep(text: str, source: str) -> None:
+    """Raise InputError if brackets are nested deeply: the parser takes seconds for it before it gives up.
+
+    Args:
+        text: YAML.
+        source: names it in the message.
+    """
+    depth = 0
+    for bracket in re.finditer(r"[\[{]|[\]}]", text):
+        depth = depth + 1 if bracket[0] in "[{" else max(depth - 1, 0)
+        if depth > _DEEPEST:
+            raise InputError("is nested too deeply", where=source)
+
+
 def dump_yaml(data: Mapping[str, Any]) -> str:
     """Plain values as YAML text that `parse_document` reads back to equal values."""
     yaml = YAML(typ="safe", pure=True)
@@ -145,6 +162,7 @@ class _Reader:
         self.yaml = YAML(typ="safe", pure=True)
 
     def read(self, text: str) -> Any:
+        refuse_deep(text, self.source)
         try:
             node = self.yaml.compose(text)
             return None if node is None else self._value(node, (), ())

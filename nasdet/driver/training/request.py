@@ -73,7 +73,7 @@ class TrainingRequest:
         try:
             values = json.loads(path.read_text())
             return cls(**{**values, "job": FullJob(**{**values["job"], "out": str(out)})})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             remedy = "start again in another folder"
             raise InputError(f"missing or damaged ({type(error).__name__})", where=str(path), remedy=remedy) from None
 
