@@ -137,9 +137,10 @@ def resolve_source(source: str | Path) -> DataSource:
     if ("names" in content or "nc" in content) and "format" not in content:
         return DataSource(path.resolve().parent, path.resolve().parent.name, DataFile(), str(path), path.resolve())
     file = _parse(content, path)
-    root = Path(os.path.realpath(path.parent / os.path.expanduser(file.root)))  # noqa: PTH111 (takes any text)
-    if not root.is_dir():
-        raise InputError(f"no folder {str(root)!r}", where=f"{path}: root")
+    root = Path(path.parent, os.path.expanduser(file.root))  # noqa: PTH111 (takes any text)
+    if not os.path.isdir(root):  # noqa: PTH112
+        raise InputError(f"no folder {str(root)[:300]!r}", where=f"{path}: root")
+    root = root.resolve()
     return DataSource(root, file.name or (path.stem if file.root == "." else root.name), file, str(path))
 
 
