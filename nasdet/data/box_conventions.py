@@ -30,6 +30,8 @@ _SMALLEST = 0.5
 """Pixels; a shorter side is no size."""
 _EVIDENCE, _EVIDENT_SHARE = 3, 0.1
 """Boxes, and share of all, that have to be at fault before another convention is thought of."""
+_SMALL_SPLIT = 10
+"""Boxes of a split below which it is not looked at by itself."""
 _STRAYS = 200
 """One fault in so many boxes does not speak against a convention."""
 
@@ -91,7 +93,9 @@ def check_conventions(
     for split in ("", *dict.fromkeys(splits.tolist())):
         for own_form, chosen in ((form, ~outlined), (_POLYGON, outlined)):
             own = np.flatnonzero(finite & chosen & ((splits == split) | (split == "")))
-            if len(own) and (fault := _fault(shares[own], size[own], own_form, unit, max_bad)):
+            if len(own) >= (_SMALL_SPLIT if split else 1) and (
+                fault := _fault(shares[own], size[own], own_form, unit, max_bad)
+            ):
                 what, first, remedy = fault
                 obj, image = found[own[first]]
                 raise InputError(f"{what}, such as {_named(obj, image, own_form)}", where=where, remedy=remedy)
@@ -149,11 +153,10 @@ def _fault(shares: _Numbers, size: _Numbers, form: str, unit: str, max_bad: floa
     leaving, flat = _leaving(shares, size), _flat(shares, size)
     bad, total = leaving | flat, len(shares)
     count = int(bad.sum())
-    if count <= max_bad * total:
+    if count <= max_bad * total or count < _EVIDENCE:
         return None
     accept = "`max_bad: 1` in a data YAML accepts them as they are"
-    most = 2 * count > total
-    if most or count >= max(_EVIDENCE, _EVIDENT_SHARE * total):
+    if count >= _EVIDENT_SHARE * total:
         numbers = _FORMS[form][1](shares / _UNITS[unit](size))
         fitting = []
         for other_form, other_unit in _others(form, unit):

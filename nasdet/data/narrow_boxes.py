@@ -82,8 +82,11 @@ def narrow_advice(boxes: TrainingBoxes, size: int, sizes: tuple[int, ...]) -> st
         if other >= size and left <= max(_FEW, share / 10):
             level = f" with a level at stride {fine} (`--set fixed.neck.min_stride={fine}`)" if stride == fine else ""
             return f"{said}; an input of {other} px{level} leaves {left:.0%}"
-    # Tiles that show the narrow sides at half a cell, if they are large enough for the objects.
+    # Tiles that show the narrow sides at half a cell; objects that are larger than half of one are found in pieces.
     tile = int(size * np.quantile(boxes.side, _FEW) / (LEAST_CELLS * STRIDE) // 32 * 32)
-    if boxes.tiling is None and tile >= 2 * np.quantile(boxes.long_side, 0.9):
-        return f"{said}; `tile: {{size: {tile}}}` in a data YAML leaves none of them"
-    return f"{said}, nor any other up to {sizes[-1]} px and stride {fine}: annotate such objects wider"
+    said += f", nor any other up to {sizes[-1]} px and stride {fine}"
+    if boxes.tiling or not tile:
+        return f"{said}: annotate such objects wider"
+    longest = float(np.quantile(boxes.long_side, 0.9))
+    pieces = f", but cuts objects of {longest:.0f} px into pieces: annotate them wider" if tile < 2 * longest else ""
+    return f"{said}; `tile: {{size: {tile}}}` in a data YAML shows all of them wide enough{pieces}"

@@ -106,7 +106,8 @@ class SplitReader:
                 images += self._expand(path)
         looked = f"looked for {missing[0]!r} and for its last parts below {self._root}" if missing else ""
         if split == "test" and not images:
-            self._notes.append(f"test: {looked or 'there are no images'}; the split is left out")
+            what = f"is not there ({looked})" if looked else f"{part!r} holds no images"
+            self._notes.append(f"test {what}; the split is left out")
             return None
         if missing:
             remedy = f"{looked}; state the folder of the data as `path:` if it is another one"

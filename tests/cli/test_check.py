@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from nasdet.cli.check import _print_time, command, histogram
+from nasdet.cli.check import _print_time, _print_too_narrow, command, histogram
 from nasdet.errors import InputError
 
 
@@ -57,3 +57,19 @@ def test_says_where_the_time_is_too_short(wanted, fits, text):
     _print_time(told, {"trials": wanted, "trials_in_time": fits, "seconds": 300, "time_limit": 300, "assumption": "x"})
     lines = told.export_text().splitlines()
     assert any(line.endswith(text) for line in lines) and (wanted != 12 or "12 trials" not in told.export_text())
+
+
+def test_boxes_that_no_level_can_learn_are_named():
+    narrow = {
+        "least": 0.0,
+        "least_at": "512x512 px, stride 4",
+        "median": 0.2,
+        "most": 0.5,
+        "most_at": "96x96 px, stride 8",
+    }
+    console = Console(record=True, width=200)
+    _print_too_narrow(console, narrow)
+    text = "0% (512x512 px, stride 4) to 50% (96x96 px, stride 8), median 20%"
+    assert text in console.export_text()
+    _print_too_narrow(console, narrow | {"most": 0.0})
+    assert not console.export_text()

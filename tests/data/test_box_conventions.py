@@ -121,6 +121,7 @@ def test_right_boxes_are_not_refused(layout: str) -> None:
     check([[[10, 10, 646, 470]], [[20, 5, 645, 478]], [[12, 3, 648, 480]]], layout)  # large ones that leave slightly
     check([[[0, 0, 9, 9], [8, 5, 17, 13]]] * 5, layout, width=16, height=12)  # tiny images, rounded
     check([[[5, y, 600, y + 1] for y in range(20)]], layout)  # thin ones
+    check([[[-90, 10, 100, 200]], [[560, 5, 720, 90]]], layout)  # two that leave by far
     shifted = np.array(random_boxes(400)) + rng.uniform(-6, 6, (400, 1))
     check([shifted.tolist()], layout)
     amodal = np.array(random_boxes(400))

@@ -147,7 +147,7 @@ def test_a_test_split_that_is_named_but_absent_is_noted(tmp_path: Path, opens: O
     write_image(root / "images/no-test.png", 1)
     dataset = opens(root)
     assert dataset.info.splits == SPLITS
-    assert "test: looked for '../test/images'" in dataset.info.notes[0]
+    assert "test is not there (looked for '../test/images'" in dataset.info.notes[0]
 
 
 def test_a_test_split_without_labels_is_left_out_with_a_note(tmp_path: Path, opens: Opens) -> None:
