@@ -39,12 +39,9 @@ def test_share_that_is_too_narrow() -> None:
             640,
             "; an input of 640 px with a level at stride 4 (`--set fixed.neck.min_stride=4`)",
         ),
-        (
-            boxes(*[(3.0, 9.0)] * 10, image=(6000, 8000)),
-            1024,
-            "; `tile: {size: 768}` in a data YAML leaves none of them",
-        ),
-        (boxes(*[(1.0, 600)] * 10), 640, ", nor any other up to 1024 px and stride 4: annotate such objects wider"),
+        (boxes(*[(3.0, 9.0)] * 10, image=(6000, 8000)), 1024, "stride 4; `tile: {size: 768}` in a data YAML shows all"),
+        (boxes(*[(1.0, 600)] * 10), 640, "all of them wide enough, but cuts objects of 600 px into pieces: annotate"),
+        (boxes(*[(0.1, 60)] * 10), 96, ", nor any other up to 1024 px and stride 4: annotate such objects wider"),
     ],
 )
 def test_advice(own: TrainingBoxes, size: int, advice: str) -> None:
