@@ -44,9 +44,12 @@ def worker_killed(search: Search) -> float:
 
 
 @fault
-def holder_killed(search: Search) -> None:
+def holder_killed(search: Search) -> float:
     """kill -9 of the process that holds a group."""
+    since, before = time.time(), set(search.up())
     end(search.holders()[:1])
+    wait_for(lambda: before - set(search.up()), PATIENCE, "the end of a group is noticed")
+    return since
 
 
 @fault
@@ -140,7 +143,7 @@ def node_added(search: Search) -> None:
 
 @fault
 def checkpoint_truncated(search: Search) -> None:
-    """The checkpoints of all paused trials lose their second half; then a group is killed, so that one is read."""
+    """The checkpoints of all paused trials lose their second half, until one was to be read."""
     damaged, since = set(), time.time()
 
     def read() -> bool:

@@ -214,6 +214,10 @@ class Search:
         """The finished rungs of each trial."""
         return {r.trial: list(r.rungs) for r in self.records() if r.rungs}
 
+    def failed(self) -> set[str]:
+        """Trials that ended as failures, whoever said so."""
+        return {r.trial for r in self.records() if r.state == "failed"}
+
     def holders(self) -> list[int]:
         """Processes that hold a group."""
         return [pid for pid in below(os.getpid()) if title(pid).startswith(HOLDER)]
@@ -223,7 +227,7 @@ class Search:
     def measure(self, name: str, inject: Callable[[Search], float | None]) -> Row:
         """Break something and see what it costs. `inject` returns when the damage is done and, where it lasts, mended;
         it may return when the fault was, if not when it was called."""
-        row, before, fault = Row(name), self.rungs(), time.time()
+        row, before, failed, fault = Row(name), self.rungs(), self.failed(), time.time()
         try:
             fault = inject(self) or fault
             row.seconds = round(self.wait_until_all_train(time.time() + 0.3) - fault, 1)
@@ -231,13 +235,15 @@ class Search:
             row.recovered = True
         except (TimeoutError, RuntimeError, AssertionError, subprocess.TimeoutExpired) as error:
             row.problem = f"{type(error).__name__}: {error}"
-        with contextlib.suppress(Exception):
+        try:
             after = self.rungs()
-            row.rungs_lost = sum(
-                rung not in after.get(trial, [])[: len(rungs)] for trial, rungs in before.items() for rung in rungs
-            )
+        except Exception as error:  # a study that does not open has lost everything
+            after, row.problem = {}, f"the study does not open: {error}"
+        row.rungs_lost = sum(
+            rung not in after.get(trial, [])[: len(rungs)] for trial, rungs in before.items() for rung in rungs
+        )
         row.repeated = self._repeated(fault)
-        row.failed = len(self.events(fault, "failed")) - (name in AT_FAULT and row.recovered)
+        row.failed = len(self.failed() - failed) - (name in AT_FAULT and row.recovered)
         row.left = self._left()
         return row
 

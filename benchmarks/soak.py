@@ -3,8 +3,8 @@
     python benchmarks/soak.py --json          300 short trials on two worker groups, a quarter of an hour on 2 cores
 
 One decision: a real search through Ray, whose processes are looked at from outside (/proc) while trials end, and
-compared by thirds of the search, because a leak shows as a difference between them and noise does not. A process is
-named by what it is: driver, holder, worker, and the rest of Ray together.
+compared by thirds of the search, because a leak shows as a difference between them and noise does not; it ends with
+exit code 1 if something grows. A process is named by what it is: driver, holder, worker, and the rest of Ray together.
 
 `make soak` runs it.
 """
@@ -32,12 +32,14 @@ OVERRIDES = [
     "budget.time_limit=2h",
     "scheduler.kind=full",
     "sampler.kind=random",
-    "objectives=[{name: ap}, {name: params_m}]",
+    "objectives=[{name: ap}, {name: latency_ms}, {name: params_m}]",
     "constraints=[gflops < 0.02]",
     "resources.workers=1",
     "resources.threads=1",
 ]
 PAGE = os.sysconf("SC_PAGE_SIZE")
+GROWTH, SLACK = 1.05, {"memory_mb": 20.0, "files": 3.0}
+"""The last third may exceed the second by 5% and so much; in the first one, what is loaded once is still loaded."""
 
 
 class Watch(Observer):
@@ -96,7 +98,7 @@ def _look(pid: int) -> tuple[str, float, int]:
     files = len(list((proc / "fd").iterdir()))
     if pid == os.getpid():
         name = "driver"
-    elif "GroupTrainable" in title:
+    elif title.startswith(("ray::GroupTrainable", "ray::ResourceTrainable")):  # idle, and at work
         name = f"holder {pid}"
     elif "RayTrainWorker" in title:
         name = f"worker {pid}"
@@ -119,6 +121,11 @@ def soak(folder: Path, trials: int, groups: int) -> dict[str, Any]:
     store = StudyStore.open(folder / "study")
     use = store.config.group_use
     assert use is not None
+    processes = {
+        name: {"memory_mb": _thirds([row[1] for row in rows]), "files": _thirds([float(row[2]) for row in rows])}
+        for name, rows in sorted(watch.rows.items())
+        if len(rows) >= 9  # one that was there for most of the search
+    }
     return {
         "trials": len(watch.ends),
         "seconds": time.monotonic() - begin,
@@ -126,11 +133,13 @@ def soak(folder: Path, trials: int, groups: int) -> dict[str, Any]:
         "starts": use.started,
         "seconds_per_trial": _thirds([b - a for a, b in zip(watch.ends, watch.ends[1:], strict=False)]),
         "overhead_seconds": _thirds([r.overhead_seconds for r in store.records() if r.rungs]),
-        "processes": {
-            name: {"memory_mb": _thirds([row[1] for row in rows]), "files": _thirds([float(row[2]) for row in rows])}
-            for name, rows in sorted(watch.rows.items())
-            if len(rows) >= 9
-        },
+        "processes": processes,
+        "growing": [
+            f"{name}: {what}"
+            for name, figures in processes.items()
+            for what, (_, second, third) in figures.items()
+            if third > GROWTH * second + SLACK[what]
+        ],
     }
 
 
@@ -150,6 +159,7 @@ def main() -> None:
         result = soak(Path(name), args.trials, args.groups)
     print(json.dumps(result, indent=None if args.json else 2))
     sys.stdout.flush()
+    sys.exit(1 if result["growing"] else 0)
 
 
 if __name__ == "__main__":

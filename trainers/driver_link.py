@@ -15,6 +15,10 @@ ALIVE_EVERY = 2.0
 """Seconds between signs of life."""
 IDLE_SECONDS = 600.0
 """Interval at which an idle rank 0 broadcasts nothing: the others wait in a collective, which would time out."""
+SECONDS_TO_DECODE = 3600.0
+"""How long reading a data set for the first time at an input size may take."""
+SECONDS_TO_JUDGE = 1800.0
+"""How long the figures of a validation set may take, and those of its resampled images."""
 STOP: Literal["stop"] = "stop"
 PAUSE, GO, ALONE = "pause", "go", "alone"
 """The driver to a group: rest between two steps; go on; nothing else runs on your machine now."""

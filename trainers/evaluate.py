@@ -63,11 +63,12 @@ def evaluate(
     transforms: Transforms = PLAIN,
     resamples: Path | None = None,
     on_batch: Callable[[], None] = lambda: None,
+    on_predicted: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
     every rank; each image is seen in all `transforms`, of which a search uses the plain one. With a folder for
     `resamples`, what AP would be on resampled images is left there, and the figures' intervals stand beside them
-    (`ap_low`, ...). `on_batch` is called after each batch of this rank.
+    (`ap_low`, ...). `on_batch` is called after each batch of this rank, `on_predicted` before its figures are computed.
 
     Images that are cut into tiles are judged whole: what the tiles found is merged, and as each tile may find
     `MOST_BOXES`, that number times the tiles of the largest image are counted (`max_detections`).
@@ -77,6 +78,7 @@ def evaluate(
     start = time.perf_counter()
     found = ranks.gather(predict_split(detector, split, ranks, transforms, on_batch))
     seconds = time.perf_counter() - start
+    on_predicted()
     figures: dict[str, float] | None = None
     if ranks.rank == 0:
         truth, predictions, tiles = dataset.coco(split_name), Predictions.concatenate(found), {}

@@ -17,7 +17,7 @@ from nasdet.evaluation import MASK
 from nasdet.export import write_bundle
 from nasdet.export.bundle import LAST, TRAINING
 from nasdet.space.specs import DetectorSpec, Recipe
-from nasdet.trainers.driver_link import Link
+from nasdet.trainers.driver_link import SECONDS_TO_DECODE, SECONDS_TO_JUDGE, Link
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.messages import Reply
@@ -101,7 +101,10 @@ class FullTraining:
             self.training = Training.start(spec, recipe, seed=job.seed, device=device, resumed=resumed)
             if resumed:
                 self._load(job.folder / LAST)
+            link.expect(SECONDS_TO_DECODE)
             self._split = data.cached("train", spec.input.height, spec.input.width)
+            data.cached("val", spec.input.height, spec.input.width)
+            link.expect(0.0)
 
     def run(self) -> dict[str, float]:
         """Train to the end; returns the figures of the best weights on the validation split."""
@@ -117,11 +120,18 @@ class FullTraining:
             is_due = self._is_evaluated(training.epoch)
             figures: dict[str, float] = {}
             if is_due:
-                figures = evaluate(training.evaluated, self.data, "val", self.ranks, on_batch=self._link.step)
+                figures = self._evaluate()
             self._record(means, figures, time.perf_counter() - start)
             self._plan()
             self._save()
         return self.ranks.broadcast(self.history.best)
+
+    def _evaluate(self) -> dict[str, float]:
+        link = self._link
+        return evaluate(
+            self.training.evaluated, self.data, "val", self.ranks,
+            on_batch=link.step, on_predicted=lambda: link.expect(SECONDS_TO_JUDGE),
+        )  # fmt: skip
 
     def _load(self, path: Path) -> None:
         state = self.training.load(path)

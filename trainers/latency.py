@@ -87,19 +87,17 @@ def cached_latency(
         )
         atomic_write(known, json.dumps({"ms": ms, "command": backend.command, "spec": spec.to_json()}))
         return ms
-    reference = known.parent / "reference.json"
-    stored = json.loads(reference.read_text())["ms"] if reference.exists() else None
     if backend.kind == "onnxruntime":
-        result = onnxruntime_latency(spec, threads=threads, batch=batch, reference_ms=stored, quiet=quiet)
+        result = onnxruntime_latency(spec, threads=threads, batch=batch, quiet=quiet)
     else:
-        result = measure_latency(
-            spec, device=target["device"], threads=threads, batch=batch, reference_ms=stored, quiet=quiet
-        )
-    if stored is None:
+        result = measure_latency(spec, device=target["device"], threads=threads, batch=batch, quiet=quiet)
+    reference = known.parent / "reference.json"
+    if not reference.exists():  # looked at only now: another group may have written it during the measurement
         atomic_write(reference, json.dumps({"ms": result.reference_ms}))
-    found = {"ms": result.ms, "ratio": result.ratio, "cv": result.cv, "spec": spec.to_json()}
+    ms = result.ratio * float(json.loads(reference.read_text())["ms"])
+    found = {"ms": ms, "ratio": result.ratio, "cv": result.cv, "spec": spec.to_json()}
     atomic_write(known, json.dumps(found))
-    return result.ms
+    return ms
 
 
 def _device_name(device: torch.device) -> str:
@@ -121,7 +119,6 @@ def onnxruntime_latency(
     *,
     threads: int,
     batch: int,
-    reference_ms: float | None,
     quiet: Quiet = contextlib.nullcontext,
 ) -> Latency:
     """Latency of the candidate on ONNX Runtime's CPU provider, in turn with the reference network in PyTorch.
@@ -135,9 +132,7 @@ def onnxruntime_latency(
     images = np.full((batch, size.channels, size.height, size.width), 127, np.float32)
     with tempfile.TemporaryDirectory(prefix="nasdet-latency-") as folder:
         session = open_session(_export(spec, Path(folder)), threads)
-        return time_against_reference(
-            lambda: session.run(None, {"images": images}), threads=threads, reference_ms=reference_ms, quiet=quiet
-        )
+        return time_against_reference(lambda: session.run(None, {"images": images}), threads=threads, quiet=quiet)
 
 
 def command_latency(

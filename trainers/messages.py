@@ -76,7 +76,7 @@ class TrainJob:
         return Path(self.folder, "weights.safetensors")
 
 
-Sign = Literal["up", "alive", "paused", "wants_quiet", "measured", "latency", "epoch"]
+Sign = Literal["placed", "up", "alive", "paused", "wants_quiet", "measured", "latency", "epoch"]
 End = Literal["rung", "failed", "infeasible", "memory", "storage", "lost"]
 Kind = Sign | End
 FINAL: tuple[str, ...] = get_args(End)
@@ -87,9 +87,10 @@ FINAL: tuple[str, ...] = get_args(End)
 class Reply:
     """One message of a worker group.
 
-    kind: up (the group is ready; `host`), alive (a step was made), paused (the group rests, as it was asked),
-    wants_quiet and measured (before and after a measurement that the other groups would disturb), latency (`values`),
-    epoch (`epoch`, `values` are the training's means), rung (`epoch`, `values` are the evaluation's figures).
+    kind: placed (there is room for the group, and its workers start; `host`), up (the group is ready; `host`), alive (a
+    step was made), paused (the group rests, as it was asked), wants_quiet and measured (before and after a measurement
+    that the other groups would disturb), latency (`values`), epoch (`epoch`, `values` are the training's means), rung
+    (`epoch`, `values` are the evaluation's figures).
 
     The job ends with rung, infeasible (`reason`), failed (`reason`: the candidate's own fault, or the program's),
     memory (`reason`: it does not fit), storage (`reason`: its files cannot be written) or lost (`reason`: another fault
@@ -111,4 +112,4 @@ class Reply:
     ends: bool = False
     """The workers end with this reply and are started again."""
     host: str = ""
-    """Which machine rank 0 runs on (up)."""
+    """Which machine it comes from (placed, up, and where workers cannot start)."""

@@ -22,6 +22,8 @@ STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTA
 """Errors of a disk that is full, read-only or gone."""
 
 
+NO_LOADER = ("DataLoader worker", "DataLoader timed out")
+"""What PyTorch says of them."""
 NO_MEMORY = (
     "out of memory",
     "not enough memory",
@@ -154,8 +156,8 @@ def explain(error: Exception) -> str:
 
 
 def is_lost_loader(error: Exception) -> bool:
-    """Whether a process that prepares batches was killed."""
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    """Whether a process that prepares batches was killed, or hangs."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_LOADER)
 
 
 def is_storage_fault(error: Exception) -> bool:

@@ -4,17 +4,20 @@ reach the group as jobs (`trainers.job_server`)."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
 from ray import tune
 
-from nasdet.trainers.messages import HOLDER_CPUS
+from nasdet.trainers.messages import HOLDER_CPUS, Reply
 from nasdet.trainers.ray_setup import has_lean_trainer
-from nasdet.trainers.worker_group import GroupRequest, run_group
+from nasdet.trainers.worker_group import GroupRequest, run_group, this_host
 
 SECONDS_BETWEEN_RESULTS = 2.0
 """How often a group tells Tune that it is there; Tune asks then whether it shall go on."""
+HOLDER = -1
+"""In place of a worker's rank, where the process that holds a group speaks to the driver."""
 SECONDS_TO_STOP = 5.0
 """How long workers may take to end by themselves before they end with the process that holds them."""
 
@@ -62,6 +65,8 @@ class GroupTrainable(tune.Trainable):
 
     def _run(self, request: GroupRequest) -> None:
         try:
+            with contextlib.suppress(OSError, EOFError), request.ticket.connect(HOLDER) as connection:
+                connection.send(Reply("placed", host=this_host()))
             run_group(request)
         except BaseException as error:
             self._error = error

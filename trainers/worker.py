@@ -24,7 +24,7 @@ from nasdet.log import in_short, traceback_of
 from nasdet.models import Quiet
 from nasdet.models.training_free_scores import score
 from nasdet.space.specs import DetectorSpec, Recipe
-from nasdet.trainers.driver_link import Link
+from nasdet.trainers.driver_link import SECONDS_TO_DECODE, SECONDS_TO_JUDGE, Link
 from nasdet.trainers.evaluate import evaluate, synchronise_buffers
 from nasdet.trainers.full_training import FullJob, FullTraining
 from nasdet.trainers.latency import LatencyBackend, Target, cached_latency
@@ -34,12 +34,10 @@ from nasdet.trainers.ranks import Ranks, explain, is_lost_loader, is_out_of_memo
 from nasdet.trainers.test_time_augmentation import Transforms
 from nasdet.trainers.training_state import Training
 
+NO_DEVICE = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS")
+"""What PyTorch says of a GPU that gave up, also where another error, or another worker, quotes it."""
 SAVE_EVERY = 20.0
 """Seconds between checkpoints inside a rung."""
-SECONDS_TO_DECODE = 3600.0
-"""How long reading a data set for the first time at an input size may take."""
-
-
 SECONDS_TO_MEASURE = 60.0
 """A measurement of latency may take this much longer than the command that it runs."""
 
@@ -127,7 +125,7 @@ class Runner:
                 synchronise_buffers(training, self.ranks)
                 self._save(job, training)
                 saved = time.perf_counter()
-        figures = self._finish(job, training)
+        figures = self._finish(job, training, saved)
         started = first or begin
         overhead = max(0.0, started - self._ended - latency_seconds)
         seconds = time.perf_counter() - started
@@ -144,6 +142,7 @@ class Runner:
             training = self._training(job)
             size = training.spec.input
             split = self.data.cached("train", size.height, size.width)
+            self.data.cached("val", size.height, size.width)  # now, where it is known that decoding takes its time
         self._link.expect(0.0)
         return training, split
 
@@ -152,18 +151,26 @@ class Runner:
             return self._warm[1]
         self._warm = None  # it makes room before the next network is built
         spec, recipe = DetectorSpec.model_validate(job.spec), Recipe.model_validate(job.recipe)
-        training = Training.resume_or_start(spec, recipe, seed=job.seed, device=self.device, path=job.checkpoint)
+        training = Training.resume_or_start(
+            spec, recipe, seed=job.seed, device=self.device, path=job.checkpoint, at_least=job.start
+        )
         training.recompute = True if job.recompute else None
         self._warm = (job.trial, training)
         return training
 
-    def _finish(self, job: TrainJob, training: Training) -> dict[str, float]:
-        """Evaluate, with intervals after the last epoch, and keep the state to go on from and the weights."""
+    def _finish(self, job: TrainJob, training: Training, saved: float) -> dict[str, float]:
+        """Evaluate, with intervals after the last epoch, and keep the state to go on from and the weights. `saved` is
+        when the state was kept last, or the training began."""
         synchronise_buffers(training, self.ranks)
+        if self._is_time_to_save(saved):
+            self._save(job, training)  # else a fault in the evaluation would cost this training
         last = Path(job.folder) if training.epoch >= training.recipe.epochs else None
         scale = Transforms((training.recipe.scale_of(training.epoch - 1),))  # the size of images that it has seen
-        step = self._link.step
-        figures = evaluate(training.evaluated, self.data, "val", self.ranks, scale, resamples=last, on_batch=step)
+        link = self._link
+        figures = evaluate(
+            training.evaluated, self.data, "val", self.ranks, scale, resamples=last, on_batch=link.step,
+            on_predicted=lambda: link.expect(SECONDS_TO_JUDGE),
+        )  # fmt: skip
         for name in ("images_per_second", "max_detections"):  # of this machine and data, not of the candidate
             figures.pop(name, None)
         self._save(job, training, with_weights=True)
@@ -245,10 +252,10 @@ def kind_of(error: Exception) -> Kind:
 
 def is_device_fault(error: Exception) -> bool:
     """Whether the GPU gave up; the process can use it no more."""
-    if isinstance(error, torch.OutOfMemoryError | TrialFailure):
+    if is_out_of_memory(error):
         return False
     accelerator = getattr(torch, "AcceleratorError", ())  # torch 2.11 has it, older ones do not
-    return isinstance(error, accelerator) or "CUDA error" in str(error)
+    return isinstance(error, accelerator) or any(words in str(error) for words in NO_DEVICE)
 
 
 def is_lost_peer(error: Exception) -> bool:

@@ -106,14 +106,20 @@ def _report(error: Exception, rank: int, trial: str) -> Reply:
     from nasdet.trainers.worker import kind_of
 
     reason = f"worker {rank}: {explain(error)}"
-    return Reply(kind_of(error), trial, reason=reason, traceback=traceback_of(error), ends=True)
+    return Reply(kind_of(error), trial, reason=reason, traceback=traceback_of(error), ends=True, host=this_host())
+
+
+def this_host() -> str:
+    """The address of this machine in the cluster."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())
 
 
 def _start(config: GroupConfig, rank: int, link: Link, created: float) -> Any:
     """Import, join the other workers and open the data; then say "up" with the times of it."""
     entered = time.time()
     gc.disable()  # a tenth of the time of these imports is the collector's, which finds nothing in them
-    import ray
     import torch
     from ray.train import get_context
 
@@ -129,5 +135,5 @@ def _start(config: GroupConfig, rank: int, link: Link, created: float) -> Any:
     timing = {"created": created, "entered": entered, "imported": imported, "ready": time.time()}
     pids = runner.ranks.gather(os.getpid())
     timing |= {f"pid{i}": float(pid) for i, pid in enumerate(pids)}
-    runner.reply(Reply("up", values=timing, host=ray.util.get_node_ip_address()))
+    runner.reply(Reply("up", values=timing, host=this_host()))
     return runner

@@ -23,6 +23,9 @@ from nasdet.data.records import DatasetInfo, Objects, Pixels
 from nasdet.errors import InputError
 from nasdet.space.specs import AugmentSpec
 
+LOADER_TIMEOUT = 600.0
+"""Seconds after which a process that prepares a batch is taken to hang: a disk that does not answer, or too little
+shared memory (/dev/shm)."""
 PADDING = -1
 """Label of rows without a box."""
 
@@ -212,6 +215,6 @@ class _Steps(Dataset[Batch]):
 
 def _run(make: Callable[[int], Batch], steps: int, workers: int) -> Iterator[Batch]:
     if workers > 0:
-        pin = torch.cuda.is_available()
-        return iter(DataLoader(_Steps(make, steps), batch_size=None, num_workers=workers, pin_memory=pin))
+        source, pin = _Steps(make, steps), torch.cuda.is_available()
+        return iter(DataLoader(source, batch_size=None, num_workers=workers, pin_memory=pin, timeout=LOADER_TIMEOUT))
     return (make(step) for step in range(steps))

@@ -157,5 +157,5 @@ def group_config(space: SearchSpace, plan: Plan, *, source: str, cache_root: Pat
         latency_command=target.command or "",
         latency_timeout=target.timeout,
         latency_folder=str(Path.cwd()),
-        latency_alone=plan.concurrent > 1 and latency_device(target, plan) == "cpu",
+        latency_alone=plan.concurrent > 1 and (latency_device(target, plan) == "cpu" or plan.gpus_per_worker < 1),
     )

@@ -32,7 +32,7 @@ RUNS = {
     "core_splits --smoke": ("cores", "spaces"),
     "latency_beside_training --repeats 2": ("repeats", "candidates", "alone", "beside", "resting", "rest_seconds"),
     "many_workers --groups 4 --reports 60 --only full": ("full",),
-    "soak --trials 9": ("trials", "seconds", "busy_share", "starts", "overhead_seconds", "processes"),
+    "soak --trials 9": ("trials", "seconds", "busy_share", "starts", "overhead_seconds", "processes", "growing"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 

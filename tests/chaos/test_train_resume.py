@@ -63,6 +63,8 @@ def test_a_killed_driver_is_resumed(undisturbed: bytes, tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_replaced(undisturbed: bytes, tmp_path: Path) -> None:
     process = started(tmp_path)
-    end([pid for pid in below(process.pid) if title(pid).startswith(WORKER)][:1])
+    workers = [pid for pid in below(process.pid) if title(pid).startswith(WORKER)]
+    assert len(workers) == 2
+    end(workers[:1])
     assert process.wait(300) == 0
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == undisturbed

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from nasdet.data import Batch, open_data, train_loader
 from nasdet.errors import TrialFailure
 from nasdet.space.specs import DetectorSpec
+from nasdet.trainers.driver_link import Link
 from nasdet.trainers.full_training import FullJob, FullTraining
 from nasdet.trainers.loop import backward, optimizer_step, parallel
 from nasdet.trainers.ranks import Ranks
@@ -175,7 +176,7 @@ def prepare_alone(path: Path) -> None:
     recipe = tiny_recipe(init=str(here)).to_json()
     job = FullJob(tiny_spec().to_json(), recipe, 0, str(path / "out"), {})
     with pytest.raises(TrialFailure, match=r"elsewhere\.pth"):
-        FullTraining(job, open_data(few_digits()), ranks, CPU, print)
+        FullTraining(job, open_data(few_digits()), ranks, CPU, Link())
     ranks.raise_failures()
     (path / f"rank{ranks.rank}").touch()
 

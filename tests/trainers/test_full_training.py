@@ -92,7 +92,7 @@ def test_a_plan_holds_for_its_own_time_limit(
     training = Training.start(tiny_spec(), tiny_recipe(epochs=50), seed=0, device=CPU)
     training.save(limited.folder / "last.pt", history={"seconds": 9.0}, time_limit=100.0)
     data = open_data("digits", cache_root=Path(group.cache_root))
-    full = FullTraining(limited, data, Ranks(CPU), CPU, lambda reply: None)
+    full = FullTraining(limited, data, Ranks(CPU), CPU, Link())
     assert full.training.recipe.epochs == expected
     assert full.history.seconds == 9.0
 
@@ -122,7 +122,7 @@ def test_the_plan_follows_the_pace(
 ) -> None:
     data = open_data("digits", cache_root=Path(group.cache_root))
     limited = job(tmp_path / "out", recipe=tiny_recipe(epochs=planned).to_json(), time_limit=100.0)
-    full = FullTraining(limited, data, Ranks(CPU), CPU, lambda reply: None)
+    full = FullTraining(limited, data, Ranks(CPU), CPU, Link())
     full.training.epoch = done
     paces = [pace] * (done - 10) + [late_pace] * 10
     full.history.epochs = [{"seconds": s} for s in itertools.accumulate(paces)]

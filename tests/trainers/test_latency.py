@@ -116,11 +116,12 @@ def test_a_missing_program_is_reported_before_a_search_starts() -> None:
 
 
 def test_each_condition_is_measured_once_against_one_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int, float | None]] = []
+    asked: list[tuple[int, int]] = []
 
-    def measure(spec: Any, *, device: Any, threads: int, batch: int, reference_ms: float | None, quiet: Any) -> Latency:
-        asked.append((threads, batch, reference_ms))
-        return Latency(ms=float(len(asked)), reference_ms=7.0, ratio=1.0, cv=0.0, pairs=30)
+    def measure(spec: Any, *, device: Any, threads: int, batch: int, quiet: Any) -> Latency:
+        asked.append((threads, batch))
+        unit = 7.0 + len(asked)  # the reference's time, which differs from one measurement to the next
+        return Latency(ms=2 * unit, reference_ms=unit, ratio=2.0, cv=0.0, pairs=30)
 
     monkeypatch.setattr(latency_module, "measure_latency", measure)
 
@@ -130,5 +131,21 @@ def test_each_condition_is_measured_once_against_one_reference(tmp_path: Path, m
             tiny_spec(**norm), tmp_path, device=device, threads=threads, batch=batch, backend=LatencyBackend()
         )
 
-    assert [latency(1, 1), latency(1, 1), latency(2, 1), latency(1, 4), latency(1, 1, kind="bn")] == [1, 1, 2, 3, 4]
-    assert asked == [(1, 1, None), (2, 1, None), (1, 4, None), (1, 1, 7.0)]
+    assert [latency(1, 1), latency(1, 1), latency(2, 1), latency(1, 4)] == [16, 16, 18, 20]
+    assert latency(1, 1, kind="bn") == 16  # in terms of the first reference
+    assert asked == [(1, 1), (2, 1), (1, 4), (1, 1)]
+
+
+def test_groups_that_measure_first_at_the_same_time_share_a_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(spec: Any, **where: Any) -> Latency:
+        (folder,) = tmp_path.iterdir() or [None]
+        (folder / "reference.json").write_text('{"ms": 5.0}')  # another group's, meanwhile
+        return Latency(ms=16.0, reference_ms=8.0, ratio=2.0, cv=0.0, pairs=30)
+
+    where: Any = {"device": torch.device("cpu"), "threads": 1, "batch": 1, "backend": LatencyBackend()}
+    monkeypatch.setattr(latency_module, "measure_latency", lambda *_, **__: Latency(8.0, 8.0, 1.0, 0.0, 30))
+    cached_latency(tiny_spec(kind="bn"), tmp_path, **where)  # makes the folder
+    monkeypatch.setattr(latency_module, "measure_latency", measure)
+    assert cached_latency(tiny_spec(), tmp_path, **where) == 10.0

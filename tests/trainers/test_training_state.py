@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from timm.utils import ModelEmaV3
 
 from nasdet.errors import InputError, TrialFailure
 from nasdet.models import Detector, build_detector
@@ -98,3 +101,40 @@ def test_what_a_killed_writer_left_goes_when_the_training_goes_on(tmp_path: Path
     path.with_name("checkpoint.pt.4711-0badcafe.part").write_bytes(b"half")
     Training.resume_or_start(*arguments, seed=0, device=CPU, path=path)
     assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_disk_that_cannot_be_read_now_does_not_cost_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    Training.start(tiny_spec(), tiny_recipe(), seed=0, device=CPU).save(path)
+    for error in (OSError(errno.EIO, "Input/output error"), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
+        monkeypatch.setattr(torch, "load", mock.Mock(side_effect=error))
+        with pytest.raises(type(error)):
+            Training.resume_or_start(tiny_spec(), tiny_recipe(), seed=0, device=CPU, path=path)
+
+
+def test_epochs_that_are_gone_are_spoken_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arguments = (tiny_spec(), tiny_recipe())
+    training = Training.resume_or_start(*arguments, seed=0, device=CPU, path=tmp_path / "checkpoint.pt", at_least=2)
+    assert training.epoch == 0 and "epochs 1 to 2 are trained again" in caplog.text
+
+
+@pytest.mark.parametrize("norm", ["gn", "bn"])
+def test_the_average_is_that_of_timm(norm: str) -> None:
+    training = Training.start(tiny_spec(kind=norm), tiny_recipe(ema=1.0), seed=0, device=CPU)
+    assert training.average is not None
+    timm = ModelEmaV3(training.detector, use_warmup=True, warmup_power=0.75)
+    training.set_average_horizon(10)
+    timm.decay = training.average.decay
+    for step in range(1, 5):
+        with torch.no_grad():
+            for value in training.detector.state_dict().values():
+                value.add_(1)
+        for average in (training.average, timm):
+            average.update(training.detector, step=step)
+    ours, theirs = training.average.module.state_dict(), timm.module.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert not torch.equal(
+        ours["head.cls.predict.0.weight"], training.detector.state_dict()["head.cls.predict.0.weight"]
+    )

@@ -19,6 +19,7 @@ from nasdet.trainers import latency, worker
 from nasdet.trainers.driver_link import Link
 from nasdet.trainers.evaluate import EVAL_BATCH, evaluate
 from nasdet.trainers.messages import GroupConfig, Reply, TrainJob
+from nasdet.trainers.training_state import read_checkpoint
 from nasdet.trainers.worker import Runner
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
@@ -186,6 +187,28 @@ def test_a_gpu_that_gave_up_ends_the_process(
     assert not found and worker.kind_of(error) == "lost"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        TrialFailure("the latency measurement failed: CUDA error: unspecified launch failure"),
+        TrialFailure("worker 1: RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+    ],
+)
+def test_a_gpu_that_gave_up_is_known_by_what_other_errors_quote(error: Exception) -> None:
+    assert worker.is_device_fault(error) and worker.kind_of(error) == "lost"
+    assert not worker.is_device_fault(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+
+
+def test_what_was_trained_is_kept_before_an_evaluation_that_fails(
+    group: GroupConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(worker, "evaluate", mock.Mock(side_effect=ValueError("no")))
+    Runner(group, CPU, Link()).run(job(tmp_path))
+    assert read_checkpoint(job(tmp_path).checkpoint)["epoch"] == job(tmp_path).stop
+
+
 def test_signs_of_life_come_with_every_step_and_batch(group: GroupConfig, tmp_path: Path) -> None:
     class Counting(Link):
         steps = 0
@@ -207,7 +230,7 @@ def test_the_time_to_decode_is_taken_back_when_it_is_over(group: GroupConfig, tm
             waits.append(seconds)
 
     Runner(group, CPU, Watched()).run(job(tmp_path))
-    assert waits == [worker.SECONDS_TO_DECODE, 0.0]
+    assert waits == [worker.SECONDS_TO_DECODE, 0.0, worker.SECONDS_TO_JUDGE]
 
 
 def test_an_image_that_disappears_is_not_the_candidates_fault(

@@ -25,7 +25,7 @@ from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import tile_card
 from nasdet.files import remove_half_written
 from nasdet.log import LOG, logger
-from nasdet.search import StudyStore, study_root, summarise
+from nasdet.search import Engine, StudyStore, study_root, summarise
 from nasdet.search.records.baseline import lacks_baseline, ready_baseline
 from nasdet.search.records.owner import own
 from nasdet.space import SearchSpace
@@ -173,6 +173,8 @@ def _tune(
 
     def keep(starts: list[dict[str, float]], use: GroupUse) -> None:
         store.save_config(group_starts=tuple(map(GroupStart.model_validate, starts)), group_use=use)
+        if isinstance(engine := dispatcher.phase.jobs, Engine):
+            engine.keep_time()
 
     wanted = (lambda: plan.concurrent) if _is_fixed(store) else _CountedOnNodes(plan)
     dispatcher = Dispatcher(phases, wanted, hang_timeout=store.space.resources.hang_timeout, warn=warn, keep=keep)

@@ -26,7 +26,9 @@ from nasdet.trainers.job_server import Event, JobServer
 from nasdet.trainers.messages import FINAL, Reply, TrainJob
 
 GRACE = 0.05
-"""A job may run over the time limit by this share of it before it is cut off."""
+"""A job may run over the time limit by this share of it before it is cut off,"""
+GRACE_SECONDS = 120.0
+"""and by at most this."""
 TICK = 0.5
 """Seconds between looks at the clock."""
 SECONDS_TO_STOP = 1.0
@@ -34,9 +36,12 @@ SECONDS_TO_STOP = 1.0
 MAX_LOSSES = 3
 """Times in a row that a trial's workers may die or hang before it has finished an epoch more."""
 MAX_START_FAILURES = 5
-"""Groups in a row that may end before any of them is up."""
-SECONDS_AFTER_STORAGE_FAULT = 5.0
-"""How long no job is handed out after files could not be read or written; twice as long after each further time."""
+"""Groups in a row that may fail to start while none is up."""
+START_TIMEOUT = 1800.0
+"""Seconds that workers may take to start, once there is room for them: they may have to read a data set."""
+SECONDS_AFTER_FAULT = 5.0
+"""How long a group gets no job after files could not be read or written, or, if there are others, after its machine
+lost one; twice as long after each further time."""
 KEEP_EVERY = 10.0
 """Seconds after which the use of the groups is stored again."""
 START_PATIENCE = 60.0
@@ -79,9 +84,11 @@ class Dispatcher:
         self.interrupted = False
         self.group_starts: list[dict[str, float]] = []
         self._kept = time.monotonic()
-        self._failures = self._storage_faults = self._failed_starts = 0
-        self._hold_until = 0.0
+        self._failures = self._failed_starts = 0
+        self._no_start_until = 0.0
         self._losses: Counter[str] = Counter()
+        self._reached: dict[str, int] = {}
+        """Epochs that each trial is known to have trained."""
         self._short_of_memory: set[str] = set()
         self._reference: dict[str, Any] | None = None
         self._measures_reference = ""
@@ -103,7 +110,7 @@ class Dispatcher:
         with self._writing:
             if self.over or self.interrupted:
                 raise Finished
-            if len(self.groups) >= self._wanted() or time.monotonic() < self._hold_until:
+            if len(self.groups) >= self._wanted() or time.monotonic() < self._no_start_until:
                 return False
             self.groups[name] = Group(created=time.monotonic())
             return True
@@ -146,8 +153,12 @@ class Dispatcher:
         Raises:
             NasdetError: see `give_up`.
         """
-        while not self.has_to_stop:
-            self.take(server.receive(TICK), more=server.backlog > 0)
+        try:
+            while not self.has_to_stop:
+                self.take(server.receive(TICK), more=server.backlog > 0)
+        except BaseException:
+            self.over = True  # else Ray Tune would start further groups
+            raise
         with self._writing:
             for group in self.groups.values():
                 group.tell(STOP)
@@ -177,7 +188,9 @@ class Dispatcher:
         group, reply = self.groups.get(event.group), event.reply
         if group is None:
             return
-        if reply is not None and reply.kind == "up":
+        if reply is not None and reply.kind == "placed":
+            group.starts, group.host = time.monotonic(), reply.host
+        elif reply is not None and reply.kind == "up":
             self._up(group, event.connection, reply)
         elif reply is not None and reply.kind in FINAL and not reply.trial and group.connection is None:
             self._cannot_start(group, reply)
@@ -198,7 +211,7 @@ class Dispatcher:
             case "paused":
                 group.pause()
             case "wants_quiet":
-                group.wants_quiet = now
+                group.want_quiet()
             case "measured":
                 group.measuring = False
             case _:
@@ -207,6 +220,7 @@ class Dispatcher:
             group.connection = None
 
     def _up(self, group: Group, connection: Connection, reply: Reply) -> None:
+        self._release(group, "its workers were started again", counts=False)  # their end was not noticed
         if group.lost:  # the workers died and not the group: that may be the trial's doing
             self._count_loss(group.lost, "its workers ended")
         group.connection, group.host, group.lost, group.heard = connection, reply.host, "", time.monotonic()
@@ -216,22 +230,43 @@ class Dispatcher:
 
     def _cannot_start(self, group: Group, reply: Reply) -> None:
         logger.error("workers cannot start: %s\n%s", reply.reason, reply.traceback)
-        group.condemned = True
-        self._failed_to_start(f"the workers cannot start: {reply.reason}", fatal=not self.group_starts)
+        if not group.condemned:  # else another of its workers has said so
+            group.condemn()
+            on = f" on {host}" if (host := reply.host or group.host) else ""
+            self._failed_to_start(f"the workers cannot start{on}: {reply.reason}", again=False)
 
-    def _failed_to_start(self, reason: str, *, fatal: bool = False) -> None:
-        """A group ended before it had a job. Once is bad luck on a cluster; again and again ends the search."""
+    def _failed_to_start(self, reason: str, *, again: bool = True) -> None:
+        """A group ended before it had a job. On a cluster that is bad luck, or a bad machine among good ones. It ends
+        the search where no other group is up and it happens again and again, or, if the workers themselves said why so
+        that trying `again` is of no use, where no other group still starts for the first time either."""
         self._failed_starts += 1
-        if fatal or self._failed_starts >= MAX_START_FAILURES:
+        starting = [group for group in self.groups.values() if not group.condemned]
+        hopeless = not again and not self.group_starts and not starting
+        if not self.groups.up and (hopeless or self._failed_starts >= MAX_START_FAILURES):
             self.give_up(SearchBroken(reason))
             return
-        self._hold_until = time.monotonic() + 2.0**self._failed_starts
+        self._no_start_until = time.monotonic() + 2.0 ** min(self._failed_starts, MAX_START_FAILURES)
         self._warn(f"a worker group did not start and is tried again: {reason}")
 
     def _disconnected(self, group: Group) -> None:
         trial = group.job.record.trial if group.job else ""
         self._release(group, "its workers ended", counts=False)
-        group.connection, group.lost = None, trial
+        group.connection, group.lost, group.starts = None, trial, time.monotonic()
+        if trial:
+            self._lost(group)
+
+    def _lost(self, group: Group) -> None:
+        """The machine of a group has lost its job. Where there are other groups, they come first, so that a machine
+        that loses every job, such as one with a broken GPU, does not fail one trial after another."""
+        group.losses += 1
+        if any(other.losses == 0 for other in self.groups.up if other is not group):
+            self._hold(group, group.losses)
+            if group.losses >= MAX_LOSSES:
+                self._warn(f"the worker group on {group.host} lost {group.losses} jobs in a row and is replaced")
+                group.condemn()
+
+    def _hold(self, group: Group, faults: int) -> None:
+        group.hold_until = time.monotonic() + SECONDS_AFTER_FAULT * 2.0 ** min(faults - 1, MAX_LOSSES)
 
     def _reply(self, group: Group, reply: Reply) -> None:
         """Record a reply about the group's job."""
@@ -243,14 +278,14 @@ class Dispatcher:
             case "latency":
                 self._latency(trial, reply.values)
             case "epoch":
-                self._losses.pop(trial, None)
+                self._got_on(trial, reply.epoch)
                 observer.epoch(jobs.store.get(trial), reply.epoch, reply.values)
         if reply.kind not in FINAL:
             return
         self._close(group)
         match reply.kind:
             case "rung":
-                self._failures = self._storage_faults = 0
+                self._failures = group.losses = group.storage_faults = 0
                 self._losses.pop(trial, None)
                 jobs.report(trial, reply.epoch, reply.values, seconds=reply.seconds, overhead=reply.overhead)
             case "infeasible":
@@ -269,12 +304,13 @@ class Dispatcher:
                 logger.error("trial %s failed: %s\n%s", trial, reply.reason, reply.traceback)
                 self._fail(trial, f"{reply.reason} (recomputation of activations was tried)")
             case "storage":
-                self._storage_fault(trial, reply)
+                self._storage_fault(group, trial, reply)
                 return
             case "lost":
                 logger.warning("trial %s lost its workers: %s\n%s", trial, reply.reason, reply.traceback)
                 jobs.release(trial)
                 self._count_loss(trial, reply.reason)
+                self._lost(group)
                 return
         observer.changed(jobs.store.get(trial), jobs.time_left)
 
@@ -287,26 +323,30 @@ class Dispatcher:
         if values:
             self.phase.jobs.note_costs(trial, values)
 
-    def _storage_fault(self, trial: str, reply: Reply) -> None:
-        """Files cannot be written: not the candidate's fault, and useless to go on with if it stays so."""
+    def _storage_fault(self, group: Group, trial: str, reply: Reply) -> None:
+        """Files cannot be written: not the candidate's fault, and useless to go on with if it stays so for all."""
         logger.error("trial %s: %s\n%s", trial, reply.reason, reply.traceback)
         self.phase.jobs.release(trial)
-        now = time.monotonic()
-        if now < self._hold_until:  # another group has met the same one
-            return
-        self._hold_until = now + SECONDS_AFTER_STORAGE_FAULT * 2**self._storage_faults
-        self._storage_faults += 1
-        if self._storage_faults > MAX_LOSSES:
+        group.storage_faults += 1
+        self._hold(group, group.storage_faults)
+        if all(other.storage_faults > MAX_LOSSES for other in self.groups.up):
             self.give_up(SearchBroken(f"{reply.reason}; make room or mend it, then go on with nasdet resume"))
-        else:
-            self._warn(f"{reply.reason}; trial {trial} is tried again")
+        elif group.storage_faults > MAX_LOSSES and any(not other.storage_faults for other in self.groups.up):
+            self._warn(f"{reply.reason}, again and again on {group.host}: its worker group is replaced")
+            group.condemn()
+        elif all(o.storage_faults < group.storage_faults for o in self.groups.up if o is not group):
+            self._warn(f"{reply.reason}; trial {trial} is tried again")  # else another group has met the same fault
+
+    def _got_on(self, trial: str, epoch: int) -> None:
+        """A trial has trained an epoch; one that it trains again, after a loss, is no progress."""
+        if epoch > self._reached.get(trial, 0):
+            self._reached[trial] = epoch
+            self._losses.pop(trial, None)
 
     # Jobs
 
     def _hand_out(self) -> None:
         """Give every idle group a job, as long as there are any."""
-        if time.monotonic() < self._hold_until:
-            return
         noisy = self.groups.noisy_hosts
         for name, group in self.groups.items():
             if self.over or not group.is_idle or group.host in noisy:
@@ -338,10 +378,19 @@ class Dispatcher:
             except Finished:
                 if running:
                     return None
-                following = next(self._phases, None)
-                if following is None:
+                if not self._advance():
                     raise
-                self.phase = following
+
+    def _advance(self) -> bool:
+        """Begin the next phase, in which trials may have the names of others; returns whether there is one."""
+        following = next(self._phases, None)
+        if following is None:
+            return False
+        self.phase = following
+        self._losses.clear()
+        self._short_of_memory.clear()
+        self._reached.clear()
+        return True
 
     def _give(self, name: str, group: Group, job: Job) -> None:
         group.begin(job)
@@ -411,29 +460,34 @@ class Dispatcher:
         """Cut off what hangs or runs over the time limit, and say which groups are waited for."""
         now, jobs = time.monotonic(), self.phase.jobs
         limit = jobs.space.budget.time_limit or 0.0
-        if limit and jobs.time_left < -GRACE * limit:
+        if limit and jobs.time_left < -min(GRACE * limit, GRACE_SECONDS):
             for group in self.groups.values():
-                self._release(group, "the time limit is over", counts=False)
-            self.over = True
+                if group.job:
+                    self._release(group, "the time limit is over", counts=False)
+                    group.condemn()  # it trains on, and another one is started for the next phase
+            self.over = not self._advance()
             return
         for name, group in () if more else self.groups.items():
             if group.job and not group.rests and now - group.heard > self._hang_timeout:
                 logger.error("group %s made no progress for %.0f s and is started again", name, now - group.heard)
-                group.condemned = True
-                reason = f"it made no progress for {self._hang_timeout:g} s"
-                self._release(group, reason, counts=True)
-                group.connection = None
+                self._release(group, f"it made no progress for {self._hang_timeout:g} s", counts=True)
+                group.condemn()
+            elif not group.is_up and not group.condemned and group.starts and now - group.starts > START_TIMEOUT:
+                group.condemn()
+                self._failed_to_start(f"the workers on {group.host} were not up after {START_TIMEOUT:g} s")
         self._speak_of_missing(now)
         if now - self._kept > KEEP_EVERY:
             self._kept = now
             self._keep(self.group_starts, self.use())
 
     def _speak_of_missing(self, now: float) -> None:
-        late = (g for g in self.groups.values() if now - g.created > START_PATIENCE)
-        missing = [g for g in late if g.connection is None and not g.jobs]
+        late = [g for g in self.groups.values() if now - (g.starts or g.created) > START_PATIENCE]
+        missing = [g for g in late if not g.is_up and not g.condemned]
         if missing and not self._spoken:
-            up = sum(g.connection is not None for g in self.groups.values())
-            self._warn(f"{up} of {self._wanted()} groups train, {len(missing)} still wait for free cores or GPUs")
+            waiting = sum(not g.starts for g in missing)
+            parts = [f"{waiting} still wait for free cores or GPUs"] * bool(waiting)
+            parts += [f"{len(missing) - waiting} still start"] * (waiting < len(missing))
+            self._warn(f"{len(self.groups.up)} of {self._wanted()} groups train, {' and '.join(parts)}")
         self._spoken = bool(missing)
 
     def use(self) -> GroupUse:

@@ -105,9 +105,10 @@ def run_on_groups(dispatcher: Dispatcher, plan: Plan, group: GroupConfig, folder
     try:
         while search.is_alive():
             search.join(timeout=0.2)
-            if not tune_thread.is_alive():
+            if not tune_thread.is_alive() and not dispatcher.has_to_stop:
                 problem = tune_thread.problem
-                dispatcher.give_up(NasdetError(f"Ray Tune ended: {problem and in_short(problem)}"))
+                why = f": {in_short(problem)}" if problem else ""
+                dispatcher.give_up(NasdetError(f"Ray Tune ended before the search{why}"))
         tune_thread.join(timeout=SECONDS_TO_END)
     except KeyboardInterrupt:
         dispatcher.interrupt()

@@ -82,6 +82,7 @@ class Repeats:
 
     def _end(self, record: TrialRecord) -> None:
         self._running.pop(record.trial, None)
+        self._left = [repeat for repeat in self._left if repeat.record.trial != record.trial]  # it was released before
         self.store.put(record)
         self.store.prune()
 

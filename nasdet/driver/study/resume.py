@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from nasdet.errors import InputError
 from nasdet.search import StudyStore
 from nasdet.search.records.baseline import find_baseline
 from nasdet.search.records.extension import give_more
-from nasdet.search.records.owner import own
+from nasdet.search.records.owner import InUse, own
 from nasdet.search.records.study_folder import CONFIG, SPACE
 from nasdet.space import SearchSpace, load_space
 from nasdet.study_config import ConfigChanges, StudyConfig
@@ -25,6 +26,11 @@ from nasdet.uris import absolute_uri, check_storage, public_uri
 if TYPE_CHECKING:
     from nasdet.data import DatasetInfo
     from nasdet.driver.study.function_search import Function
+
+SECONDS_FOR_A_DEAD_OWNER = 120.0
+"""How long a file server may keep the lock of a machine that has died."""
+SECONDS_BETWEEN_TRIES = 10.0
+"""Between two tries to become the owner."""
 
 
 def resume_search(
@@ -100,8 +106,24 @@ def search_or_resume(
     """Run a new study; with `options.or_resume`, go on with the one in `options.study` if there is one.
 
     Raises:
-        InputError: as `start_search` and `resume_search`, or the existing study has another space or other data.
+        InputError: as `start_search` and `resume_search`, or the existing study has another space or other data. With
+            `options.or_resume` a study that another process owns is waited for a while: a job that is tried again may
+            start before the machine of the try before is known to be dead.
     """
+    deadline = time.monotonic() + (SECONDS_FOR_A_DEAD_OWNER if options.or_resume else 0.0)
+    while True:
+        try:
+            return _search_or_resume(space, options, display, objective)
+        except InUse as refusal:
+            if time.monotonic() >= deadline:
+                raise
+            print(f"{refusal.what}; waiting for its end", file=display.stream, flush=True)
+            time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _search_or_resume(
+    space: SearchSpace, options: SearchOptions, display: Display, objective: str | Function | None
+) -> Summary:
     if _holds_study(options):
         function = None if isinstance(objective, str) else objective
         return resume_search(*as_resume(space, options, objective), display, function)

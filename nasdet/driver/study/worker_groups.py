@@ -13,7 +13,8 @@ from nasdet.trainers.driver_link import ALONE, GO, PAUSE
 from nasdet.trainers.job_server import send
 
 QUIET_TIMEOUT = 30.0
-"""Seconds after which latency is measured although another group of the machine has not paused."""
+"""Seconds after which latency is measured although another group of the machine has not paused, counted from the wish
+or from the end of the measurement before."""
 
 
 @dataclasses.dataclass
@@ -22,6 +23,8 @@ class Group:
 
     created: float
     """When Ray Tune asked for it."""
+    starts: float = 0.0
+    """Since when its workers start, for the first time or again; 0: it waits for free cores or GPUs."""
     connection: Connection | None = None
     """To its rank 0; None while its workers start."""
     host: str = ""
@@ -43,11 +46,22 @@ class Group:
     """The trial that its workers were training when they ended; they are being started again."""
     condemned: bool = False
     """It hangs, or cannot start; Ray Tune is to end it."""
+    losses: int = 0
+    """Jobs in a row that its machine has lost."""
+    storage_faults: int = 0
+    """Jobs in a row that ended because files could not be read or written."""
+    hold_until: float = 0.0
+    """When it may have the next job."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its workers are there."""
+        return self.connection is not None and not self.condemned
 
     @property
     def is_idle(self) -> bool:
         """Whether it can take a job."""
-        return self.connection is not None and self.job is None and not self.condemned
+        return self.is_up and self.job is None and time.monotonic() >= self.hold_until
 
     @property
     def rests(self) -> bool:
@@ -70,6 +84,22 @@ class Group:
         self.job, self.paused, self.measuring, self.wants_quiet = None, False, False, 0.0
         return job
 
+    def want_quiet(self) -> None:
+        """It waits until the others of its machine rest; while it does, it takes no notice of being asked to."""
+        now = time.monotonic()
+        self.busy = self.busy_until(now)
+        self.wants_quiet, self.asked = now, False
+
+    def measure(self) -> None:
+        """Let it measure: the others rest."""
+        self.wants_quiet, self.measuring = 0.0, True
+        self.began = self.heard = time.monotonic()
+        self.tell(ALONE)
+
+    def condemn(self) -> None:
+        """Ray Tune is to end it; nothing that it says counts any more."""
+        self.condemned, self.connection = True, None
+
     def pause(self) -> None:
         """It rests, as it was asked to."""
         if self.asked and self.job and not self.paused:
@@ -84,8 +114,8 @@ class Group:
         self.asked = False
 
     def busy_until(self, now: float) -> float:
-        """Seconds of jobs without pauses."""
-        return self.busy + (now - self.began if self.job and not self.paused else 0.0)
+        """Seconds of jobs without pauses, its own before a measurement included."""
+        return self.busy + (now - self.began if self.job and not self.rests else 0.0)
 
 
 class Groups(dict[str, Group]):
@@ -95,6 +125,13 @@ class Groups(dict[str, Group]):
         super().__init__()
         self._began = time.monotonic()
         self._ended, self._ended_busy, self._ended_jobs = 0, 0.0, 0
+        self._measured: dict[str, float] = {}
+        """When latency was last being measured on a machine."""
+
+    @property
+    def up(self) -> list[Group]:
+        """Those whose workers are there."""
+        return [group for group in self.values() if group.is_up]
 
     def end(self, name: str) -> None:
         """Forget a group but for what it did; its job must have been closed."""
@@ -126,18 +163,17 @@ class Groups(dict[str, Group]):
         for host in {g.host for g in self.values() if g.wants_quiet or g.asked}:
             here = [g for g in self.values() if g.host == host and g.connection is not None]
             if any(g.measuring for g in here):
+                self._measured[host] = now
                 continue
             waiting = sorted((g for g in here if g.wants_quiet), key=lambda g: g.wants_quiet)
             training = [g for g in here if g.job and not g.rests]
             if not waiting:
                 for group in here:
                     group.go_on()
-            elif training and now - waiting[0].wants_quiet < QUIET_TIMEOUT:
+            elif training and now - max(waiting[0].wants_quiet, self._measured.get(host, 0.0)) < QUIET_TIMEOUT:
                 for group in training:
                     if not group.asked:
                         group.asked = True
                         group.tell(PAUSE)
             else:
-                first = waiting[0]
-                first.wants_quiet, first.measuring, first.heard = 0.0, True, now
-                first.tell(ALONE)
+                waiting[0].measure()

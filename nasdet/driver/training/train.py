@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -39,6 +40,8 @@ FAILURES = tuple(kind for kind in FINAL if kind != "rung")
 """Replies that end a training without a result."""
 MAX_STARTS = 4
 """How often the workers of one training are started."""
+SILENCE = 900.0
+"""Seconds without progress after which a training of several workers is given up."""
 SECONDS_TO_STOP = 10.0
 """How long workers that are done may take to end."""
 Report = Callable[[Reply, TextIO], None]
@@ -197,14 +200,18 @@ def follow(server: Any, group: threading.Thread, job: FullJob, report: Callable[
     from nasdet.trainers.driver_link import STOP
     from nasdet.trainers.job_server import send
 
-    starts = 0
+    starts, heard = 0, time.monotonic()
     while True:
         event = server.receive(1.0)
         if event is None or event.reply is None:
             if not group.is_alive():
                 raise NasdetError("the training's workers ended; see training/log.txt")
+            if starts and time.monotonic() - heard > SILENCE:
+                again = "its last epoch is kept, and --resume goes on"
+                raise NasdetError(f"the training made no progress for {SILENCE:g} s; {again}")
             continue
         reply = event.reply
+        heard = time.monotonic() + reply.seconds if reply.kind == "alive" else time.monotonic()
         if reply.kind == "up":
             starts += 1
             if starts > MAX_STARTS:

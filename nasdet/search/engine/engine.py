@@ -111,6 +111,11 @@ class Engine(Generic[S]):
         )
         return state
 
+    def keep_time(self) -> None:
+        """Store how long the search has taken, so that the time of a driver that is killed counts."""
+        if not self.store.config.finished:
+            self.store.save_config(wall_seconds=self.elapsed)
+
     def note_costs(self, trial: str, costs: dict[str, float]) -> None:
         """Record costs that were measured before training, such as latency_ms."""
         record = self.store.get(trial)

@@ -9,6 +9,7 @@ Reading a study needs no lock and takes none.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import dataclasses
 import datetime
@@ -143,9 +144,13 @@ def _whole(folder: Path) -> Path:
     return parent if folder.name == BASELINE and (parent / "study.json").is_file() else folder
 
 
-def _refusal(folder: Path, owner: Owner | None) -> InputError:
+class InUse(InputError):
+    """Another process owns the study."""
+
+
+def _refusal(folder: Path, owner: Owner | None) -> InUse:
     what = f"another process works on this study: {owner or UNKNOWN}"
-    return InputError(what, where=str(folder), remedy="wait until it ends, or stop it there with Ctrl-C")
+    return InUse(what, where=str(folder), remedy="wait until it ends, or stop it there with Ctrl-C")
 
 
 def _take(folder: Path) -> _Held:
@@ -275,19 +280,27 @@ def _take_lease(folder: Path, me: Owner, release: contextlib.ExitStack) -> None:
 
     def renew() -> None:
         while not ended.wait(LEASE_SECONDS / RENEWALS):
+            now = _read_lease(folder)
+            if now is not None and now.token not in (token, ""):  # it was suspended for so long that it counts as dead
+                logger.error("%s: %s works here now; this process has lost the study and ends", folder, now.owner)
+                _thread.interrupt_main()
+                return
             with contextlib.suppress(OSError):
                 atomic_write(path, _Lease(me, token, time.time()).text())
 
     thread = threading.Thread(target=renew, name="nasdet-lease", daemon=True)
     thread.start()
-    release.callback(_unlease, path)
+    release.callback(_unlease, path, token)
     release.callback(thread.join)
     release.callback(ended.set)
     logger.warning("%s: this file system has no locks; a lease of %g s says who works here", folder, LEASE_SECONDS)
 
 
-def _unlease(path: Path) -> None:
+def _unlease(path: Path, token: str) -> None:
+    now = _read_lease(path.parent)
     with contextlib.suppress(OSError):
+        if now is not None and now.token not in (token, ""):
+            return  # another one's
         path.unlink(missing_ok=True)
         path.parent.rmdir()  # only if it is empty
 
@@ -309,4 +322,7 @@ def _drop_dead_lease(folder: Path) -> None:
         dead = folder / f"{LEASE}.{secrets.token_hex(4)}"
         with contextlib.suppress(FileNotFoundError):
             (folder / LEASE).rename(dead)
+            if json.loads(dead.read_text() or "{}").get("token", "") not in (first.token, ""):
+                dead.rename(folder / LEASE)  # another one was quicker, and this is already its own
+                return
             dead.unlink()

@@ -239,7 +239,8 @@ def test_workers_that_die_on_one_trial_again_and_again_fail_it(groups: Groups) -
     assert groups.store.get(trial).reason == "its workers ended, 3 times in a row before it had finished an epoch"
 
 
-def test_a_trial_is_not_failed_while_another_group_trains_it(groups: Groups) -> None:
+def test_a_trial_is_not_failed_while_another_group_trains_it(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SECONDS_AFTER_FAULT", 0.0)
     groups.start("a"), groups.start("b")
     trial, loser, other = groups.job("a").trial, "a", "b"
     for _ in range(MAX_LOSSES):
@@ -279,7 +280,7 @@ def test_a_fault_of_one_worker_of_several_ends_the_job_and_not_the_next_one(grou
 def test_storage_that_fails_is_waited_for_and_then_ends_the_search(
     groups: Groups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS_AFTER_STORAGE_FAULT", 0.0)
+    monkeypatch.setattr(module, "SECONDS_AFTER_FAULT", 0.0)
     groups.start("a")
     trial = groups.job("a").trial
     for _ in range(MAX_LOSSES):
@@ -297,7 +298,7 @@ def test_a_fault_of_storage_that_several_groups_meet_counts_once(groups: Groups,
         for name, trial in zip("ab", trials, strict=True):
             groups.say(name, "storage", trial, reason="[Errno 28] No space left on device: 's'")
         assert len(groups.said) == number + 1
-        clock[0] += module.SECONDS_AFTER_STORAGE_FAULT * 2**number + 1
+        clock[0] += module.SECONDS_AFTER_FAULT * 2**number + 1
         groups.dispatcher.take(None)
         assert {groups.job(name).trial for name in "ab"} == set(trials)
     assert not groups.dispatcher.over
@@ -344,11 +345,16 @@ def test_nobody_is_silent_while_events_wait(tmp_path: Path, clock: list[float]) 
     assert not groups.dispatcher.is_condemned("a")
 
 
+def follow_clock(groups: Groups, clock: list[float]) -> None:
+    """The search has begun now, and its budget goes by this clock."""
+    budget: Any = groups.dispatcher.phase.jobs._budget  # type: ignore[attr-defined]
+    budget._clock, budget._start = lambda: clock[0], clock[0]
+
+
 def test_the_time_limit_needs_no_word_of_a_group(tmp_path: Path, clock: list[float]) -> None:
     groups = Groups(tmp_path / "s", 1, "budget.time_limit=100")
     groups.start("a")
-    groups.dispatcher.phase.jobs._budget._clock = lambda: clock[0]  # type: ignore[attr-defined]
-    groups.dispatcher.phase.jobs._budget._start = clock[0]  # type: ignore[attr-defined]
+    follow_clock(groups, clock)
     clock[0] += 104
     groups.dispatcher.take(None)
     assert not groups.dispatcher.over
@@ -442,3 +448,134 @@ def test_a_pause_does_not_count_as_work_nor_as_hanging(tmp_path: Path, clock: li
     use = groups.dispatcher.use()
     assert (use.groups, use.jobs, use.seconds) == (2, 2, 23.0)
     assert use.busy_seconds == pytest.approx(23 + 3)
+
+
+def test_a_bad_machine_among_good_ones_ends_nothing(groups: Groups, clock: list[float]) -> None:
+    groups.start("a")
+    for number in range(3 * module.MAX_START_FAILURES):
+        name = f"bad{number}"
+        assert groups.dispatcher.start_group(name)
+        for rank in range(6):  # each of its workers says it
+            reply = Reply("failed", reason="worker: FileNotFoundError: /mnt", host="10.0.0.7")
+            groups.dispatcher.take(Event(name, rank, Inbox(), reply))  # type: ignore[arg-type]
+        assert groups.dispatcher.is_condemned(name) and len(groups.said) == number + 1
+        groups.dispatcher.end_group(name)
+        groups.trained("a")  # which is given jobs all the same
+        assert not groups.dispatcher.start_group("early")
+        clock[0] += 2.0**module.MAX_START_FAILURES
+    assert groups.dispatcher.error is None and "cannot start on 10.0.0.7" in groups.said[0]
+
+
+def test_a_machine_that_fails_first_does_not_end_the_search_before_the_others_are_up(groups: Groups) -> None:
+    assert groups.dispatcher.start_group("bad") and groups.dispatcher.start_group("good")
+    event = Event("bad", 0, Inbox(), Reply("failed", reason="worker 0: no mount"))  # type: ignore[arg-type]
+    groups.dispatcher.take(event)
+    assert groups.dispatcher.error is None
+    groups.start("good")
+    assert groups.job("good").trial == "t0000"
+
+
+def test_a_machine_that_loses_job_after_job_fails_no_trial(groups: Groups, clock: list[float]) -> None:
+    groups.start("good"), groups.start("bad", host="two")
+    lost = []
+    for _ in range(MAX_LOSSES):
+        lost.append(groups.job("bad").trial)
+        groups.say("bad", "lost", lost[-1], reason="CUDA error: unspecified launch failure", ends=True)
+        groups.die("bad")
+        groups.trained("good")
+        assert groups.job("good").trial == lost[-1]  # the released trial comes first, to another group
+        if groups.dispatcher.is_condemned("bad"):
+            break
+        groups.start("bad", host="two")
+        clock[0] += module.SECONDS_AFTER_FAULT * 2**MAX_LOSSES
+        groups.dispatcher.take(None)
+    assert groups.dispatcher.is_condemned("bad") and len(set(lost)) == MAX_LOSSES
+    assert all(groups.state(trial) in ("running", "paused", "complete") for trial in lost)
+
+
+def test_an_epoch_that_is_trained_again_is_no_progress(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    for _ in range(MAX_LOSSES):
+        assert groups.state(trial) == "running"
+        groups.say("a", "epoch", trial, epoch=1, values={"loss": 1.0})
+        groups.say("a", "lost", trial, reason="DataLoader worker was killed")
+    assert groups.state(trial) == "failed"
+
+
+def test_workers_that_started_again_unnoticed_give_their_job_back(groups: Groups) -> None:
+    groups.start("a")
+    trial = groups.job("a").trial
+    groups.start("a")  # the connection of the old ones has never ended
+    assert groups.job("a").trial == trial and groups.state(trial) == "running" and not groups.dispatcher._losses
+
+
+def test_a_start_that_hangs_is_ended_and_waiting_for_room_is_not(groups: Groups, clock: list[float]) -> None:
+    groups.start("a")
+    assert groups.dispatcher.start_group("b")
+    clock[0] += 10 * module.START_TIMEOUT
+    groups.say("a", "alive"), groups.dispatcher.take(None)
+    assert groups.said == ["1 of 2 groups train, 1 still wait for free cores or GPUs"]
+    event = Event("b", -1, Inbox(), Reply("placed", host="two"))  # type: ignore[arg-type]
+    groups.dispatcher.take(event)
+    assert not groups.dispatcher.is_condemned("b")
+    clock[0] += module.START_TIMEOUT + 1
+    groups.say("a", "alive")
+    assert groups.dispatcher.is_condemned("b") and "the workers on two were not up" in groups.said[-1]
+    assert groups.dispatcher.error is None
+
+
+def test_four_groups_measure_one_after_another_while_all_others_rest(tmp_path: Path, clock: list[float]) -> None:
+    groups, names = Groups(tmp_path / "s", 4), ["a", "b", "c", "d"]
+    for name in names:
+        groups.start(name)
+    for name in names:  # b, c and d have been asked to rest when they say that they want to measure themselves
+        groups.say(name, "wants_quiet")
+        clock[0] += 1
+    measured: list[str] = []
+    for name in names:
+        assert groups.inboxes[name].messages[-1] == ALONE
+        clock[0] += 0.9 * QUIET_TIMEOUT  # more in all than one may wait
+        groups.dispatcher.take(None)
+        groups.say(name, "measured")
+        measured.append(name)
+        if name != "d":  # those that have measured train on, and rest again for the next one
+            for done in measured:
+                assert PAUSE in groups.inboxes[done].messages
+                groups.say(done, "paused")
+    assert all(groups.inboxes[name].messages[-1] == GO for name in "abc")
+
+
+def test_the_time_limit_cuts_off_a_job_and_the_next_phase_begins(tmp_path: Path, clock: list[float]) -> None:
+    groups = Groups(tmp_path / "s", 2, "budget.time_limit=100")
+    following = Groups(tmp_path / "t", 2)
+    ended: list[str] = []
+
+    def phases() -> Iterator[Phase]:
+        yield groups.dispatcher.phase
+        ended.append("search")
+        yield following.dispatcher.phase
+
+    dispatcher = groups.dispatcher = Dispatcher(phases(), lambda: 2)
+    inbox = groups.start("a")
+    follow_clock(groups, clock)
+    trial = groups.job("a").trial
+    clock[0] += 100 * (1 + module.GRACE) + 1
+    dispatcher.take(None)
+    assert ended == ["search"] and not dispatcher.over and dispatcher.is_condemned("a")
+    assert groups.state(trial) != "failed" and following.store.records() == []
+    groups.start("b")
+    assert groups.job("b").trial == "t0000" and len(following.store.records()) == 1
+    assert sum(isinstance(message, TrainJob) for message in inbox.messages) == 1
+
+
+def test_a_long_study_is_not_run_over_for_hours(tmp_path: Path, clock: list[float]) -> None:
+    groups = Groups(tmp_path / "s", 2, "budget.time_limit=100h", hang_timeout=1e9)
+    groups.start("a")
+    follow_clock(groups, clock)
+    clock[0] += 100 * 3600 + module.GRACE_SECONDS - 1
+    groups.dispatcher.take(None)
+    assert not groups.dispatcher.over
+    clock[0] += 2
+    groups.dispatcher.take(None)
+    assert groups.dispatcher.over

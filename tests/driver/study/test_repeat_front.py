@@ -76,7 +76,16 @@ def test_an_interrupted_training_goes_on_and_a_failed_one_does_not(study: StudyS
     repeats.release(jobs[0].record.trial)
     repeats.fail(jobs[1].record.trial, "out of memory")
     assert list(names(Repeats(study, 1))) == ["t0-seed6"]
-    assert [r.record.state for r in RepeatStore(study.dir).all()] == ["complete", "failed"]
+    again = Repeats(study, 2)
+    lost = again.next_job()
+    assert lost is not None
+    again.release(lost.record.trial)
+    again.fail(lost.record.trial, "its workers died three times")
+    following = again.next_job()
+    assert following is not None and following.record.trial != lost.record.trial
+    again.release(following.record.trial)
+    states = {r.record.trial: r.record.state for r in RepeatStore(study.dir).all()}
+    assert (states["t0-seed6"], states["t1-seed6"], states[lost.record.trial]) == ("complete", "failed", "failed")
 
 
 def test_further_seeds_train_other_networks(study: StudyStore) -> None:

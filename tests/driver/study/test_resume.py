@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ import nasdet
 from nasdet.cli import resume, search, status
 from nasdet.data import open_data
 from nasdet.driver.observers.base import Observer
+from nasdet.driver.study import resume as driver_resume
 from nasdet.driver.study.detector_search import start_search
 from nasdet.driver.study.options import Display, Interrupted, ResumeOptions, SearchOptions
 from nasdet.driver.study.resume import resume_search
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
 from nasdet.search.records.extension import More
-from nasdet.search.records.owner import own
+from nasdet.search.records.owner import InUse, own
 from nasdet.study_config import Limits, StudyConfig
 from nasdet.trial import NOT_PROMOTED, Rung, TrialRecord
 from tests.driver.conftest import tiny_space
@@ -150,6 +152,28 @@ def test_one_command_starts_a_study_and_goes_on_with_it(place: Path) -> None:
     assert len(found.records) == 8 and found.summary["trials"]["running"] == 0 and rungs
     after = {r.trial: r.rungs for r in StudyStore.open(place / "s").records()}
     assert all(after[trial][: len(reached)] == reached for trial, reached in rungs.items())
+
+
+def test_a_job_that_is_tried_again_waits_for_the_end_of_the_try_before(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_after(2, lambda: searched("--or-resume"))
+    monkeypatch.setattr(driver_resume, "SECONDS_BETWEEN_TRIES", 0.1)
+    begun, waited = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with own(place / "s"):
+            begun.set()
+            waited.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert begun.wait(10)
+    with pytest.raises(InUse):
+        invoke(resume.command, "s")
+    threading.Timer(0.5, waited.set).start()
+    assert searched("--or-resume")["trials"]["running"] == 0
+    thread.join()
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,18 @@ def test_a_lease_of_another_machine_is_over_when_it_is_not_renewed(tmp_path: Pat
         assert time.monotonic() - start >= 3.0
 
 
+def test_who_was_suspended_for_too_long_leaves_the_study_to_its_successor(
+    no_locks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = threading.Event()
+    monkeypatch.setattr(owner._thread, "interrupt_main", interrupted.set)
+    with own(tmp_path):
+        lease = json.loads((tmp_path / LEASE).read_text())
+        (tmp_path / LEASE).write_text(json.dumps({**lease, "host": "another", "token": "of another"}))
+        assert interrupted.wait(3.0)
+    assert json.loads((tmp_path / LEASE).read_text())["token"] == "of another"
+
+
 def test_another_thread_is_another_owner(tmp_path: Path) -> None:
     said: list[str] = []
 
