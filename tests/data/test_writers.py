@@ -180,8 +180,8 @@ def _by_supervision(supervision: Any, folder: Path, layout: str, split: str) -> 
     listed = (folder / f"ImageSets/Main/{split}.txt").read_text().splitlines() if layout == "voc" else None
     order = {name: label for label, name in enumerate(["yes", "1.10", "Zelle: 'ü'"])}
     labels = np.array([order[name] for name in own.classes])
-    # supervision takes off the pixel that VOC's own coordinates count from
-    shift = np.array([1.0, 1.0, 1.0, 1.0] if layout == "voc" else [0.0] * 4)
+    # supervision takes VOC's corners for whole pixels counted from 1, the last one included
+    shift = np.array([1.0, 1.0, 0.0, 0.0] if layout == "voc" else [0.0] * 4)
     return {
         Path(path).stem: np.column_stack([found.xyxy + shift, labels[found.class_id]])
         for path, found in own.annotations.items() if listed is None or Path(path).stem in listed
