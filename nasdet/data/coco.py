@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.data.coco_categories import category_labels
-from nasdet.data.coco_ids import Ids, whole
+from nasdet.data.coco_ids import Ids, shown, whole
 from nasdet.data.defects import DefectLog
 from nasdet.data.files import read_bytes, read_json, split_below, split_of
 from nasdet.data.image_finder import ImageFinder
@@ -38,6 +38,8 @@ _MOST_FILES = 100
 """JSON files looked into in a group: one file an image is another layout."""
 _LARGEST_ID = 1 << 63
 _PLAIN = {int, float}
+_UNKNOWN = RawImage(Path(), "", [])
+"""Stands for an image that no entry names."""
 
 
 @dataclasses.dataclass
@@ -199,7 +201,7 @@ def _read_source(
     for entry in source.content["images"]:
         _check_image_entry(entry, source, group)
         if entry["id"] in by_id:
-            log.add("duplicate image id", f"{name}: image {entry['id']} ({_text(entry['file_name'])})", "skipped")
+            log.add("duplicate image id", f"{name}: image {entry['id']} ({shown(entry['file_name'])})", "skipped")
             continue
         image = _read_image_entry(entry, source, find, group)
         by_id.add(entry["id"], image)
@@ -207,7 +209,7 @@ def _read_source(
             images.append(image)
         else:
             why = finder.explain(str(entry["file_name"]), source.split)
-            log.add("missing image", _text(f"{name}: {entry['file_name']}{why}"), "skipped")
+            log.add("missing image", shown(f"{name}: {entry['file_name']}{why}"), "skipped")
     seen: set[Any] = set()
     # Each annotation goes as soon as it is read: a million of them take as much memory as the objects they become.
     annotations: list[Any] = source.content["annotations"]
@@ -220,7 +222,7 @@ def _read_source(
 def _check_image_entry(entry: Any, source: _AnnotationFile, group: str) -> None:
     is_named = isinstance(entry, dict) and isinstance(entry.get("file_name"), str | int)
     if not is_named or not isinstance(entry.get("id"), int | float | str):
-        raise InputError(f"an image needs an id and a file_name, got {_text(entry)[:80]}", where=str(source.path))
+        raise InputError(f"an image needs an id and a file_name, got {shown(entry)[:80]}", where=str(source.path))
     if group and group not in entry:
         raise InputError(
             f"image {entry['id']} has no field {group!r}, which `group` names", where=str(source.path),
@@ -245,30 +247,31 @@ def _read_annotation(
     entry: Any, name: str, by_id: Ids[RawImage | None], labels: Ids[int], log: DefectLog, seen: set[Any]
 ) -> None:
     if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), int | float | str):
-        return log.add("malformed annotation", f"{name}: {_text(entry)[:60]}", "skipped")
+        return log.add("malformed annotation", f"{name}: {shown(entry)[:60]}", "skipped")
     id_ = entry.get("id")
     where = f"{name}: annotation {id_}"
     if isinstance(id_, int):
         if id_ in seen:
             log.add("duplicate annotation id", where, "repaired")
         seen.add(id_)
-    if entry["image_id"] not in by_id:
-        return log.add("annotation of an unknown image", f"{where}, image {_text(entry['image_id'])}", "skipped")
-    image = by_id[entry["image_id"]]
+    image = by_id.get(entry["image_id"], _UNKNOWN)
+    if image is _UNKNOWN:
+        return log.add("annotation of an unknown image", f"{where}, image {shown(entry['image_id'])}", "skipped")
     if image is None:
         return None
     category = entry.get("category_id")
-    if not isinstance(category, int | float | str) or category not in labels:
-        return log.add("unknown class", f"{where}, category {_text(category)[:40]}", "skipped")
+    label = labels.get(category, None) if isinstance(category, int | float | str) else None
+    if label is None:
+        return log.add("unknown class", f"{where}, category {shown(category)[:40]}", "skipped")
     where = f"{image.path.name}, {where}"
     mask = _mask(entry, where, log)
     box = _box(entry, mask, image.size)
     if box is None:
-        return log.add("malformed annotation", f"{where}, bbox {_text(entry.get('bbox'))[:60]}", "skipped")
+        return log.add("malformed annotation", f"{where}, bbox {shown(entry.get('bbox'))[:60]}", "skipped")
     area = _number(entry.get("area"))
     stated = area if 0 < area < math.inf else None
     ignored = _flag(entry.get("iscrowd")) or _flag(entry.get("ignore"))
-    image.objects.append(RawObject(box, labels[category], ignored, stated, where, mask))
+    image.objects.append(RawObject(box, label, ignored, stated, where, mask))
     return None
 
 
@@ -322,9 +325,5 @@ def _is_nan(value: Any) -> bool:
 
 
 def _flag(value: Any) -> bool:
+    """Whether a field says yes, as a number or as text."""
     return bool(value) and str(value).strip().lower() not in ("0", "0.0", "false", "none", "null", "nan", "no")
-
-
-def _text(value: Any) -> str:
-    """A value in a message: no half of a surrogate pair, which JSON may hold and no terminal can show."""
-    return str(value).encode("utf-8", "replace").decode()

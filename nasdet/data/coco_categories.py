@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nasdet.data.coco_ids import Ids, whole
+from nasdet.data.coco_ids import Ids, shown, whole
 from nasdet.errors import InputError
 
 
@@ -57,8 +57,8 @@ def _read(path: Path, content: dict[str, Any]) -> list[_Category]:
     for entry in content["categories"]:
         number = whole(entry.get("id")) if isinstance(entry, dict) else None
         if number is None or entry.get("name") in (None, ""):
-            raise InputError(f"a category needs a whole id and a name, got {str(entry)[:80]}", where=str(path))
-        name = str(entry["name"]).encode("utf-8", "replace").decode()
+            raise InputError(f"a category needs a whole id and a name, got {shown(entry)[:80]}", where=str(path))
+        name = shown(entry["name"])
         parent = entry.get("supercategory")
         category = _Category(number, name, parent if isinstance(parent, str) else "")
         other = found.setdefault(number, category)

@@ -1,4 +1,4 @@
-"""Ids of COCO files, as numbers or as text."""
+"""Values in COCO files: ids, as numbers or as text, and any value in a message."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
+Other = TypeVar("Other")
 _WHOLE = re.compile(r"([+-]?[0-9]{1,300})(?:\.0*)?")
 
 
@@ -18,6 +19,11 @@ def whole(value: Any) -> int | None:
     if isinstance(value, str) and (number := _WHOLE.fullmatch(value.strip())):
         return int(number[1])
     return None
+
+
+def shown(value: Any) -> str:
+    """A value in a message: no half of a surrogate pair, which JSON may hold and no terminal can show."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 class Ids(Generic[Value]):
@@ -40,6 +46,13 @@ class Ids(Generic[Value]):
 
     def __getitem__(self, id_: Any) -> Value:
         return self._exact[id_ if id_ in self._exact else self._spelled(id_)]
+
+    def get(self, id_: Any, default: Other) -> Value | Other:
+        """What was entered, or the default."""
+        if id_ in self._exact:
+            return self._exact[id_]
+        spelled = self._spelled(id_)
+        return default if spelled is None else self._exact[spelled]
 
     def _spelled(self, id_: Any) -> Any:
         """The id that spells the same number, else None."""

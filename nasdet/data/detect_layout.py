@@ -16,6 +16,7 @@ from nasdet.data.defects import DefectLog
 from nasdet.data.files import list_images
 from nasdet.data.records import RawData
 from nasdet.data.voc import find_voc, read_voc
+from nasdet.data.voc_xml import is_cvat
 from nasdet.data.yolo import find_yolo, has_label_rows, read_yolo
 from nasdet.data.yolo_labels import IMAGE_FOLDERS, LABEL_FOLDERS
 from nasdet.errors import InputError
@@ -65,6 +66,8 @@ def _nothing_found(root: Path) -> InputError:
     remedy = "move the files so, or name them in a data YAML"
     if root.name.lower() in IMAGE_FOLDERS and any((root.parent / name).is_dir() for name in LABEL_FOLDERS):
         remedy = f"the labels seem to lie beside it: give {root.parent}"
+    if any(is_cvat(path) for path in root.glob("*.xml")):
+        remedy = "CVAT's own XML is not read: export COCO, Pascal VOC or YOLO from it"
     return InputError(
         f"no known layout ({images} images, but none of these: COCO (annotations/*.json, "
         "<split>/_annotations.coco.json, *.json), VOC (Annotations/*.xml, or .xml beside the images) and YOLO "

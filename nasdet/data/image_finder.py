@@ -188,7 +188,7 @@ class ImageFinder:
             if matches:
                 most = max(m.shared for m in matches)
                 best = self._of_split([m for m in matches if m.shared == most], split)
-                return list({os.path.realpath(m.path): m for m in best}.values())
+                return list({os.path.realpath(m.path): m for m in best}.values()) if len(best) > 1 else best
         return []
 
     def _of_split(self, matches: list[_Match], split: str) -> list[_Match]:

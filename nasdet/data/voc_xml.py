@@ -65,9 +65,18 @@ class VocBox(NamedTuple):
 
 
 def is_voc(path: Path) -> bool:
-    """Whether a file begins as VOC's do (CVAT's own `annotations.xml` does not)."""
+    """Whether a file begins as VOC's do."""
+    return re.search(rb"<annotation[\s>/]", _head(path)) is not None
+
+
+def is_cvat(path: Path) -> bool:
+    """Whether a file begins as CVAT's own XML does, which holds all images."""
+    return b"<annotations>" in _head(path)
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return re.search(rb"<annotation[\s>/]", file.read(4096).replace(b"\0", b"")) is not None
+        return file.read(4096).replace(b"\0", b"")
 
 
 def parse_voc(path: Path) -> VocFile:

@@ -213,3 +213,9 @@ def test_two_years_in_one_folder(tmp_path: Path, opens: Opens) -> None:
         put(root / "ImageSets/Main/train.txt", "".join(f"{year}_{i}\n" for i in range(4)))
         put(root / "ImageSets/Main/val.txt", "".join(f"{year}_{i}\n" for i in range(4, 6)))
     assert opens(tmp_path).info.splits == {"train": 8, "val": 4}
+
+
+def test_cvats_own_xml_is_named(tmp_path: Path, opens: Opens) -> None:
+    put(tmp_path / "annotations.xml", "<?xml version='1.0'?><annotations><image name='a.png'/></annotations>")
+    with pytest.raises(InputError, match="no known layout .*; CVAT's own XML is not read: export COCO, Pascal VOC or"):
+        opens(tmp_path)
