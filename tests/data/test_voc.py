@@ -217,5 +217,5 @@ def test_two_years_in_one_folder(tmp_path: Path, opens: Opens) -> None:
 
 def test_cvats_own_xml_is_named(tmp_path: Path, opens: Opens) -> None:
     put(tmp_path / "annotations.xml", "<?xml version='1.0'?><annotations><image name='a.png'/></annotations>")
-    with pytest.raises(InputError, match="no known layout .*; CVAT's own XML is not read: export COCO, Pascal VOC or"):
+    with pytest.raises(InputError, match=r"no known layout .*; CVAT's own XML is not read: export COCO, Pascal VOC or"):
         opens(tmp_path)
