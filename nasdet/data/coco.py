@@ -131,8 +131,8 @@ def _found_sources(root: Path, notes: list[str]) -> list[_AnnotationFile]:
             continue
         images = content.get("images") if isinstance(content, dict) else None
         count = f", {len(images)} images" if isinstance(images, list) and images else ""
-        shown = path.name if path.parent.name.lower().startswith("annotation") else path.relative_to(root)
-        passed.append(f"{shown} (no list {_missing_keys(content)}{count})")
+        called = path.name if path.parent.name.lower().startswith("annotation") else path.relative_to(root)
+        passed.append(f"{called} (no list {_missing_keys(content)}{count})")
     if not sources:
         raise InputError(
             "no COCO annotation file" + (f": {'; '.join(passed)}" if passed else ""), where=str(root / "annotations")

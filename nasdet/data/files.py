@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gc
 import json
 import os
 import re
@@ -112,11 +111,8 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """The file's JSON value; InputError naming line and column if it is damaged."""
-    text = read_text(path)
-    collects = gc.isenabled()
-    gc.disable()  # millions of new values, none of them garbage, make the collector three quarters of the time
     try:
-        return json.loads(text)
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}:{error.colno}"
         raise InputError(f"is not valid JSON ({error.msg})", where=where, remedy="write the file again") from None
@@ -124,9 +120,6 @@ def read_json(path: Path) -> Any:
         raise InputError("is not valid JSON (a number with thousands of digits)", where=str(path)) from None
     except RecursionError:
         raise InputError("is nested too deeply", where=str(path), remedy="write the file again") from None
-    finally:
-        if collects:
-            gc.enable()
 
 
 def read_lines(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from nasdet.cli.data import data
 from nasdet.data import Dataset, open_data
 from nasdet.errors import InputError
+from tests.data.conftest import CocoFolder
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,17 @@ def test_convert(tmp_path: Path, layout: str) -> None:
     converted: Dataset = open_data(tmp_path / "converted")
     assert converted.info.layout == layout
     assert converted.info.splits == {"train": 600, "val": 150, "test": 150}
+
+
+def test_conversions_say_what_they_leave_out(tmp_path: Path) -> None:
+    folder = CocoFolder(tmp_path / "set")
+    folder.annotate(1, [20, 25, 10, 10], iscrowd=1)
+    folder.write()
+    facts = json.loads(run("set", "--json", "--convert", "yolo", "--out", "converted"))
+    said = "1 regions to ignore (crowds, difficult objects) are not written: rows cannot say them"
+    assert facts["notes"] == [said]
+    assert f"- {said}" in " ".join(run("set", "--convert", "yolo", "--out", "again").split())
+    assert not json.loads(run("set", "--json", "--convert", "voc", "--out", "voc"))["notes"]
 
 
 @pytest.mark.parametrize(
