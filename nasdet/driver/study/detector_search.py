@@ -33,7 +33,7 @@ from nasdet.study_config import GroupStart, GroupUse, LatencySettings, StudyConf
 from nasdet.study_summary import Summary
 from nasdet.trainers.messages import GroupConfig
 from nasdet.trial import NOT_TRAINED
-from nasdet.uris import absolute_uri, check_storage, check_tracking_uri
+from nasdet.uris import absolute_uri, check_storage, check_tracking_uri, tracking_uri
 
 SECONDS_BETWEEN_LOOKS = 10.0
 """How often a search on a cluster looks for nodes that joined or left."""
@@ -58,7 +58,7 @@ def start_search(space: SearchSpace, options: SearchOptions, display: Display = 
         fingerprint=dataset.info.fingerprint,
         **tile_card(dataset),
         address=options.address,
-        tracking_uri=options.tracking_uri and absolute_uri(options.tracking_uri),
+        tracking_uri=tracking_uri(options.tracking_uri),
         storage=options.storage and absolute_uri(options.storage),
         repeat_front=options.repeat_front,
         baseline=options.baseline,
