@@ -33,6 +33,7 @@ RUNS = {
     "latency_beside_training --repeats 2": ("repeats", "candidates", "alone", "beside", "resting", "rest_seconds"),
     "many_workers --groups 4 --reports 60 --only full": ("full",),
     "soak --trials 9": ("trials", "seconds", "busy_share", "starts", "overhead_seconds", "processes", "growing"),
+    "large_data --images 60 --boxes 300": ("coco", "yolo"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }
 

@@ -69,7 +69,7 @@ def test_search_export_eval_predict(
     without_ray: None, shared_data: Path, tmp_path: Path, kind: str, channels: int
 ) -> None:
     folder = make_set(shared_data / "bccd", tmp_path / "set", kind)
-    space = tiny_space("budget.trials=1", "fixed.input.shape=auto")
+    space = tiny_space("budget.trials=1", "fixed.input.shape=auto", "fixed.input.size=96")
     summary = start_search(space, SearchOptions(data=str(folder), study=tmp_path / "study"))
     image = summary.front[0].spec["input"]
     assert image["channels"] == channels and len(image["mean"]) == channels
