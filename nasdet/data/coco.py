@@ -149,7 +149,7 @@ def _found_sources(root: Path, notes: list[str]) -> list[_AnnotationFile]:
 def _best(sources: list[_AnnotationFile], split: str, root: Path, notes: list[str]) -> _AnnotationFile | None:
     """Of several files of one split: `instances*` before others, then the shortest name."""
     own = [s for s in sources if s.split == split]
-    if len(own) > 1 and not split:
+    if len(own) > 1 and not split and sum(s.path.stem.startswith("instances") for s in own) != 1:
         alike = len({s.path.parent for s in own}) > 1
         names = ", ".join(str(s.path.relative_to(root)) if alike else s.path.name for s in own)
         raise InputError(
@@ -159,7 +159,7 @@ def _best(sources: list[_AnnotationFile], split: str, root: Path, notes: list[st
         )
     own.sort(key=lambda s: (not s.path.stem.startswith("instances"), len(s.path.name), s.path.name))
     for other in own[1:]:
-        notes.append(f"{other.path.name} is not used: {own[0].path.name} is taken for {split}")
+        notes.append(f"{other.path.name} is not used: {own[0].path.name} is taken for {split or 'all images'}")
     return own[0] if own else None
 
 

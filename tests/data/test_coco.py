@@ -301,6 +301,17 @@ def test_trainval_is_train_and_val_a_part_of_it(coco_folder: Any, opens: Opens) 
     )
 
 
+def test_instances_go_before_other_files_of_no_split(coco_folder: Any, opens: Opens) -> None:
+    """As Datumaro and CVAT export: `image_info_default.json` and `stuff_default.json` beside the boxes."""
+    root = coco_folder.write("annotations/instances_default.json")
+    coco_folder.content["annotations"] = []
+    for name in ("image_info_default", "stuff_default"):
+        coco_folder.write(f"annotations/{name}.json")
+    dataset = opens(root)
+    assert sum(len(r.boxes) for split in dataset.info.splits for r in dataset.images(split)) == 100
+    assert "stuff_default.json is not used: instances_default.json is taken for all images" in dataset.info.notes
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_json_in_other_encodings(coco_folder: Any, opens: Opens, encoding: str) -> None:
     coco_folder.content["categories"][0]["name"] = "Zelle ü 漢"
