@@ -56,9 +56,10 @@ def find_coco(root: Path) -> list[Path]:
     first: list[Path] = []
     for patterns in _PATTERNS:
         listed = sorted({p for pattern in patterns for p in root.glob(pattern) if not p.name.startswith(".")})
-        found = [p for p in listed[:_MOST_FILES] if p.is_file() and _speaks_of_coco(p)]
-        if found:
-            return listed if patterns == _PATTERNS[0] and len(listed) <= _MOST_FILES else found
+        lists = {p: _lists_named_in(p) for p in listed[:_MOST_FILES] if p.is_file()}
+        if any(len(names) == len(_LISTS) for names in lists.values()):
+            speaking = [p for p, names in lists.items() if "images" in names and len(names) > 1]
+            return listed if patterns == _PATTERNS[0] and len(listed) <= _MOST_FILES else speaking
         first = first or listed
     # files in annotations/ that hold something else are the data only if nothing else is there
     other = any(root.glob("[aA]nnotation*/*.xml")) or (root / "labels").is_dir()
@@ -92,12 +93,12 @@ def read_coco(
     return raw
 
 
-def _speaks_of_coco(path: Path) -> bool:
-    """Whether the names of COCO's lists occur in a file, in any encoding; it is not parsed yet."""
+def _lists_named_in(path: Path) -> set[str]:
+    """Which of COCO's lists a file speaks of, in any encoding; it is not parsed yet."""
     content = read_bytes(path)
     if b"\0" in content[:8]:
         content = content.replace(b"\0", b"")
-    return b'"images"' in content and (b'"annotations"' in content or b'"categories"' in content)
+    return {name for name in _LISTS if f'"{name}"'.encode() in content}
 
 
 def _is_coco(content: Any) -> bool:

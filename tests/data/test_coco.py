@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,14 @@ def test_a_test_split_without_annotations_is_told(coco_folder: Any, opens: Opens
     else:
         wanted = "instances_test.json (no list 'annotations', 5 images)"
         assert notes == (f"not used, because they hold no annotated boxes: {wanted}",)
+
+
+def test_json_of_something_else_is_no_layout(few_digits_in: dict[str, Path], opens: Opens, tmp_path: Path) -> None:
+    """Images without annotations, as predictions are made for, and the notes of Label Studio's YOLO export."""
+    root = Path(shutil.copytree(few_digits_in["yolo"], tmp_path / "set"))
+    (root / "image_info.json").write_text('{"images": [{"id": 1, "file_name": "a.jpg"}], "categories": []}')
+    (root / "notes.json").write_text('{"categories": [{"id": 1, "name": "a"}], "info": {"year": 2024}}')
+    assert opens(root).info.layout == "yolo"
 
 
 def test_trainval_is_train_and_val_a_part_of_it(coco_folder: Any, opens: Opens) -> None:
