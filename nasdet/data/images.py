@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import math
 import os
 import threading
@@ -28,7 +29,8 @@ ORIENTATION = 274
 """Tag of EXIF and TIFF."""
 _DIRECT_MODES = {"L", "RGB", "I;16", "I;16B", "I;16L", "I;16N"}
 
-_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_NEW = ("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP", *_NEW)
 """What Pillow may take a file for. Its other readers are old and little used, and that of EPS starts a program."""
 _MOST_PIXELS = 1 << 30
 """Pillow's own limit, above which it warns and from twice as many on refuses an image, is too low for large images."""

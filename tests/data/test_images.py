@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, features
 
 from nasdet.data.images import decoding, read_image, read_oriented, upright_boxes
 from nasdet.data.large_images import open_scene
@@ -194,6 +194,14 @@ def test_arrays_that_are_no_images(tmp_path: Path, array: np.ndarray, message: s
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(InputError, match=message):
         read_image(tmp_path / "a.npy")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow is older, or without AVIF")
+def test_avif(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:, :12] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.avif")
+    assert abs(read_image(tmp_path / "a.avif").astype(int) - pixels).mean() < 8
 
 
 FORMATS = {"jpg": "RGB", "png": "RGBA", "bmp": "RGB", "gif": "P", "webp": "RGB", "ppm": "RGB", "pgm": "L", "tif": "RGB"}
