@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 1500
+"""Characters of a part of a message."""
+
 
 class NasdetError(Exception):
     """The run failed for a reason that is known and said in one line. Exit code 1."""
@@ -24,9 +27,9 @@ class InputError(NasdetError):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        self.what, self.where, self.remedy = what, where, remedy
-        line = f"{where}: {what}" if where else what
-        super().__init__(f"{line}; {remedy}" if remedy else line)
+        self.what, self.where, self.remedy = (_shortened(text) for text in (what, where, remedy))
+        line = f"{self.where}: {self.what}" if where else self.what
+        super().__init__(f"{line}; {self.remedy}" if remedy else line)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.where, self.remedy)
@@ -38,6 +41,11 @@ class TrialFailure(NasdetError):
 
 class StorageFault(TrialFailure):
     """One job cannot go on because files of the study or its data cannot be read or written; its trial can, later."""
+
+
+def _shortened(text: str) -> str:
+    """The text without its middle if it is very long: a value of somebody's file may be a whole page."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def _rebuild(kind: type[InputError], what: str, where: str, remedy: str) -> InputError:

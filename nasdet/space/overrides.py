@@ -16,9 +16,6 @@ from nasdet.errors import InputError, nearest
 from nasdet.space.domains import Json
 from nasdet.space.yaml_document import Document, KeyPath, dotted, parse_value
 
-LONGEST_SHOWN = 200
-"""Characters of an option that a message repeats."""
-
 
 def read_with_ancestors(
     file: Path,
@@ -83,7 +80,7 @@ def apply_override(document: Document, option: str, known_paths: Sequence[str]) 
         option: KEY is dotted; the value is YAML; null removes the key.
         known_paths: parameter paths; since they contain dots, they tell where a new key of `space` ends.
     """
-    label = f"--set {option}" if len(option) <= LONGEST_SHOWN else f"--set {option[:LONGEST_SHOWN]}..."
+    label = f"--set {option}"
     key, sign, text = option.partition("=")
     key = key.strip()
     if not sign or not key:

@@ -22,7 +22,7 @@ SECONDS = float(os.environ.get("NASDET_FUZZ_SECONDS", 0))
 _COUNTS: dict[str, tuple[int, float]] = {}
 
 settings.register_profile(
-    "quick", max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    "quick", max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.register_profile(
     "long", max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True,

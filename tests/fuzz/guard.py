@@ -71,7 +71,7 @@ class Guard:
             yield
         except InputError as error:
             assert str(error).strip() and "Traceback" not in str(error)
-            assert len(str(error)) < 5000, str(error)[:5000]
+            assert len(str(error)) < 4800, str(error)[:5000]
         finally:
             self._active = False
             used = time.process_time() - start

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -257,11 +256,10 @@ def test_a_loop_of_links_ends(guard: Guard, tmp_path: Path) -> None:
         shutil.rmtree(root / "loop")
 
 
-@pytest.mark.parametrize("size", [60_000])
-def test_many_objects_in_one_image(guard: Guard, tmp_path: Path, size: int) -> None:
+def test_many_objects_in_one_image(guard: Guard, tmp_path: Path) -> None:
     """Pairs of boxes are never all compared."""
     root = tmp_path / "set"
     write_images(root / "images")
-    objects = [{"id": i, "image_id": 1 + i % 2, "category_id": 1, "bbox": [1, 1, 5, 5]} for i in range(size)]
+    objects = [{"id": i, "image_id": 1 + i % 2, "category_id": 1, "bbox": [1, 1, 5, 5]} for i in range(20_000)]
     (root / "a.json").write_bytes(as_json({**COCO, "annotations": objects}))
     open_and_use(guard, root)
