@@ -56,7 +56,8 @@ class Scan(NamedTuple):
 
 
 def scan_images(paths: Sequence[Path], cache_root: Path, *, alpha: bool = False) -> dict[Path, Scan]:
-    """Scan every file, in threads; files that were scanned before and have not changed are not read again.
+    """Scan every file, in threads; files that were decoded before and have not changed are not read again. One that
+    could not be decoded is tried again: a codec may have been installed, a disk be back.
 
     Args:
         paths: existing files.
@@ -68,7 +69,7 @@ def scan_images(paths: Sequence[Path], cache_root: Path, *, alpha: bool = False)
     store = cache_root / "scans" / f"{key}.json"
     known = _load(store)
     stamps = {path: _stamp(path) for path in unique}
-    stale = [p for p in unique if str(p) not in known or known[str(p)].stamp != stamps[p]]
+    stale = [p for p in unique if (scan := known.get(str(p))) is None or scan.error or scan.stamp != stamps[p]]
     if stale:
         known |= zip(map(str, stale), _scan_all([(path, stamps[path]) for path in stale], alpha), strict=True)
         _store(store, json.dumps(known))
