@@ -20,7 +20,9 @@ def settle_classes(raw: RawData, where: str) -> None:
     usable = {obj.label for image in raw.images for obj in image.objects if not obj.crowd}
     if counts and not usable:
         mark = {"coco": "iscrowd", "voc": "difficult"}.get(raw.layout, "to be ignored")
-        raise InputError(f"all {counts.total()} objects are marked {mark}", where=where, remedy="annotate some objects")
+        raise InputError(
+            f"all {counts.total()} objects are marked {mark}", where=where, remedy="mark only what is to be ignored"
+        )
     ignored = sorted(counts.keys() - usable)
     if ignored:
         listed = ", ".join(f"{raw.classes[label]!r} ({counts[label]})" for label in ignored)
