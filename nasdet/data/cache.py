@@ -24,8 +24,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torchvision.transforms.v2 import functional as transforms
 
 from nasdet.data.images import read_image
 from nasdet.data.large_images import Scene, open_scene
@@ -54,6 +52,9 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     """Bilinear with antialiasing, `(h, w, C)` of uint8 or uint16 to `(height, width, C)`."""
     if pixels.shape[:2] == (height, width):
         return pixels
+    import torch
+    from torchvision.transforms.v2 import functional as transforms
+
     image = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)).permute(2, 0, 1)
     sized = transforms.resize(image, [height, width], antialias=True).permute(1, 2, 0)
     if pixels.dtype == np.uint8:

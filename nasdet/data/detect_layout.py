@@ -7,6 +7,7 @@ areas), and the choice is noted.
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from nasdet.data.classes import settle_classes
@@ -79,7 +80,7 @@ def _nothing_found(root: Path) -> InputError:
 def _read(layout: str, source: DataSource, log: DefectLog) -> RawData:
     file, root = source.file, source.root
     images = root / file.images if file.images else None
-    if images is not None and not images.is_dir():
+    if images is not None and not os.path.isdir(images):  # noqa: PTH112 (takes any text)
         raise InputError(f"no folder {str(images)!r}", where=f"{source.where}: images")
     if layout == "coco":
         return read_coco(
@@ -99,6 +100,6 @@ def _one_file(part: Part, split: str, source: DataSource) -> Path:
     if isinstance(part, list):
         raise InputError("needs one path, not a list", where=f"{source.where}: {split}")
     path = source.root / part
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110
         raise InputError(f"no such file {str(path)!r}", where=f"{source.where}: {split}")
     return path
