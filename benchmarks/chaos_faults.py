@@ -22,7 +22,7 @@ from benchmarks.chaos_session import PATIENCE, Row, Search, place
 from benchmarks.simulated_cluster import MEGABYTE, below, end, wait_for
 
 FAULTS: dict[str, Callable[[Search], float | None]] = {}
-DISK = 60 * MEGABYTE
+DISK = 600 * MEGABYTE
 """Size of the disk that is filled."""
 
 
