@@ -152,6 +152,8 @@ def checkpoint_truncated(search: Search) -> None:
             if record.state == "paused" and record.trial not in damaged and path.exists():
                 os.truncate(path, path.stat().st_size // 2)
                 damaged.add(record.trial)
+                kept = max((rung.epochs for rung in record.rungs if rung.epochs < record.epochs), default=0)
+                search.destroyed |= {(record.trial, epoch) for epoch in range(kept + 1, record.epochs + 1)}
         jobs = [e for e in search.events(since, "job") if e["start"] and e["trial"] in damaged]
         return any(
             e["trial"] == job["trial"] and e["epoch"] <= job["start"] and e["time"] > job["time"]

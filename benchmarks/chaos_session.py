@@ -119,6 +119,8 @@ class Search:
         self.helpers: set[int] = set()
         """Further processes that belong to the session, such as an MLflow server."""
         self.tracking: str | None = None
+        self.destroyed: set[tuple[str, int]] = set()
+        """Trials and epochs of which a fault has destroyed the only checkpoint: they have to be trained again."""
 
     # The driver
 
@@ -260,7 +262,7 @@ class Search:
             key = event["trial"], event["epoch"]
             longest = max(longest, event["time"] - last.get(event["trial"], event["time"]))
             last[event["trial"]] = event["time"]
-            if key in first and first[key] < fault <= event["time"]:
+            if key in first and first[key] < fault <= event["time"] and key not in self.destroyed:
                 again.append(first[key])
             first.setdefault(key, event["time"])
         return sum(fault - trained > SAVE_EVERY + longest for trained in again)
