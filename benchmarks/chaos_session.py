@@ -338,14 +338,12 @@ class Watched(Dispatcher):
     def take(self, event: Event | None, **more: bool) -> None:
         group = self.groups.get(event.group) if event is not None else None
         is_current = event is not None and group is not None and event.connection is group.connection
-        super().take(event, **more)
-        if event is None:
-            return
-        if (reply := event.reply) is not None:
+        if event is not None and (reply := event.reply) is not None:
             pids = [int(pid) for name, pid in sorted(reply.values.items()) if name.startswith("pid")]
             _note(reply.kind, event.group, trial=reply.trial, epoch=reply.epoch, pids=pids, reason=reply.reason)
-        elif is_current:
+        elif event is not None and is_current:
             _note("gone", event.group)
+        super().take(event, **more)
 
     def _give(self, name: str, group: Group, job: Job) -> None:
         _note("job", name, trial=job.record.trial, start=job.record.epochs, stop=job.stop)
