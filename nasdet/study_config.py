@@ -110,6 +110,7 @@ class ConfigChanges(TypedDict, total=False):
     group_starts: tuple[GroupStart, ...]
     group_use: GroupUse
     latency: LatencySettings
+    latency_device: str
     limits: Limits
     plan: ResourcePlan
     reference_given: bool
@@ -162,6 +163,8 @@ class StudyConfig(BaseModel):
     group_starts: tuple[GroupStart, ...] = ()
     """The starts of the last run's worker groups."""
     group_use: GroupUse | None = None
+    latency_device: str = ""
+    """Kind of processor or GPU on which the first group measured latency."""
     """How well the last run used them; saved from time to time while it runs."""
     reference_point: tuple[float, ...] | None = None
     """In the order of the objectives and in their own units; None or empty until it is fixed."""

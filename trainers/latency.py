@@ -77,7 +77,7 @@ def cached_latency(
         NasdetError: the backend cannot measure this specification.
     """
     threads, batch, backend = target["threads"], target["batch"], target["backend"]
-    place = f"{_device_name(target['device'])}-{backend.name}-{threads}t-b{batch}"
+    place = f"{device_name(target['device'])}-{backend.name}-{threads}t-b{batch}"
     known = cache / place.replace(" ", "_").replace("/", "_") / f"{spec.content_hash()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError):
         return float(json.loads(known.read_text())["ms"])
@@ -100,7 +100,8 @@ def cached_latency(
     return ms
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The kind of processor or GPU, to which milliseconds belong."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu-{_processor()}"
 
 

@@ -111,5 +111,7 @@ class Reply:
     """From the end of the job before to the first training step of this one, latency measurement left out (rung)."""
     ends: bool = False
     """The workers end with this reply and are started again."""
+    device: str = ""
+    """The kind of processor or GPU on which the group measures latency (up)."""
     host: str = ""
     """Which machine it comes from (placed, up, and where workers cannot start)."""

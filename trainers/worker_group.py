@@ -123,6 +123,7 @@ def _start(config: GroupConfig, rank: int, link: Link, created: float) -> Any:
     import torch
     from ray.train import get_context
 
+    from nasdet.trainers.latency import device_name
     from nasdet.trainers.worker import Runner
 
     gc.freeze()
@@ -135,5 +136,6 @@ def _start(config: GroupConfig, rank: int, link: Link, created: float) -> Any:
     timing = {"created": created, "entered": entered, "imported": imported, "ready": time.time()}
     pids = runner.ranks.gather(os.getpid())
     timing |= {f"pid{i}": float(pid) for i, pid in enumerate(pids)}
-    runner.reply(Reply("up", values=timing, host=this_host()))
+    measures_on = device_name(torch.device(config.latency_device))
+    runner.reply(Reply("up", values=timing, host=this_host(), device=measures_on))
     return runner

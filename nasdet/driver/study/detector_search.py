@@ -172,12 +172,14 @@ def _tune(
     from nasdet.driver.study.ray_tune import run_on_groups
 
     def keep(starts: list[dict[str, float]], use: GroupUse) -> None:
-        store.save_config(group_starts=tuple(map(GroupStart.model_validate, starts)), group_use=use)
+        found = tuple(map(GroupStart.model_validate, starts))
+        store.save_config(group_starts=found, group_use=use, latency_device=dispatcher.latency_device)
         if isinstance(engine := dispatcher.phase.jobs, Engine):
             engine.keep_time()
 
     wanted = (lambda: plan.concurrent) if _is_fixed(store) else _CountedOnNodes(plan)
-    dispatcher = Dispatcher(phases, wanted, hang_timeout=store.space.resources.hang_timeout, warn=warn, keep=keep)
+    timeout, device = store.space.resources.hang_timeout, store.config.latency_device
+    dispatcher = Dispatcher(phases, wanted, hang_timeout=timeout, warn=warn, keep=keep, latency_device=device)
     run_on_groups(dispatcher, plan, group, ray_folder(store.dir))
 
 

@@ -64,6 +64,7 @@ class Dispatcher:
         hang_timeout: seconds that a job may make no progress.
         warn: shows the user one line.
         keep: takes the starts of the groups and their use, from time to time and at the end.
+        latency_device: kind of processor or GPU on which latency was measured so far; "": none yet.
     """
 
     def __init__(
@@ -74,10 +75,12 @@ class Dispatcher:
         hang_timeout: float = 300.0,
         warn: Callable[[str], None] = lambda line: None,
         keep: Callable[[list[dict[str, float]], GroupUse], None] = lambda starts, use: None,
+        latency_device: str = "",
     ) -> None:
         self.phase, self._phases = next(phases), phases
         self._wanted, self._hang_timeout, self._warn, self._keep = wanted, hang_timeout, warn, keep
         self.groups = Groups()
+        self.latency_device = latency_device
         self.error: NasdetError | None = None
         self.over = False
         """Whether no further job will come."""
@@ -93,6 +96,7 @@ class Dispatcher:
         self._reference: dict[str, Any] | None = None
         self._measures_reference = ""
         self._spoken = False
+        self._other_devices: set[str] = set()
         self._writing = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -227,6 +231,19 @@ class Dispatcher:
         group.asked = False
         self.group_starts.append(reply.values)
         self._failed_starts = 0
+        self._look_at_device(reply)
+
+    def _look_at_device(self, reply: Reply) -> None:
+        """Milliseconds of different kinds of processors do not compare: say so, once for each kind."""
+        space = self.phase.jobs.space
+        self.latency_device = self.latency_device or reply.device
+        wanted = {objective.name for objective in space.objectives} | {bound.name for bound in space.constraints}
+        if reply.device not in ("", self.latency_device, *self._other_devices) and "latency_ms" in wanted:
+            self._other_devices.add(reply.device)
+            self._warn(
+                f"{reply.host} measures latency on {reply.device}, and the study so far on {self.latency_device}: "
+                "these milliseconds do not compare; use machines of one kind"
+            )
 
     def _cannot_start(self, group: Group, reply: Reply) -> None:
         logger.error("workers cannot start: %s\n%s", reply.reason, reply.traceback)

@@ -579,3 +579,20 @@ def test_a_long_study_is_not_run_over_for_hours(tmp_path: Path, clock: list[floa
     clock[0] += 2
     groups.dispatcher.take(None)
     assert groups.dispatcher.over
+
+
+def test_latency_on_two_kinds_of_machine_is_spoken_of_once(tmp_path: Path) -> None:
+    groups = Groups(tmp_path / "s", 3, latency_device="A100")
+    for name, device in (("a", "A100"), ("b", "L4"), ("c", "L4")):
+        groups.dispatcher.start_group(name)
+        groups.inboxes[name] = Inbox()
+        groups.say(name, "up", host=name, device=device)
+    assert groups.said == []  # nothing is decided by latency here
+
+    groups = Groups(tmp_path / "t", 3, "constraints=[latency_ms <= 9]")
+    for name, device in (("a", "A100"), ("b", "L4"), ("c", "L4")):
+        groups.dispatcher.start_group(name)
+        groups.inboxes[name] = Inbox()
+        groups.say(name, "up", host=name, device=device)
+    assert len(groups.said) == 1 and "b measures latency on L4, and the study so far on A100" in groups.said[0]
+    assert groups.dispatcher.latency_device == "A100"
