@@ -1,7 +1,7 @@
 # make search   install into .venv, then search on the built-in digits (10 minutes on 2 cores)
 # make test     install into .venv, lint, then every quick test (about six minutes on 2 cores)
 # make test-all every test, the long ones too
-# make chaos    searches on a simulated cluster, broken on purpose (20 minutes on 2 cores, as root)
+# make chaos    searches on a simulated cluster, broken on purpose (a quarter of an hour on 2 cores, as root)
 # make soak     whether anything grows over 300 trials, and what the driver stands (half an hour on 2 cores)
 # make fuzz     damaged and hostile files for every reader (15 minutes on one core); what fails is kept in .hypothesis/
 # make audit    known weaknesses of the installed packages; needs the network (asks pypi.org about each package)

@@ -221,7 +221,7 @@ class Dispatcher:
             case _:
                 self._reply(group, reply)
         if reply.ends:
-            group.connection = None
+            group.connection, group.starts = None, now
 
     def _up(self, group: Group, connection: Connection, reply: Reply) -> None:
         self._release(group, "its workers were started again", counts=False)  # their end was not noticed

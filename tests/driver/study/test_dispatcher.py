@@ -525,6 +525,19 @@ def test_a_start_that_hangs_is_ended_and_waiting_for_room_is_not(groups: Groups,
     assert groups.dispatcher.error is None
 
 
+def test_workers_that_start_again_late_in_a_search_have_their_time(groups: Groups, clock: list[float]) -> None:
+    assert groups.dispatcher.start_group("a")
+    groups.dispatcher.take(Event("a", -1, Inbox(), Reply("placed", host="one")))  # type: ignore[arg-type]
+    groups.start("a")
+    clock[0] += 2 * module.START_TIMEOUT
+    groups.say("a", "memory", groups.job("a").trial, reason="out of memory", ends=True)
+    groups.dispatcher.take(None)
+    assert not groups.dispatcher.is_condemned("a")
+    clock[0] += 60
+    groups.start("a")
+    assert groups.job("a").recompute
+
+
 def test_four_groups_measure_one_after_another_while_all_others_rest(tmp_path: Path, clock: list[float]) -> None:
     groups, names = Groups(tmp_path / "s", 4), ["a", "b", "c", "d"]
     for name in names:
