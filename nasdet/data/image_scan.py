@@ -30,6 +30,8 @@ _STATS_PIXELS = 65536
 _LARGE_FILE = 32 << 20
 """Bytes; files above this size are decoded one at a time, because several at once could take all memory."""
 _ONE_LARGE = threading.Lock()
+_SMALL_FILE = 16 << 10
+"""Bytes; mean size of files below which threads do not pay."""
 _BATCH = 32
 """Files that a thread takes at once."""
 _BLOCK = 1 << 20
@@ -77,11 +79,14 @@ def scan_images(paths: Sequence[Path], cache_root: Path, *, alpha: bool = False)
 
 
 def _scan_all(files: list[tuple[Path, tuple[int, int]]], alpha: bool) -> Iterator[Scan]:
-    """In threads, so many files a task that the tasks cost nothing."""
+    """In threads, so many files a task that the tasks cost nothing. Small files are read by one thread: decoding them
+    is mostly Python's own work, at which two threads take a tenth longer than one."""
+    is_small = sum(stamp[0] for _, stamp in files) < _SMALL_FILE * len(files)
+    threads = 1 if is_small else min(16, os.cpu_count() or 1)
     batches = [files[i : i + _BATCH] for i in range(0, len(files), _BATCH)]
     with (
         LENIENT,
-        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(threads) as pool,
         ReadingProgress("images decoded", len(files)) as progress,
     ):
         for scans in pool.map(lambda batch: [_scan(path, stamp, alpha) for path, stamp in batch], batches):
