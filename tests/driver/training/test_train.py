@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,8 +28,10 @@ from nasdet.space import load_recipe, recipe_names
 from nasdet.space.specs import InputSpec
 from nasdet.trainers import full_training as full
 from nasdet.trainers.full_training import History
+from nasdet.trainers.job_server import Event
 from nasdet.trainers.messages import Reply
 from nasdet.trainers.training_state import read_checkpoint
+from tests.driver.conftest import Inbox
 from tests.trainers.conftest import tiny_recipe, tiny_spec
 
 SOURCE = Source(tiny_spec(), tiny_recipe(), {})
@@ -289,3 +292,23 @@ def test_more_workers_than_cores_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match="3 workers per trial but only 2 cores; use --workers 2"):
         train(epochs=1, workers=3)
     assert not OUT.exists()
+
+
+def test_workers_that_fall_silent_end_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "SILENCE", 0.1)
+    events = [Event("training", 0, Inbox(), reply) for reply in (Reply("up"), Reply("alive", seconds=0.2))]  # type: ignore[arg-type]
+
+    class Server:
+        def receive(self, timeout: float) -> Event | None:
+            time.sleep(0.01)
+            return events.pop(0) if events else None
+
+    over = threading.Event()
+    group = threading.Thread(target=over.wait, args=(30,))
+    group.start()
+    begin = time.monotonic()
+    with pytest.raises(NasdetError, match=r"no progress for 0\.1 s; its last epoch is kept"):
+        driver.follow(Server(), group, None, lambda reply: None)  # type: ignore[arg-type]
+    assert time.monotonic() - begin > 0.3  # what it had asked for counts
+    over.set()
+    group.join()
