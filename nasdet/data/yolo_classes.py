@@ -60,7 +60,7 @@ def stated_classes(stated: dict[str, Any], where: Path, folders: Sequence[Path])
         path = find_below(names, folders)
         names = read_lines(path) if path and path.is_file() else names
     if isinstance(names, dict) and not all(_is_number(key) for key in names):
-        turned = {number: name for name, number in names.items()}
+        turned = {number: name for name, number in names.items() if isinstance(number, str | int)}
         names = turned if len(turned) == len(names) else {}
     if isinstance(names, dict) and names and all(_is_number(key) for key in names):
         classes = Classes.numbered({int(key): str(name) for key, name in names.items()}, place)

@@ -210,6 +210,7 @@ def test_data_yaml(guard: Guard, again: Again, tmp_path: Path) -> None:
 
     @given(st.one_of(damaged_text(DATA_YAML), data_yamls(), st.text(max_size=60)))
     @example(DATA_YAML)
+    @example('names: {"": []}')
     @example(_bomb("classes"))
     @example("a: " * 5000)
     @example("{" * 20_000)
