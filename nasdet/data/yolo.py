@@ -131,7 +131,8 @@ def _stated_parts(stated: dict[str, Any], where: Path) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for key in _SPLIT_KEYS:
         value = stated.get(key)
-        if value and not isinstance(value, str | list):
+        entries = value if isinstance(value, list) else [value]
+        if value and not all(isinstance(entry, str) for entry in entries):
             raise InputError("needs a folder, a list file, or a list of these", where=f"{where}: {key}")
         if value:
             parts.setdefault(split_of(key), value)
