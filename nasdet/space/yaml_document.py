@@ -27,7 +27,7 @@ LARGEST_YAML = 1 << 17
 """Bytes; search spaces have a few thousand, and reading a million takes a quarter of a minute."""
 _DEEPEST = 200
 """Brackets inside of brackets."""
-_MOST_VALUES = 100_000
+_MOST_VALUES = 20_000
 """An alias counts as often as it is used: a few lines of aliases can stand for billions of values."""
 
 
