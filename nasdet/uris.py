@@ -39,7 +39,7 @@ def sqlite_path(uri: str) -> Path | None:
 def tracking_uri(option: str | None) -> str | None:
     """The MLflow store that a new study is to be tracked in: what the user gave, else what MLflow's own environment
     variable names, as an absolute URI; None: the default store. What is kept of a study goes before both."""
-    uri = (os.environ.get(VARIABLE) or None) if option is None else option
+    uri = _chosen(option)
     return uri and absolute_uri(uri)
 
 
@@ -60,6 +60,10 @@ def public_uri(text: str) -> str:
     return re.sub(rf"([?&](?:{secret})=)[^\s&]*", r"\1***", text, flags=re.IGNORECASE)
 
 
+def _chosen(option: str | None) -> str | None:
+    return (os.environ.get(VARIABLE) or None) if option is None else option
+
+
 def check_tracking_uri(option: str | None, *, timeout: float = 5.0) -> None:
     """Raise `InputError` if nothing can be tracked at the store that `tracking_uri` chooses.
 
@@ -67,7 +71,7 @@ def check_tracking_uri(option: str | None, *, timeout: float = 5.0) -> None:
         option: what the user gave.
         timeout: seconds to wait for a server.
     """
-    uri = (os.environ.get(VARIABLE) or None) if option is None else option
+    uri = _chosen(option)
     if uri is None:
         return
     try:

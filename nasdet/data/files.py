@@ -6,6 +6,7 @@ import codecs
 import json
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,11 @@ def split_of(name: str) -> str:
     if not found:
         return ""
     return "train" if found[-1] == "val" and "train" in found else found[-1]
+
+
+def composed(name: str) -> str:
+    """A name in the form in which accents are parts of their letters (NFC); macOS writes them apart."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def split_below(path: Path, root: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from nasdet.data.files import read_lines
 from nasdet.data.yolo_parts import find_below
-from nasdet.data.yolo_rows import Row
+from nasdet.data.yolo_rows import Row, is_number
 from nasdet.errors import InputError
 
 _CLASS_FILES = ("classes.txt", "obj.names", "classes.names", "_darknet.labels", "predefined_classes.txt")
@@ -137,7 +137,7 @@ def number_classes(
     for text in spelled:
         if text in ids:
             labels[text] = by_number.get(ids[text])
-        elif text in by_name or not _is_float(text):
+        elif text in by_name or not is_number(text):
             labels[text] = by_name.get(text)
     by_names = sum(count for text, count in spelled.items() if text in by_name and text not in ids)
     if by_names:
@@ -147,7 +147,7 @@ def number_classes(
 
 def _classes_of_rows(spelled: Counter[str], ids: dict[str, int], notes: list[str], root: Path) -> Classes:
     """Classes by what occurs where no file names them: the numbers up to the largest, else the names."""
-    names = sorted(text for text in spelled if not _is_float(text))
+    names = sorted(text for text in spelled if not is_number(text))
     if names:
         return Classes.listed(names, "the label files")
     largest = max(ids.values(), default=-1)
@@ -192,15 +192,7 @@ def _check_first_id(given: Classes, spelled: Counter[str], ids: dict[str, int], 
 
 def _whole(text: str) -> int | None:
     """The number that a text states if it is a whole one (`2`, `2.0`)."""
-    if not _is_float(text):
+    if not is_number(text):
         return None
     value = float(text)
     return int(value) if value.is_integer() else None
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -6,12 +6,11 @@ any folder called `labels` above it. No file outside the data folder is read.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nasdet.data.defects import DefectLog
-from nasdet.data.files import split_of, walk
+from nasdet.data.files import composed, split_of, walk
 from nasdet.data.images import is_image
 from nasdet.data.yolo_rows import looks_like_labels
 
@@ -42,7 +41,7 @@ class LabelFinder:
             named = {}
             for path in sorted(folder.iterdir()) if folder.is_dir() else []:
                 if path.suffix.lower() == ".txt" and not path.name.startswith("."):
-                    named[_composed(path.stem)] = path
+                    named[composed(path.stem)] = path
             self._listed[folder] = {stem.casefold(): path for stem, path in named.items()} | named
         return self._listed[folder]
 
@@ -82,12 +81,8 @@ class LabelFinder:
 
 def _named(files: dict[str, Path], image: Path) -> Path | None:
     """The file that is named after an image: `a.txt` or `a.jpg.txt`, in whatever form its letters are composed."""
-    stem, name = _composed(image.stem), _composed(image.name)
+    stem, name = composed(image.stem), composed(image.name)
     return files.get(stem) or files.get(name) or files.get(stem.casefold())
-
-
-def _composed(name: str) -> str:
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def find_by_name(images: Iterable[Path], root: Path) -> dict[Path, Path]:
@@ -96,10 +91,10 @@ def find_by_name(images: Iterable[Path], root: Path) -> dict[Path, Path]:
     by_stem: dict[str, list[Path]] = {}
     for path in walk(root):
         if path.suffix.lower() == ".txt" and path.stem.lower() not in _NO_LABELS:
-            by_stem.setdefault(_composed(path.stem), []).append(path)
+            by_stem.setdefault(composed(path.stem), []).append(path)
     found = {}
     for image in images:
-        candidates = by_stem.get(_composed(image.stem), [])
+        candidates = by_stem.get(composed(image.stem), [])
         if len(candidates) > 1:
             split = _split_below(image, root)
             candidates = [path for path in candidates if _split_below(path, root) == split]
@@ -137,7 +132,7 @@ def count_orphans(labels: dict[Path, Path | None], finder: LabelFinder, log: Def
         known = set[str]().union(*(stems[parent] for parent in pictures))
         for path in dict.fromkeys(finder.files(folder).values()):
             stem = path.stem
-            if path in owners or _composed(stem).casefold() in known or _is_no_label(stem):
+            if path in owners or composed(stem).casefold() in known or _is_no_label(stem):
                 continue
             if folder not in pictures or looks_like_labels(path):
                 log.add("missing image", f"{path.name} has no image", "skipped")
@@ -145,7 +140,7 @@ def count_orphans(labels: dict[Path, Path | None], finder: LabelFinder, log: Def
 
 def _image_stems(folder: Path) -> set[str]:
     images: Sequence[Path] = [p for p in folder.iterdir() if is_image(p)]
-    return {_composed(p.stem).casefold() for p in images} | {_composed(p.name).casefold() for p in images}
+    return {composed(p.stem).casefold() for p in images} | {composed(p.name).casefold() for p in images}
 
 
 def _is_no_label(stem: str) -> bool:

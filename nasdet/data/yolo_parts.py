@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nasdet.data.data_yaml import Part
 from nasdet.data.defects import DefectLog
-from nasdet.data.files import list_images, read_lines, split_of
+from nasdet.data.files import composed, list_images, read_lines, split_of
 from nasdet.data.images import is_image
 from nasdet.errors import InputError
 
@@ -67,7 +66,7 @@ def _exists(path: Path) -> bool:
 
 
 def _key(name: str) -> str:
-    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
+    return composed(name).casefold()
 
 
 class SplitReader:

@@ -101,13 +101,14 @@ def _read_row(fields: list[str], file: str, line: int) -> Row | None:
         return Row(file, line, fields[0], tuple(map(float, fields[1:]))) if len(fields) > 4 else None
     except ValueError:
         numeric = len(fields)
-        while numeric and _is_number(fields[numeric - 1]):
+        while numeric and is_number(fields[numeric - 1]):
             numeric -= 1
         label, values = " ".join(fields[:numeric]), tuple(map(float, fields[numeric:]))
         return Row(file, line, label, values) if len(values) >= 4 else None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text spells a number, `nan` and `inf` included."""
     try:
         float(text)
     except ValueError:
