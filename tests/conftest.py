@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import sys
@@ -26,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "ray_is_up" in getattr(item, "fixturenames", ()) and not _uses_ray(item.nodeid.split("::")[0]):
             raise pytest.UsageError(f"{item.nodeid} runs on Ray: mark it, or its file, with pytest.mark.ray")
     items.sort(key=lambda item: not _uses_ray(item.nodeid.split("::")[0]))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end: looked through by the garbage collector, they took a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 100)  # the last, for all objects, is 10 otherwise
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -47,7 +47,7 @@ def test_loads_by_name_and_from_its_own_text(name, tmp_path):
 def test_samples_build_or_say_why_not(name, workers, info):
     space, rng = load_space(name), random.Random(1)
     feasible = 0
-    for _ in range(300):
+    for _ in range(100):
         params = space.sample(rng)
         assert not space.problems(params)
         assert set(params) == set(space.active(params))
@@ -59,7 +59,7 @@ def test_samples_build_or_say_why_not(name, workers, info):
             assert recipe.epochs == space.budget.epochs
             assert spec.head.classes == 10 and spec.input.channels == 1
             assert recipe.batch_size == params.get("recipe.batch_size", recipe.batch_size)
-    assert feasible >= 200
+    assert feasible >= 66
 
 
 @pytest.mark.parametrize("name", SPACES)
