@@ -36,6 +36,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(700, 10, 100)  # the last, for all objects, is 10 otherwise
 
 
+def pytest_unconfigure() -> None:
+    """What is frozen at the end is reported as leaked by some libraries."""
+    gc.unfreeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Under pytest-xdist a process takes whole files, and one process all files with tests on Ray.

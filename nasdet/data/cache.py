@@ -197,6 +197,8 @@ class CachedSplit:
 
     def _write(self, folder: Path, shape: tuple[int, ...], size: int, cache_limit: int) -> bool:
         """Decode the whole split into a new file; False if the disk has no room for it."""
+        for left in folder.glob(f"{self._path.stem}-*.tmp"):  # by a process that was killed: the lock is ours
+            left.unlink(missing_ok=True)
         _make_room(folder, cache_limit - size)
         handle, name = tempfile.mkstemp(dir=folder, prefix=f"{self._path.stem}-", suffix=".tmp")
         os.close(handle)

@@ -58,6 +58,17 @@ def test_written_once_and_keyed_by_content(coco_folder: Any, tmp_path: Path) -> 
     assert not list((cache / "pixels").glob("*.tmp"))
 
 
+def test_what_a_killed_decoder_left_is_removed(coco_folder: Any, tmp_path: Path) -> None:
+    data = open_data(coco_folder.write(), cache_root=tmp_path)
+    data.cached("train", 32, 32)
+    (file,) = files(tmp_path)
+    left, other = file.with_name(f"{file.stem}-x.tmp"), file.with_name("other-x.tmp")
+    file.rename(left)
+    other.touch()
+    data.cached("train", 32, 32)
+    assert file.exists() and other.exists() and not left.exists()
+
+
 def test_changed_image_is_seen(coco_folder: Any, tmp_path: Path) -> None:
     root, cache = coco_folder.write(), tmp_path / "cache"
     before = open_data(root, cache_root=cache).info
