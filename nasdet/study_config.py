@@ -118,6 +118,7 @@ class ConfigChanges(TypedDict, total=False):
     repeat_front: int
     skipped: int
     storage: str | None
+    train: str
     wall_seconds: float
 
 
@@ -156,6 +157,8 @@ class StudyConfig(BaseModel):
     """Whether random search spends the same budget after the search."""
     repeat_front: int = 0
     """Further seeds with which the front is trained again after the search."""
+    train: str = ""
+    """Which trial is trained in full after the search, as `--pick` takes it; empty: none."""
     plan: ResourcePlan | None = None
     """How the study last used its machine."""
     latency: LatencySettings | None = None
@@ -163,9 +166,9 @@ class StudyConfig(BaseModel):
     group_starts: tuple[GroupStart, ...] = ()
     """The starts of the last run's worker groups."""
     group_use: GroupUse | None = None
+    """How well the last run used them; saved from time to time while it runs."""
     latency_device: str = ""
     """Kind of processor or GPU on which the first group measured latency."""
-    """How well the last run used them; saved from time to time while it runs."""
     reference_point: tuple[float, ...] | None = None
     """In the order of the objectives and in their own units; None or empty until it is fixed."""
     reference_given: bool = False

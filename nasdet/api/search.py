@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -9,15 +10,18 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from nasdet.api.arguments import Callbacks, OnEpochEnd, OnTrialEnd, seconds_of, stream_of
-from nasdet.api.study import Study, load_study
+from nasdet.api.study import Study, load_study, train_found
+from nasdet.driver.auto_space.start_space import Start, is_auto, space_around
+from nasdet.driver.study.options import DEFAULT_SECONDS, SEARCH_SHARE, split_time
 from nasdet.driver.study.warm_start import with_start
 from nasdet.errors import InputError
+from nasdet.search.records.study_folder import SPACE
 from nasdet.space import SearchSpace, load_space, parse_space
 from nasdet.space.parameter_paths import key_of, message_of
 
 
 def run_search(
-    space: str | Path | Mapping[str, Any] | SearchSpace,
+    space: str | Path | Mapping[str, Any] | SearchSpace | None = None,
     data: str | Path | None = None,
     *,
     time_limit: float | str | None = None,
@@ -36,6 +40,8 @@ def run_search(
     objective: Callable[[dict[str, Any], int], Mapping[str, float]] | str | None = None,
     repeat_front: int = 0,
     baseline: bool = False,
+    train: bool = False,
+    pick: str = "best",
     on_trial_end: OnTrialEnd | None = None,
     on_epoch_end: OnEpochEnd | None = None,
     progress: bool | TextIO = True,
@@ -47,7 +53,7 @@ def run_search(
 
     Args:
         space: a YAML file, the name of a bundled search space such as "quick", the content of such a file as a dict, or
-            a `SearchSpace`.
+            a `SearchSpace`; left out, or "auto": one that is derived from the data, this machine and the time.
         data: "digits" (built in), a folder in COCO, Pascal VOC or YOLO layout, or a YAML file; left out: that of the
             space.
         time_limit: of the whole search, in seconds or as text such as "30m".
@@ -69,6 +75,8 @@ def run_search(
             process, and Ray is not used.
         repeat_front: then train the front again with this many further seeds.
         baseline: then spend the same budget on random search, to compare with.
+        train: spend two thirds of the time limit on training what was found in full; see `Study.trained`.
+        pick: what `train` trains, as for `Study.pick`.
         on_trial_end: called with the record of each trial once, when it trains no further: when it is complete,
             stopped, failed or infeasible, and at the end of the search for those that are still paused.
         on_epoch_end: called with the trial, the epochs it has trained and the means of that epoch (loss, ...).
@@ -91,8 +99,10 @@ def run_search(
     from nasdet.driver.study.options import Display, SearchOptions
     from nasdet.driver.study.resume import search_or_resume
 
+    begin = time.monotonic()
     loaded = prepare_space(
         space,
+        None if data is None else str(data),
         overrides=overrides,
         trials=trials,
         max_epochs=max_epochs,
@@ -102,6 +112,8 @@ def run_search(
         concurrent=concurrent,
         gpus=gpus,
         function=objective is not None,
+        train=train,
+        goes_on=Path(study) if or_resume and study is not None else None,
     )
     options = SearchOptions(
         data=None if data is None else str(data),
@@ -112,17 +124,27 @@ def run_search(
         repeat_front=repeat_front,
         baseline=baseline,
         or_resume=or_resume,
+        train=pick if train else "",
     )
     callbacks = Callbacks(on_trial_end, on_epoch_end)
     display = Display((callbacks,), stream_of(progress), redirect=False)
     found = load_study(search_or_resume(loaded, options, display, objective).folder)
     for record in found.records:
         callbacks.ended(record)
+    if train:
+        train_found(found.path, stream_of(progress), until=begin + whole_time(loaded))
     return found
 
 
+def whole_time(space: SearchSpace) -> float:
+    """Seconds of search and training together, of a space that `prepare_space` made for both."""
+    assert space.budget.time_limit is not None
+    return space.budget.time_limit / SEARCH_SHARE
+
+
 def prepare_space(
-    space: str | Path | Mapping[str, Any] | SearchSpace,
+    space: str | Path | Mapping[str, Any] | SearchSpace | None,
+    data: str | None = None,
     *,
     overrides: Sequence[str] = (),
     trials: int | None = None,
@@ -133,11 +155,15 @@ def prepare_space(
     concurrent: int | str | None = None,
     gpus: int | str | None = None,
     function: bool = False,
+    train: bool = False,
+    goes_on: Path | None = None,
 ) -> SearchSpace:
-    """The search space with the budget and resources that are asked for, and with what `start:` names in it.
+    """The search space with the budget and resources that are asked for, and with what `start:` names in it; where none
+    is given, the one that follows from the data.
 
     Args:
-        space: as for `run_search`, like all others but the last one.
+        space: as for `run_search`, like all others but the last three.
+        data: see there.
         overrides: see there.
         trials: see there.
         max_epochs: see there.
@@ -147,9 +173,11 @@ def prepare_space(
         concurrent: see there.
         gpus: see there.
         function: whether it is the space of a user's own function.
+        train: whether two thirds of the time are for the training of what is found.
+        goes_on: a study that may be there already, whose derived space is kept then.
 
     Raises:
-        nasdet.errors.InputError: the space or a value is wrong.
+        nasdet.errors.InputError: the space, the data or a value is wrong.
     """
     changes = list(overrides)
     for name, value in (("workers", workers), ("concurrent", concurrent), ("gpus", gpus)):
@@ -160,15 +188,47 @@ def prepare_space(
             remedy = "write for example 2" if name == "gpus" else "write for example 2, or auto"
             raise InputError(f"{value!r} is no number of at least 1", where=f"--{name}", remedy=remedy)
         changes.append(f"resources.{name}={value}")
+    seconds = seconds_of(time_limit, "time_limit")
+    follows = is_auto(space)
+    if follows:
+        space = _derived(data, seconds, changes, train, goes_on)
     if isinstance(space, str | Path):
         loaded = load_space(space, overrides=changes, function=function)
     else:
+        assert space is not None
         raw = space.raw if isinstance(space, SearchSpace) else space
         name = space.name if isinstance(space, SearchSpace) else str(space.get("name", "space"))
         loaded = parse_space(raw, name=name, function=function, overrides=changes)
-    seconds = seconds_of(time_limit, "time_limit")
+    if train:
+        if function:
+            raise InputError("there is nothing to train", where="--train", remedy="leave it out with --objective")
+        whole = seconds or (DEFAULT_SECONDS if follows else loaded.budget.time_limit)
+        if not whole:
+            raise InputError("no time limit", where="--train", remedy="add --time-limit, such as 1h")
+        seconds, _ = split_time(whole)
     try:
         return with_start(loaded).with_budget(trials=trials, epochs=max_epochs, time_limit=seconds, seed=seed)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"{first['input']!r}: {message_of(first)}", where=f"budget.{key_of(first)}") from None
+
+
+def _derived(
+    data: str | None, seconds: float | None, changes: Sequence[str], train: bool, goes_on: Path | None
+) -> SearchSpace | Mapping[str, Any]:
+    """The space that follows from the data, or the one of the study that goes on."""
+    from nasdet.data import default_cache_root, open_data
+    from nasdet.driver.auto_space.auto import auto_space
+
+    if goes_on is not None and (goes_on / SPACE).exists():
+        return load_space(goes_on / SPACE)
+    if data is None:
+        raise InputError("no search space and no data set", remedy="add --data SRC (try --data digits)")
+    wanted = parse_space(
+        space_around(Start(size=96, stride=8, width=16)), overrides=[c for c in changes if c.startswith("resources.")]
+    )
+    whole = seconds or DEFAULT_SECONDS
+    search, training = split_time(whole) if train else (whole, None)
+    dataset = open_data(data, cache_root=default_cache_root())
+    derived = auto_space(dataset, time_limit=search, training=training, resources=wanted.resources)
+    return {"description": derived.summary, **derived.raw}

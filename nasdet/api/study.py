@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -36,6 +37,21 @@ def load_study(study: str | Path | None = None) -> Study:
         >>> study.front[["trial", "ap", "latency_ms"]]
     """
     return Study(open_study(study))
+
+
+def train_found(study: Path, stream: TextIO | None, *, until: float | None = None) -> dict[str, Any]:
+    """Train in full what a search found and was asked to train, and return as `train_winner`. It is shown on `stream`;
+    None: on the terminal, while a log takes what else is printed."""
+    from nasdet.driver.study.winner import train_winner
+    from nasdet.driver.training.progress import TrainingProgress
+
+    with contextlib.closing(TrainingProgress()) as shown:
+        return train_winner(
+            StudyStore.open(study),
+            lambda reply, terminal: shown.show(reply, stream or terminal),
+            until=until,
+            redirect=stream is None,
+        )
 
 
 class Study:
@@ -161,6 +177,22 @@ class Study:
         export_trial(self._store, rule, Path(out), onnx=onnx, register=register, data=source)
         return load(out)
 
+    @property
+    def trained(self) -> Detector:
+        """The detector that the search went on to train in full (`nasdet.run_search(..., train=True)`).
+
+        Raises:
+            nasdet.errors.InputError: it was not asked to, or that training has not been evaluated yet.
+        """
+        from nasdet.api.detector import load
+        from nasdet.driver.study.winner import TRAINED
+        from nasdet.export import is_bundle
+
+        folder = self.path / TRAINED
+        if not is_bundle(folder):
+            raise InputError("nothing was trained in full", where=self.name, remedy="search with train=True")
+        return load(folder)
+
     def plot(self, path: str | Path | None = None) -> Figure:
         """Draw all trials and the front in the first two objectives, and the hypervolume over the finished trials.
 
@@ -197,7 +229,8 @@ class Study:
         progress: bool | TextIO = True,
     ) -> Study:
         """Go on with a search that was interrupted: finished trials are kept, paused and interrupted ones go on from
-        their checkpoints. A finished search does only what these arguments ask for beyond it.
+        their checkpoints. A finished search does only what these arguments ask for beyond it. A search
+        with `train=True` goes on with that training.
 
         `time_limit`, `trials` and `max_epochs` give a search, ended or not, more to spend from now on; those that are
         given replace the limits that it had. Its reference point and the length of one training stay.
@@ -240,6 +273,8 @@ class Study:
         self.refresh()
         for record in self.records:
             callbacks.ended(record)
+        if self._store.config.train:
+            train_found(self.path, stream_of(progress))
         return self
 
     def refresh(self) -> Study:

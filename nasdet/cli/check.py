@@ -18,24 +18,25 @@ ENOUGH = 10
 
 
 @click.command("check")
-@click.argument("space", shell_complete=complete_path)
+@click.argument("space", metavar="[SPACE]", required=False, shell_complete=complete_path)
 @click.option("--samples", type=click.IntRange(1), default=200, show_default=True, help="Random candidates to look at.")
 @click.option("--data", metavar="SRC", shell_complete=complete_path, help="Data set; left out, the space's own.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the samples.")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Change one value of the space.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def command(space: str, samples: int, data: str | None, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(
+    space: str | None, samples: int, data: str | None, seed: int, overrides: tuple[str, ...], as_json: bool
+) -> None:
     """Sample architectures of SPACE and print their sizes, the rules that act and the time a search takes.
 
-    Nothing is trained. SPACE is a YAML file or a bundled name.
+    Nothing is trained. SPACE is a YAML file or a bundled name; left out, the space that follows from the data.
 
     Example: nasdet check search_spaces/detnet.yaml --samples 100
     """
+    from nasdet.api.search import prepare_space
     from nasdet.driver.check import check_space
-    from nasdet.driver.study.warm_start import with_start
-    from nasdet.space import load_space
 
-    loaded = with_start(load_space(space, overrides=overrides))
+    loaded = prepare_space(space, data, overrides=overrides)
     source = data or loaded.data.source
     info, boxes = None, None
     if source is not None:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("predict", "Draw a bundle's boxes on images."),
     "calibrate": ("calibrate", "See how early the order of candidates is known."),
     "analyze": ("analyze", "Look into a study or a bundle: report, errors, spectrum, ..."),
+    "space": ("space", "Write the search space that follows from a data set."),
     "check": ("check", "Check a search space without training."),
     "data": ("data", "Check a data set and draw a contact sheet."),
     "systems": ("systems", "Detectors of the literature that can be trained by name."),

@@ -32,7 +32,8 @@ def command(
     """Go on with STUDY (a folder or a name; left out: the newest).
 
     Trials that are finished are kept, paused and interrupted ones go on from their checkpoints. Of a finished study,
-    what MLflow lacks is written, and what these options ask for beyond the search is done.
+    what MLflow lacks is written, and what these options ask for beyond the search is done. After a search with --train
+    its training follows.
 
     --time-limit, --trials and --max-epochs give a search, ended or not, more to spend from now on; those that are given
     replace the limits that it had. The length of one training stays: candidates are compared by it.
@@ -45,7 +46,7 @@ def command(
       nasdet resume digits-1 --address 10.0.0.5:6379 --data /mnt/images
     """
     from nasdet.api.arguments import seconds_of
-    from nasdet.cli.output import print_study
+    from nasdet.cli.train import print_study_and_train
     from nasdet.driver.study.options import ResumeOptions
     from nasdet.driver.study.resume import resume_search
     from nasdet.search import find_study
@@ -53,4 +54,4 @@ def command(
 
     more = More(seconds_of(time_limit, "--time-limit"), trials, max_epochs)
     options = ResumeOptions(repeat_front, baseline is not None, more, data, address, storage)
-    print_study(resume_search(find_study(study), options), as_json)
+    print_study_and_train(resume_search(find_study(study), options), as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from nasdet.cli.options import complete_path, stage_options
 
 
 @click.command("search")
-@click.argument("space", metavar="SPACE", shell_complete=complete_path)
+@click.argument("space", metavar="[SPACE]", required=False, shell_complete=complete_path)
 @click.option(
     "--data",
     metavar="SRC",
@@ -34,11 +35,13 @@ from nasdet.cli.options import complete_path, stage_options
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value of SPACE; repeatable.")
 @click.option("--objective", metavar="MODULE:FUNCTION", help="Search for f(params, budget) -> values; no training.")
 @stage_options
+@click.option("--train", is_flag=True, help="Spend two thirds of the time on training what was found in full.")
+@click.option("--pick", metavar="RULE", help="With --train: best, knee, fastest, smallest or 'latency_ms<8'.  [best]")
 @click.option("--or-resume", is_flag=True, help="Go on with the study in --study DIR if there is one.")
 @click.option("--dry-run", is_flag=True, help="Check space, data and options; train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def command(
-    space: str,
+    space: str | None,
     data: str | None,
     study: Path | None,
     trials: int | None,
@@ -52,6 +55,8 @@ def command(
     objective: str | None,
     repeat_front: int,
     baseline: str | None,
+    train: bool,
+    pick: str | None,
     or_resume: bool,
     dry_run: bool,
     as_json: bool,
@@ -59,10 +64,11 @@ def command(
     concurrent: str | None,
     gpus: str | None,
 ) -> None:
-    """Search for detectors, each trained from random initialisation.
+    """Search for detectors, each trained from random initialisation. Without SPACE, the space follows from the data.
 
     \b
     Example:
+      nasdet search --data ./my_images --time-limit 1h --train
       nasdet search search_spaces/detnet.yaml
       nasdet search search_spaces/quick.yaml --data ./my_images --time-limit 30m
       nasdet search my_space.yaml --objective my_module:my_function
@@ -70,13 +76,20 @@ def command(
       nasdet search search_spaces/detnet.yaml --study /shared/run-1 --or-resume
     """
     from nasdet.api.arguments import seconds_of
-    from nasdet.api.search import prepare_space
-    from nasdet.cli.output import print_json, print_study
+    from nasdet.api.search import prepare_space, whole_time
+    from nasdet.cli.output import print_json
+    from nasdet.cli.train import print_study_and_train
+    from nasdet.driver.auto_space.start_space import is_auto
     from nasdet.driver.study.options import SearchOptions
     from nasdet.driver.study.resume import check_search_or_resume, search_or_resume
+    from nasdet.errors import InputError
 
+    begin = time.monotonic()
+    if pick is not None and not train:
+        raise InputError("says what to train", where="--pick", remedy="add --train")
     loaded = prepare_space(
         space,
+        data,
         overrides=overrides,
         trials=trials,
         max_epochs=max_epochs,
@@ -86,15 +99,23 @@ def command(
         concurrent=concurrent,
         gpus=gpus,
         function=objective is not None,
+        train=train,
+        goes_on=study if or_resume else None,
     )
-    options = SearchOptions(data, study, address, tracking_uri, storage, repeat_front, baseline is not None, or_resume)
+    if is_auto(space):
+        click.echo(loaded.description, err=True)
+    asked = (pick or "best") if train else ""
+    options = SearchOptions(
+        data, study, address, tracking_uri, storage, repeat_front, baseline is not None, or_resume, asked
+    )
     if not (loaded.budget.trials or loaded.budget.time_limit or loaded.budget.total_epochs):
         click.echo("no limit: it ends by Ctrl-C, or when nothing new is left; --time-limit 30m sets one", err=True)
     if dry_run:
         checked = check_search_or_resume(loaded, options, objective)
         print_json(checked) if as_json else click.echo(_ready(checked))
-    else:
-        print_study(search_or_resume(loaded, options, objective=objective), as_json)
+        return
+    summary = search_or_resume(loaded, options, objective=objective)
+    print_study_and_train(summary, as_json, until=begin + whole_time(loaded) if train else None)
 
 
 def _ready(checked: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nasdet.data import Dataset
     from nasdet.errors import NasdetError
     from nasdet.space.specs import DetectorSpec
+    from nasdet.study_summary import Summary
 
 
 @click.command("train")
@@ -117,6 +118,7 @@ def _next(spec: DetectorSpec, dataset: Dataset, out: Path, data: str) -> str:
 
 
 def _interrupted(source: Path, data: str, out: Path) -> NasdetError:
+    """The error that says how to go on with a training."""
     from nasdet.errors import NasdetError
     from nasdet.export.bundle import LAST, TRAINING
 
@@ -127,3 +129,41 @@ def _interrupted(source: Path, data: str, out: Path) -> NasdetError:
         error = NasdetError("interrupted in the first epoch, nothing is kept; start again with the same command")
     error.exit_code = 130
     return error
+
+
+def print_study_and_train(summary: Summary, as_json: bool, *, until: float | None = None) -> None:
+    """Print a study whose search is over; then train what it was asked to train, and print what came of it.
+
+    Args:
+        summary: of the study.
+        as_json: print one object with the key `trained`.
+        until: see `train_winner`.
+    """
+    from nasdet.cli.output import print_study
+    from nasdet.search import StudyStore
+
+    folder = Path(summary.folder)
+    if not StudyStore.open(folder).config.train:
+        print_study(summary, as_json)
+        return
+    from nasdet.api.study import train_found
+    from nasdet.driver.study.winner import PICKED, TRAINED
+
+    if not as_json:
+        print_study(summary, as_json)
+    click.echo("training in full; Ctrl-C keeps the last epoch", err=True)
+    try:
+        trained = train_found(folder, None, until=until)
+    except KeyboardInterrupt:
+        raise _interrupted(folder / PICKED, summary.data, folder / TRAINED) from None
+    if as_json:
+        print_study(summary, as_json, trained=trained)
+        return
+    judged = [(split, trained[split]) for split in ("val", "test") if trained[split]]
+    figures = [f"AP {values['ap']:.4f}, AP50 {values['ap50']:.4f} on {split}" for split, values in judged]
+    bundle = shlex.quote(trained["bundle"])
+    onnx = " with model.onnx" if trained["onnx"] else ""
+    click.echo(
+        f"{trained['trial']} trained in full, {trained['val']['epochs']} epochs: {'; '.join(figures)} -> {bundle}{onnx}"
+    )
+    click.echo(f"next: nasdet predict {bundle} IMAGES --out found")

@@ -113,10 +113,15 @@ def refuse_deep(text: str, source: str) -> None:
             raise InputError("is nested too deeply", where=source)
 
 
-def dump_yaml(data: Mapping[str, Any]) -> str:
-    """Plain values as YAML text that `parse_document` reads back to equal values."""
+def dump_yaml(data: Mapping[str, Any], *, in_braces: bool = False) -> str:
+    """Plain values as YAML text that `parse_document` reads back to equal values.
+
+    Args:
+        data: the values.
+        in_braces: all of them in braces and brackets, instead of the innermost only.
+    """
     yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
+    yaml.default_flow_style = True if in_braces else None
     yaml.width = 120
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     stream = io.StringIO()

@@ -123,7 +123,9 @@ Case = tuple[str, Callable[[Path], None], str]
 CASES: list[Case] = [
     # commands and options
     ("serch detnet", nothing, "no command 'serch'; did you mean 'search'?"),
-    ("search", nothing, "missing argument 'SPACE'; see nasdet search --help"),
+    ("search", nothing, "no search space and no data set; add --data SRC (try --data digits)"),
+    ("search detnet --pick best", nothing, "--pick: says what to train; add --train"),
+    ("search quick --data digits --train --set budget.time_limit=null", nothing, "--train: no time limit; add"),
     ("search detnet --trails 3", nothing, "no such option"),
     ("search detnet --trials many", nothing, "'many' is not a valid integer"),
     ("search detnet --trials 0", nothing, "0 is not in the range x>=1"),

@@ -63,6 +63,8 @@ def start_search(space: SearchSpace, options: SearchOptions, display: Display = 
         repeat_front=options.repeat_front,
         baseline=options.baseline,
     )
+    if options.train:
+        config = config.replace(train=options.train)
     with own(folder):
         store = StudyStore.create(folder, config, space)
         try:

@@ -15,6 +15,21 @@ from nasdet.search.records.extension import NOTHING, More
 MAX_FAILURES_IN_A_ROW = 5
 """Failed trials in a row, with no successful one between them, that end a search."""
 
+DEFAULT_SECONDS = 3600.0
+"""Of a search whose space follows from the data, without a time limit."""
+SEARCH_SHARE = 1 / 3
+"""Of the time limit, where the winner is trained in the rest."""
+
+
+def split_time(limit: float) -> tuple[float, float]:
+    """Seconds of a search and of the training of its winner."""
+    return limit * SEARCH_SHARE, limit * (1 - SEARCH_SHARE) - seconds_for_the_end(limit)
+
+
+def seconds_for_the_end(limit: float) -> float:
+    """What the test figures and the ONNX files may take of a time limit."""
+    return min(0.05 * limit, 60.0)
+
 
 class Interrupted(NasdetError):
     """The user pressed Ctrl-C; everything finished is kept. Exit code 130."""
@@ -48,6 +63,8 @@ class SearchOptions:
     """Whether random search spends the same budget after the search."""
     or_resume: bool = False
     """Whether to go on with the study in `study` if there is one."""
+    train: str = ""
+    """Which trial is trained in full afterwards, as `--pick` takes it; empty: none."""
 
 
 @dataclasses.dataclass(frozen=True)

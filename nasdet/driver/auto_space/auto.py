@@ -1,0 +1,59 @@
+"""Looks at the data set, measures the machine, and derives the space."""
+
+from __future__ import annotations
+
+import functools
+import random
+
+from nasdet.data import Dataset
+from nasdet.driver.auto_space.data_facts import DataFacts
+from nasdet.driver.auto_space.derive import Derived, Time, derive
+from nasdet.driver.auto_space.start_space import Start, space_around
+from nasdet.driver.check import images_per_second
+from nasdet.driver.planner import resolve
+from nasdet.driver.resources import this_machine
+from nasdet.models import count_costs
+from nasdet.space import build_specs, parse_space
+from nasdet.space.schema import Resources
+from nasdet.space.specs import DetectorSpec
+from nasdet.torch_settings import torch_threads
+
+_STEP = 0.8
+"""Share of a training's time that is forward and backward passes; the rest is data, optimiser and evaluation."""
+
+
+def auto_space(
+    dataset: Dataset,
+    *,
+    time_limit: float,
+    training: float | None = None,
+    resources: Resources | None = None,
+) -> Derived:
+    """The space for a data set on this machine; measures its speed for some seconds.
+
+    Args:
+        dataset: the images.
+        time_limit: seconds of the search.
+        training: seconds of the training of the winner after it; None: there is none.
+        resources: what a trial may use; None: as planned.
+
+    Raises:
+        InputError: the machine does not have the resources.
+    """
+    plan = resolve((resources or Resources()).model_copy(update={"workers": 1}), [this_machine()])
+    data, cost = DataFacts.of(dataset), functools.cache(functools.partial(_gflops, dataset))
+    probe = _spec(dataset, 256, 8, 24)
+    with torch_threads(plan.threads):
+        images = images_per_second(probe, cost(256, 8, 24), plan.device)
+    rate = _STEP * images * cost(256, 8, 24)
+    return derive(data, Time(time_limit, plan.concurrent, rate, training), cost)
+
+
+def _gflops(dataset: Dataset, size: int, stride: int, width: int) -> float:
+    """1e9 multiply-adds of the start point of this input size, finest stride and width."""
+    return count_costs(_spec(dataset, size, stride, width)).gflops
+
+
+def _spec(dataset: Dataset, size: int, stride: int, width: int) -> DetectorSpec:
+    space = parse_space(space_around(Start(size, stride, width)))
+    return build_specs(space, space.sample(random.Random(0), space.points[0]), dataset.info).candidate[0]

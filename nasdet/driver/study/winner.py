@@ -1,0 +1,87 @@
+"""`nasdet search --train`: the full training of what a search found, within the same time limit. One decision: the
+search gets a third of the time, because the training gains from every further minute."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from nasdet.data import Dataset
+from nasdet.driver.export_trial import export_trial
+from nasdet.driver.inference.evaluate import evaluate_bundle
+from nasdet.driver.study.options import DEFAULT_SECONDS, SEARCH_SHARE, seconds_for_the_end, split_time
+from nasdet.driver.training.request import TrainingOptions, read_source
+from nasdet.driver.training.train import Report, train_detector
+from nasdet.errors import InputError
+from nasdet.export import is_bundle, read_bundle
+from nasdet.export.bundle import LAST, TRAINING, open_bundle_data
+from nasdet.export.export_onnx import NOT_EXPORTED, add_onnx_files, check_onnx_extra
+from nasdet.search import StudyStore
+
+PICKED, TRAINED = "picked", "trained"
+"""Folders in the study: the trial that was picked, as a bundle, and that bundle trained in full."""
+LEAST_SECONDS = 30.0
+"""Of a training, however late the search has ended."""
+
+
+def train_winner(
+    store: StudyStore, report: Report, *, until: float | None = None, redirect: bool = True
+) -> dict[str, Any]:
+    """Train the trial that `store.config.train` names in full, write its ONNX files and judge it. What an interrupted
+    call has done is kept, and a call after the end only judges again.
+
+    Args:
+        store: the study, whose search is over.
+        report: takes the replies of the training.
+        until: when all is to be over, by `time.monotonic`; None: two thirds of the study's time from now.
+        redirect: see `train_detector`.
+
+    Returns:
+        `bundle`, `trial`, `val` (what `train_detector` returns), `test` (figures on the test split; None: there is
+        none), `onnx` (whether the files were written).
+
+    Raises:
+        InputError: no trial fits.
+        NasdetError: the training failed.
+    """
+    picked, trained = store.dir / PICKED, store.dir / TRAINED
+    if not is_bundle(picked):
+        export_trial(store, store.config.train, picked)
+    source = read_source(picked)
+    dataset = open_bundle_data(store.config.data, source.card)
+    resume = (trained / TRAINING / LAST).exists()
+    limit = None if resume else _seconds(store, until)
+    options = TrainingOptions(time_limit=limit, address=store.config.address)
+    figures = train_detector(source, dataset, trained, options, resume=resume, report=report, redirect=redirect)
+    test = None
+    if "test" in dataset.info.splits:
+        test = evaluate_bundle(read_bundle(trained), dataset, "test")
+    return {
+        "bundle": str(trained),
+        "trial": source.card["trial"],
+        "val": figures,
+        "test": test,
+        "onnx": _add_onnx(trained, dataset),
+    }
+
+
+def _seconds(store: StudyStore, until: float | None) -> float:
+    """Of the training."""
+    if until is not None:
+        left = until - time.monotonic()
+        return max(LEAST_SECONDS, left - seconds_for_the_end(left))
+    return split_time((store.space.budget.time_limit or DEFAULT_SECONDS) / SEARCH_SHARE)[1]
+
+
+def _add_onnx(folder: Path, dataset: Dataset) -> bool:
+    """Write the ONNX files where the packages are installed and the head can be exported."""
+    bundle = read_bundle(folder)
+    try:
+        check_onnx_extra()
+    except InputError:
+        return False
+    if bundle.spec.head.kind in NOT_EXPORTED:
+        return False
+    add_onnx_files(bundle, dataset)
+    return True

@@ -1,0 +1,103 @@
+"""`nasdet search --train`: what follows the search."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import nasdet
+from nasdet.cli.resume import command as resume_command
+from nasdet.cli.search import command
+from nasdet.driver.study import resume, winner
+from nasdet.driver.study.options import split_time
+from nasdet.driver.study.winner import PICKED, TRAINED, train_winner
+from nasdet.errors import InputError, NasdetError
+from nasdet.export import read_bundle
+from nasdet.search import StudyStore, summarise
+from nasdet.trainers.full_training import FullTraining, History
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training, late as it may be, takes two seconds."""
+    monkeypatch.setattr(winner, "LEAST_SECONDS", 2.0)
+
+
+def nothing(*_: Any) -> None:
+    """Shows no progress."""
+
+
+def test_the_parts_fill_the_time() -> None:
+    for limit in (60.0, 600.0, 36_000.0):
+        search, training = split_time(limit)
+        assert search == pytest.approx(limit / 3) and 0.9 * limit <= search + training < limit
+        assert limit - search - training <= 60
+
+
+def test_the_pick_is_trained_judged_and_exported(stored: StudyStore, short: None) -> None:
+    stored.save_config(train="ap>0.4")
+    done = train_winner(stored, nothing, until=time.monotonic())
+    assert done["trial"] == "t0" and done["bundle"] == str(stored.dir / TRAINED)
+    assert done["onnx"] and (stored.dir / TRAINED / "model.onnx").is_file()
+    assert done["val"]["seconds"] >= 1.5 and 0 <= done["test"]["ap"] <= 1 and done["test"]["images"] == 150
+    card = read_bundle(stored.dir / TRAINED).metrics
+    assert card["study"] == "made-1" and card["trial"] == "t0"
+    assert nasdet.load_study(stored.dir).trained.path == stored.dir / TRAINED
+    again = train_winner(stored, nothing)  # it is done already
+    assert again["val"] == done["val"] and again["test"]["ap"] == pytest.approx(done["test"]["ap"])
+
+
+def test_the_time_that_is_left_is_used(stored: StudyStore, short: None) -> None:
+    stored.save_config(train="best")
+    train_winner(stored, nothing, until=time.monotonic() + 6.0)
+    assert 4.0 < History.read(stored.dir / TRAINED / "training").seconds < 9.0
+
+
+def test_nothing_was_trained(stored: StudyStore) -> None:
+    with pytest.raises(InputError, match="made-1: nothing was trained in full; search with train=True"):
+        _ = nasdet.load_study(stored.dir).trained
+    stored.save_config(train="latency_ms<1")
+    with pytest.raises(InputError, match="latency_ms<1"):
+        train_winner(stored, nothing)
+    assert not (stored.dir / TRAINED).exists()
+
+
+def test_the_command_says_what_came_of_it(stored: StudyStore, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored.save_config(train="best", finished=True)
+    monkeypatch.setattr(resume, "search_or_resume", lambda *_, **__: summarise(stored))
+    asked = ["detnet", "--time-limit", "3s", "--train", "--pick", "best"]
+    told = CliRunner().invoke(command, asked, catch_exceptions=False)
+    lines = told.stdout.splitlines()
+    assert lines[-2].startswith("t0 trained in full, ") and " on test -> " in lines[-2]
+    assert lines[-1] == f"next: nasdet predict {stored.dir / TRAINED} IMAGES --out found"
+    report = json.loads(CliRunner().invoke(command, [*asked, "--json"], catch_exceptions=False).stdout)
+    assert report["study"] == "made-1" and report["trained"]["trial"] == "t0"
+    goes_on = CliRunner().invoke(resume_command, [str(stored.dir)], catch_exceptions=False).stdout.splitlines()
+    assert goes_on[-2:] == lines[-2:]
+
+
+def test_an_interrupted_training_says_how_to_go_on(stored: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored.save_config(train="best")
+    monkeypatch.setattr(resume, "search_or_resume", lambda *_, **__: summarise(stored))
+    save = FullTraining._save
+
+    def save_and_interrupt(training: FullTraining) -> None:
+        save(training)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FullTraining, "_save", save_and_interrupt)
+    with pytest.raises(NasdetError) as raised:
+        CliRunner().invoke(command, ["detnet", "--time-limit", "30s", "--train"], catch_exceptions=False)
+    picked, trained = stored.dir / PICKED, stored.dir / TRAINED
+    assert f"nasdet train {picked} --data digits --out {trained} --resume" in str(raised.value)
+    assert raised.value.exit_code == 130 and Path(trained, "training", "last.pt").is_file()
+
+
+def test_a_pick_without_a_training() -> None:
+    with pytest.raises(InputError, match="--pick: says what to train; add --train"):
+        CliRunner().invoke(command, ["detnet", "--pick", "best"], catch_exceptions=False)
