@@ -39,7 +39,7 @@ soak: .venv/.installed
 	$(BIN)/python benchmarks/many_workers.py
 
 fuzz: .venv/.installed
-	OMP_NUM_THREADS=1 NASDET_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m fuzz -o timeout=0 tests/fuzz
+	OMP_NUM_THREADS=1 NASDET_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m fuzz -o timeout=600 tests/fuzz
 
 audit: .venv/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python pip-audit

@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -191,6 +191,7 @@ def _read_tiff(path: Path) -> tuple[Pixels, int]:
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
+        check_tiff_pages(tiff)
         page: Any = tiff.pages[0]
         tag = page.tags.get(ORIENTATION)
         orientation = int(tag.value) if tag else 1
@@ -207,6 +208,22 @@ def _read_tiff(path: Path) -> tuple[Pixels, int]:
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
             pixels = ~pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
     return bands_last(pixels, axes), orientation
+
+
+def check_tiff_pages(tiff: Any) -> None:
+    """Raise `ValueError` if the pages of an open TIFF file lead in a circle, which tifffile follows without end."""
+    handle, form = tiff.filehandle, tiff.tiff
+    order: Literal["little", "big"] = "little" if form.byteorder == "<" else "big"
+    seen: set[int] = set()
+    offset: int = tiff.pages[0].offset
+    while 0 < offset < handle.size:
+        if offset in seen:
+            raise ValueError("its pages lead in a circle")
+        seen.add(offset)
+        handle.seek(offset)
+        count = int.from_bytes(handle.read(form.tagnosize), order)
+        handle.seek(offset + form.tagnosize + count * form.tagsize)
+        offset = int.from_bytes(handle.read(form.offsetsize), order)
 
 
 def _read_compressed_tiff(path: Path, reason: str) -> tuple[Pixels, int]:

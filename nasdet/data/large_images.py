@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from nasdet.data.images import ORIENTATION, bands_last, check_size, decoding, pillow_pixels, read_image, stored_units
+from nasdet.data.images import (
+    ORIENTATION,
+    bands_last,
+    check_size,
+    check_tiff_pages,
+    decoding,
+    pillow_pixels,
+    read_image,
+    stored_units,
+)
 from nasdet.data.records import Pixels
 from nasdet.errors import InputError
 
@@ -93,6 +102,7 @@ def _of_tiff(path: Path, file: Any) -> Scene | None:
     change the pixels that are stored."""
     import tifffile
 
+    check_tiff_pages(file)
     page, series = file.pages[0], file.series[0]
     turned = page.tags.get(ORIENTATION)
     meant = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK)

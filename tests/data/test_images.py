@@ -292,3 +292,25 @@ def test_tiff_and_npy_headers_that_lie(tmp_path: Path, compression: str | None) 
 def test_large_images_of_one_colour_are_read_if_they_are_not_absurd(tmp_path: Path) -> None:
     Image.new("L", (5000, 5000)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").shape == (5000, 5000, 1)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_pages_in_a_circle(tmp_path: Path, order: str, bigtiff: bool) -> None:
+    path = tmp_path / "x.tif"
+    with tifffile.TiffWriter(path, byteorder=order, bigtiff=bigtiff) as writer:
+        for side in (20, 21, 22):
+            writer.write(pixels(side, side, 3), photometric="rgb", metadata=None)
+    assert read_image(path).shape == (20, 20, 3)
+    with tifffile.TiffFile(path) as tiff:
+        first, last, form = tiff.pages[0].offset, tiff.pages[2].offset, tiff.tiff
+    data = bytearray(path.read_bytes())
+    name = "little" if order == "<" else "big"
+    count = int.from_bytes(data[last : last + form.tagnosize], name)
+    following = last + form.tagnosize + count * form.tagsize
+    data[following : following + form.offsetsize] = first.to_bytes(form.offsetsize, name)
+    path.write_bytes(data)
+    for read in (read_image, open_scene):
+        with pytest.raises(InputError, match="its pages lead in a circle"):
+            read(path)
