@@ -15,6 +15,7 @@ from nasdet.driver.auto_space.start_space import Start, is_auto, space_around
 from nasdet.driver.study.options import DEFAULT_SECONDS, SEARCH_SHARE, split_time
 from nasdet.driver.study.warm_start import with_start
 from nasdet.errors import InputError
+from nasdet.export.pick_trial import check_rule
 from nasdet.search.records.study_folder import SPACE
 from nasdet.space import SearchSpace, load_space, parse_space
 from nasdet.space.parameter_paths import key_of, message_of
@@ -100,6 +101,7 @@ def run_search(
     from nasdet.driver.study.resume import search_or_resume
 
     begin = time.monotonic()
+    check_rule(pick)
     loaded = prepare_space(
         space,
         None if data is None else str(data),

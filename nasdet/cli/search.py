@@ -83,10 +83,12 @@ def command(
     from nasdet.driver.study.options import SearchOptions
     from nasdet.driver.study.resume import check_search_or_resume, search_or_resume
     from nasdet.errors import InputError
+    from nasdet.export.pick_trial import check_rule
 
     begin = time.monotonic()
     if pick is not None and not train:
         raise InputError("says what to train", where="--pick", remedy="add --train")
+    check_rule(pick or "best")
     loaded = prepare_space(
         space,
         data,

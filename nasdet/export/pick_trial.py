@@ -63,6 +63,19 @@ def pick(records: Sequence[TrialRecord], objectives: Sequence[ObjectiveLike], ru
     return min(complete, key=lambda r: _order(r, objectives))
 
 
+def check_rule(rule: str) -> None:
+    """Refuse a rule that could choose no trial of a search that has not begun: a trial's name, or one that is no rule.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    matches = [_BOUND.fullmatch(bound) for bound in re.split(r"\s+and\s+", rule.strip())]
+    if rule.strip() in RULES or all(match and _number(match[3]) is not None for match in matches):
+        return
+    remedy = f"use {', '.join(RULES)}, or bounds such as 'latency_ms<5'"
+    raise InputError(f"{rule!r} is no rule", where=WHERE, remedy=remedy)
+
+
 def _named(record: TrialRecord) -> TrialRecord:
     if record.state in ("infeasible", "duplicate", "failed"):
         why = f" ({record.reason})" if record.reason else ""

@@ -125,6 +125,12 @@ CASES: list[Case] = [
     ("serch detnet", nothing, "no command 'serch'; did you mean 'search'?"),
     ("search", nothing, "no search space and no data set; add --data SRC (try --data digits)"),
     ("search detnet --pick best", nothing, "--pick: says what to train; add --train"),
+    (
+        "search detnet --train --pick latency_ms<x",
+        nothing,
+        "--pick: 'latency_ms<x' is no rule; use knee, best, fastest",
+    ),
+    ("search detnet --train --pick t0001", nothing, "'t0001' is no rule"),
     ("search quick --data digits --train --set budget.time_limit=null", nothing, "--train: no time limit; add"),
     ("search detnet --trails 3", nothing, "no such option"),
     ("search detnet --trials many", nothing, "'many' is not a valid integer"),

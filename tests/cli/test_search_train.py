@@ -13,13 +13,23 @@ from click.testing import CliRunner
 import nasdet
 from nasdet.cli.resume import command as resume_command
 from nasdet.cli.search import command
+from nasdet.driver.inference import evaluate
+from nasdet.driver.resources import Node
 from nasdet.driver.study import resume, winner
 from nasdet.driver.study.options import split_time
 from nasdet.driver.study.winner import PICKED, TRAINED, train_winner
+from nasdet.driver.training import train
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
 from nasdet.search import StudyStore, summarise
 from nasdet.trainers.full_training import FullTraining, History
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of one process that wait for each other are slow beside another test process."""
+    monkeypatch.setattr(train, "this_machine", lambda: Node(1))
+    monkeypatch.setattr(evaluate, "cpu_count", lambda: 1)
 
 
 @pytest.fixture
@@ -52,6 +62,7 @@ def test_the_pick_is_trained_judged_and_exported(stored: StudyStore, short: None
     assert again["val"] == done["val"] and again["test"]["ap"] == pytest.approx(done["test"]["ap"])
 
 
+@pytest.mark.slow
 def test_the_time_that_is_left_is_used(stored: StudyStore, short: None) -> None:
     stored.save_config(train="best")
     train_winner(stored, nothing, until=time.monotonic() + 6.0)
