@@ -147,7 +147,7 @@ def print_study_and_train(summary: Summary, as_json: bool, *, until: float | Non
         print_study(summary, as_json)
         return
     from nasdet.api.study import train_found
-    from nasdet.driver.study.winner import PICKED, TRAINED
+    from nasdet.driver.study.options import interrupted
 
     if not as_json:
         print_study(summary, as_json)
@@ -155,7 +155,7 @@ def print_study_and_train(summary: Summary, as_json: bool, *, until: float | Non
     try:
         trained = train_found(folder, None, until=until)
     except KeyboardInterrupt:
-        raise _interrupted(folder / PICKED, summary.data, folder / TRAINED) from None
+        raise interrupted(folder) from None
     if as_json:
         print_study(summary, as_json, trained=trained)
         return

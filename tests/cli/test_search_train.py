@@ -17,7 +17,7 @@ from nasdet.driver.inference import evaluate
 from nasdet.driver.resources import Node
 from nasdet.driver.study import resume, winner
 from nasdet.driver.study.options import split_time
-from nasdet.driver.study.winner import PICKED, TRAINED, train_winner
+from nasdet.driver.study.winner import TRAINED, train_winner
 from nasdet.driver.training import train
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
@@ -104,9 +104,8 @@ def test_an_interrupted_training_says_how_to_go_on(stored: StudyStore, monkeypat
     monkeypatch.setattr(FullTraining, "_save", save_and_interrupt)
     with pytest.raises(NasdetError) as raised:
         CliRunner().invoke(command, ["detnet", "--time-limit", "30s", "--train"], catch_exceptions=False)
-    picked, trained = stored.dir / PICKED, stored.dir / TRAINED
-    assert f"nasdet train {picked} --data digits --out {trained} --resume" in str(raised.value)
-    assert raised.value.exit_code == 130 and Path(trained, "training", "last.pt").is_file()
+    assert str(raised.value).endswith(f"Go on with: nasdet resume {stored.dir}") and raised.value.exit_code == 130
+    assert Path(stored.dir, TRAINED, "training", "last.pt").is_file()
 
 
 def test_a_pick_without_a_training() -> None:
