@@ -79,12 +79,15 @@ def test_nothing_was_trained(stored: StudyStore) -> None:
 
 
 def test_the_command_says_what_came_of_it(stored: StudyStore, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {"ap": 0.25, "ap50": 0.5}  # the detector is judged in the test above
+    monkeypatch.setattr(winner, "evaluate_bundle", lambda *_: figures)
+    monkeypatch.setattr(winner, "_add_onnx", lambda *_: True)
     stored.save_config(train="best", finished=True)
     monkeypatch.setattr(resume, "search_or_resume", lambda *_, **__: summarise(stored))
     asked = ["detnet", "--time-limit", "3s", "--train", "--pick", "best"]
     told = CliRunner().invoke(command, asked, catch_exceptions=False)
     lines = told.stdout.splitlines()
-    assert lines[-2].startswith("t0 trained in full, ") and " on test -> " in lines[-2]
+    assert lines[-2].startswith("t0 trained in full, ") and "AP 0.2500, AP50 0.5000 on test -> " in lines[-2]
     assert lines[-1] == f"next: nasdet predict {stored.dir / TRAINED} IMAGES --out found"
     report = json.loads(CliRunner().invoke(command, [*asked, "--json"], catch_exceptions=False).stdout)
     assert report["study"] == "made-1" and report["trained"]["trial"] == "t0"
