@@ -1,5 +1,5 @@
 """Start points of a derived search space at equal wall-clock: which input size, finest stride and width learn most in
-the time. `nasdet.driver.auto_space.derive` chooses by rules that rest on this.
+the time, beside the one that `nasdet.driver.auto_space.derive` chooses.
 
     python benchmarks/start_points.py --json --data FOLDER --minutes 8 256:4:32 320:8:32 448:4:16
 

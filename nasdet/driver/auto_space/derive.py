@@ -2,7 +2,7 @@
 
 One decision: the space lies around one start point, whose input size and finest stride show the small objects well and
 whose width is what the time allows; ranges that reach far beyond it spend the time on candidates that cannot be trained
-in it (docs/log.md).
+in it. The rules are reasoned; `benchmarks/start_points.py` compares what they choose with other points.
 """
 
 from __future__ import annotations
@@ -150,9 +150,9 @@ def _reasons(data: DataFacts, time: Time, start: Start, wanted: int, gflops: flo
             f"around {start.width} channels: in {time.candidate:.0f} s a candidate sees {images} images at "
             f"{gflops:.2g} GMACs each ({time.rate:.3g} GMACs/s here, training included)"
         ),
-        "space.backbone.stem": "structure: what changes accuracy or speed most between detectors of this size",
+        "space.backbone.stem": "structure: as in quick",
         "space.recipe.batch_size": f"around {start.batch}: {images // start.batch} steps in a full training",
-        "space.recipe.base_lr": "recipe: ranges of quick, which hold the best of four data sets",
+        "space.recipe.base_lr": "recipe: as in quick",
         "space.recipe.augment.vflip": "right for microscopes and drones, wrong where up and down differ",
         "objectives": "accuracy against the time of one image on one core",
         "constraints": f"at most {ROOM:g} times the start point: what costs more cannot be trained in the time",
