@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import queue
-import random
 import subprocess
 import sys
 import tempfile
@@ -23,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.data import Dataset, open_data
-from nasdet.driver.auto_space.auto import auto_space
-from nasdet.driver.auto_space.start_space import Start, space_around
+from nasdet.driver.auto_space.auto import auto_space, start_candidate
+from nasdet.driver.auto_space.start_space import Start
 from nasdet.models import count_costs
-from nasdet.space import build_specs, parse_space
 
 
 def derived(data: Dataset, minutes: float) -> str:
@@ -38,8 +36,7 @@ def derived(data: Dataset, minutes: float) -> str:
 def prepare(point: str, data: Dataset, folder: Path, batch: int) -> float:
     """Write specification and recipe of a point; returns its 1e9 multiply-adds."""
     size, stride, width = map(int, point.split(":"))
-    space = parse_space(space_around(Start(size, stride, width, batch=batch)))
-    spec, recipe = build_specs(space, space.sample(random.Random(0), space.points[0]), data.info).candidate
+    spec, recipe = start_candidate(data, Start(size, stride, width, batch=batch))
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(json.dumps(spec.to_json()))
     (folder / "recipe.json").write_text(json.dumps(recipe.to_json()))

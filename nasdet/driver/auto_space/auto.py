@@ -15,7 +15,7 @@ from nasdet.driver.resources import this_machine
 from nasdet.models import count_costs
 from nasdet.space import build_specs, parse_space
 from nasdet.space.schema import Resources
-from nasdet.space.specs import DetectorSpec
+from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.torch_settings import torch_threads
 
 _STEP = 0.8
@@ -42,7 +42,7 @@ def auto_space(
     """
     plan = resolve((resources or Resources()).model_copy(update={"workers": 1}), [this_machine()])
     data, cost = DataFacts.of(dataset), functools.cache(functools.partial(_gflops, dataset))
-    probe = _spec(dataset, 256, 8, 24)
+    probe, _ = start_candidate(dataset, Start(256, 8, 24))
     with torch_threads(plan.threads):
         images = images_per_second(probe, cost(256, 8, 24), plan.device)
     rate = _STEP * images * cost(256, 8, 24)
@@ -51,9 +51,10 @@ def auto_space(
 
 def _gflops(dataset: Dataset, size: int, stride: int, width: int) -> float:
     """1e9 multiply-adds of the start point of this input size, finest stride and width."""
-    return count_costs(_spec(dataset, size, stride, width)).gflops
+    return count_costs(start_candidate(dataset, Start(size, stride, width))[0]).gflops
 
 
-def _spec(dataset: Dataset, size: int, stride: int, width: int) -> DetectorSpec:
-    space = parse_space(space_around(Start(size, stride, width)))
-    return build_specs(space, space.sample(random.Random(0), space.points[0]), dataset.info).candidate[0]
+def start_candidate(dataset: Dataset, start: Start) -> tuple[DetectorSpec, Recipe]:
+    """The network and the recipe of a start point."""
+    space = parse_space(space_around(start))
+    return build_specs(space, space.sample(random.Random(0), space.points[0]), dataset.info).candidate

@@ -29,7 +29,7 @@ def train_winner(
     store: StudyStore, report: Report, *, until: float | None = None, redirect: bool = True
 ) -> dict[str, Any]:
     """Train the trial that `store.config.train` names in full, write its ONNX files and judge it. What an interrupted
-    call has done is kept, and a call after the end only judges again.
+    call has done is kept, and a call after the end judges and exports again.
 
     Args:
         store: the study, whose search is over.
