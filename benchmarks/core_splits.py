@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12, help="candidates of each search")
     parser.add_argument("--epochs", type=int, default=2, help="of each candidate")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--splits", nargs="+", metavar="GxWxT", help="only these: groups x workers x threads")
     parser.add_argument("--smoke", action="store_true", help="two candidates of one epoch under the planner's choice")
     options = parser.parse_args()
     from nasdet.driver.resources import cpu_count
@@ -116,7 +117,8 @@ def main() -> None:
         spaces, work, splits = ["detnet"], (cores + 1, 1, 1), []
     else:
         spaces, work = options.spaces, (options.trials, options.epochs, options.repeats)
-        splits = list(dict.fromkeys((*splits_of(cores), Split(1, 1, 1))))
+        asked = [Split(*map(int, text.split("x"))) for text in options.splits or ()]
+        splits = asked or list(dict.fromkeys((*splits_of(cores), Split(1, 1, 1))))
     result = {"cores": cores, "spaces": {name: compare(name, splits, *work) for name in spaces}}
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from collections.abc import Iterator
 
 import torch
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+"""Parameters of mallopt(3)."""
 
 
 @contextlib.contextmanager
@@ -31,3 +35,31 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+def keep_freed_memory() -> bool:
+    """Let the process keep the memory that tensors free: given back to the system in every step, it is cleared before
+    it comes back, which takes up to a sixth of a training on the CPU (docs/log.md).
+
+    Returns:
+        Whether anything changed: with another C library than glibc nothing does.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return False
+    return bool(libc.mallopt(_MMAP_MAX, 0) and libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """`keep_freed_memory`, and afterwards give it back and let the C library do as it does at most."""
+    changed = keep_freed_memory()
+    try:
+        yield
+    finally:
+        if changed:
+            libc = ctypes.CDLL(None)
+            libc.mallopt(_MMAP_MAX, 65_536)
+            libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
+            libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
+            libc.malloc_trim(0)

@@ -123,6 +123,7 @@ def _start(config: GroupConfig, rank: int, link: Link, created: float) -> Any:
     import torch
     from ray.train import get_context
 
+    from nasdet.torch_settings import keep_freed_memory
     from nasdet.trainers.latency import device_name
     from nasdet.trainers.worker import Runner
 
@@ -130,6 +131,7 @@ def _start(config: GroupConfig, rank: int, link: Link, created: float) -> Any:
     gc.enable()
     imported = time.time()
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     join(rank, get_context().get_world_size(), config.device)
     device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
     runner = Runner(config, device, link)

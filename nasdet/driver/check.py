@@ -12,7 +12,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -218,13 +218,16 @@ def _no_estimate(space: SearchSpace, images: int | None, feasible: Sequence[_Sam
     return ""
 
 
-def images_per_second(spec: DetectorSpec, gflops: float, device: str) -> float:
+def images_per_second(
+    spec: DetectorSpec, gflops: float, device: str, *, typical: Callable[[list[float]], float] = min
+) -> float:
     """Training speed of a network: forward and backward on random images; the canvas shrinks if one is too costly.
 
     Args:
         spec: the network.
         gflops: its 1e9 multiply-adds per image.
         device: cpu or cuda.
+        typical: of the seconds of a few passes: the least is what the machine can, the median what it does now.
     """
     budget = _TIMED_GFLOPS * (50 if device == "cuda" else 1)
     shrink = min(1.0, (budget / gflops) ** 0.5)
@@ -237,13 +240,13 @@ def images_per_second(spec: DetectorSpec, gflops: float, device: str) -> float:
         images = torch.full((batch, small.input.channels, sides["height"], sides["width"]), 100.0)
         box = torch.tensor([0.25, 0.25, 0.75, 0.75]) * min(sides.values())
         targets = Targets(box.expand(batch, 1, 4), torch.zeros(batch, 1, dtype=torch.long))
-    return float(share) * batch / _fastest_pass(detector, images, targets, device)
+    return float(share) * batch / typical(_passes(detector, images, targets, device))
 
 
-def _fastest_pass(
+def _passes(
     detector: torch.nn.Module, images: torch.Tensor, targets: Targets, device: str, *, repeats: int = 6
-) -> float:
-    """Seconds of one forward and backward pass: the fastest of a few, least disturbed by other work."""
+) -> list[float]:
+    """Seconds of some forward and backward passes, after one that does not count."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -253,4 +256,4 @@ def _fastest_pass(
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return times[1:]

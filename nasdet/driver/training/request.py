@@ -59,6 +59,9 @@ class TrainingRequest:
     """Fingerprint of the data set."""
     recipe: str = ""
     """Name of the recipe that replaced the source's; empty: none did."""
+    threads: int | None = None
+    """CPU threads of the one worker in this process, kept so that a resume adds numbers in the same order; None: not
+    chosen yet, or workers of Ray, which take all of a node's."""
 
     def write(self) -> None:
         """Store atomically."""

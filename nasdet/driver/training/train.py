@@ -3,6 +3,7 @@ Train group as the search, and both run the same job."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -21,6 +22,7 @@ from nasdet.driver.redirect_output import study_output
 from nasdet.driver.resources import Node, Plan, this_machine
 from nasdet.driver.study.candidates import not_split
 from nasdet.driver.training.request import Source, TrainingOptions, TrainingRequest, new_request, resumed_request
+from nasdet.driver.training.thread_count import thread_count
 from nasdet.errors import InputError, NasdetError
 from nasdet.export.bundle import writing
 from nasdet.log import LOG, log_to, logger
@@ -29,7 +31,7 @@ from nasdet.models.pretrained import InitReport
 from nasdet.space.rules import statistic_problem
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
-from nasdet.torch_settings import torch_threads
+from nasdet.torch_settings import freed_memory_kept, torch_threads
 from nasdet.trainers.driver_link import Link
 from nasdet.trainers.full_training import FullJob, History
 from nasdet.trainers.messages import FINAL, GroupConfig, Reply
@@ -95,13 +97,17 @@ def train_detector(
     if not dataset.info.masks and _wants_masks(source.spec):
         raise no_masks(dataset.info)
     plan = None if ray_address(request.address) else _plan(request, [this_machine()])
+    here = plan if request.workers == 1 else None
+    if here is not None:
+        here = _with_threads(here, request)
+        request = dataclasses.replace(request, threads=here.threads)
     request.write()
     if not resume:
         _keep(loaded, request.job.folder / INIT)
     if loaded is not None:
         on_init(loaded)
-    if plan is not None and request.workers == 1:
-        _train_here(request.job, _group(dataset, request, plan), report)
+    if here is not None:
+        _train_here(request.job, _group(dataset, request, here), report)
     else:
         _train_on_ray(request, dataset, report, redirect)
     history = History.read(request.job.folder)
@@ -124,6 +130,14 @@ def _keep(loaded: InitReport | None, path: Path) -> None:
 
 def _plan(request: TrainingRequest, nodes: Sequence[Node]) -> Plan:
     return resolve(Resources(workers=request.workers, concurrent=1), nodes)
+
+
+def _with_threads(plan: Plan, request: TrainingRequest) -> Plan:
+    """The plan with the threads that the training has begun with, as far as there are cores, or that pay."""
+    if request.threads is not None or plan.device != "cpu":
+        return dataclasses.replace(plan, threads=min(request.threads or plan.threads, plan.threads))
+    spec = DetectorSpec.model_validate(request.job.spec)
+    return dataclasses.replace(plan, threads=thread_count(spec, plan.threads))
 
 
 def _group(dataset: Dataset, request: TrainingRequest, plan: Plan) -> GroupConfig:
@@ -149,7 +163,7 @@ def _train_here(job: FullJob, group: GroupConfig, report: Report) -> None:
     def emit(reply: Reply) -> None:
         failed.append(reply) if reply.kind in FAILURES else report(reply, sys.stderr)
 
-    with log_to(job.folder / LOG), torch_threads(group.threads):
+    with log_to(job.folder / LOG), torch_threads(group.threads), freed_memory_kept():
         Runner(group, torch.device(group.device), Link(emit)).run(job)
         if failed:
             logger.error("the training failed: %s\n%s", failed[0].reason, failed[0].traceback)

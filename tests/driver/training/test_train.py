@@ -43,6 +43,7 @@ def quick_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """No evaluation in this process; workers on Ray have their own, whole one."""
     names = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar100")
     monkeypatch.setattr(full, "evaluate", lambda *_, **__: dict.fromkeys(names, 0.5))
+    monkeypatch.setattr(driver, "thread_count", lambda spec, most: 1)
 
 
 def train(
@@ -112,6 +113,21 @@ def test_a_resume_keeps_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 3 < result["epochs"] < 200
     assert train(resume=True)["epochs"] == result["epochs"]  # it is over
     assert train(resume=True, time_limit=2.0)["epochs"] > result["epochs"]
+
+
+def test_a_resume_keeps_the_number_of_threads_as_far_as_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads_of(cores: int, choose: Any, **asked: Any) -> int:
+        monkeypatch.setattr(driver, "this_machine", lambda: Node(cores))
+        monkeypatch.setattr(driver, "thread_count", choose)
+        seen: list[int] = []
+        monkeypatch.setattr(full, "train_epoch", lambda *a: [seen.append(torch.get_num_threads()), skip_epoch(*a)][1])
+        train(**asked)
+        assert json.loads((OUT / "training" / "job.json").read_text())["threads"] == seen[-1]
+        return seen[-1]
+
+    assert threads_of(4, lambda spec, most: most - 1, epochs=1) == 3
+    assert threads_of(8, None, resume=True, epochs=2) == 3
+    assert threads_of(2, None, resume=True, epochs=3) == 2
 
 
 def test_a_resume_may_ask_for_another_length(monkeypatch: pytest.MonkeyPatch) -> None:
