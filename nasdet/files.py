@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all, also after a crash of the machine."""
+"""Files that a reader sees whole or not at all, also after a crash of the machine, and names that users write."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder; not, where no file can have that name, at which `Path.exists` raises."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # it is too long, or holds a NUL
+        return False
 
 
 @contextlib.contextmanager

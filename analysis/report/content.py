@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nasdet.analysis.findings import findings
 from nasdet.analysis.front_history import Curve, hypervolume_history, study_curves
 from nasdet.analysis.importance import Importance, importance, method, too_few
 from nasdet.analysis.plots.front_view import FrontView
@@ -45,6 +46,8 @@ class Report:
     """How the importance is to be read, or why there is none."""
     columns: Sequence[Column]
     pictures: Pictures
+    findings: Sequence[str]
+    """What the study found, in sentences."""
 
     @classmethod
     def of(cls, store: StudyStore, pictures: Pictures) -> Report:
@@ -56,4 +59,5 @@ class Report:
         shown = columns(view, space, rows)
         how = lacking or method(records)
         curves = study_curves(store)
-        return cls(store.dir, store.config, space, records, view, curves, rows, how, shown, pictures)
+        found = findings(records, space)
+        return cls(store.dir, store.config, space, records, view, curves, rows, how, shown, pictures, found)

@@ -20,6 +20,8 @@ from nasdet.analysis.plots.parallel_coordinates import parallel_figure
 from nasdet.analysis.plots.style import FONT
 from nasdet.analysis.report.content import Report
 from nasdet.analysis.templates import duration, render
+from nasdet.space.yaml_document import dump_yaml
+from nasdet.study_config import ResourcePlan
 from nasdet.tracking.note import next_commands
 from nasdet.trial import TrialRecord
 
@@ -73,6 +75,8 @@ def page(report: Report) -> str:
         compared=compare_curves(report.curves) if report.curves else "",
         method=report.method,
         importance_height=290 * len(view.axes),
+        findings=report.findings,
+        space_yaml=dump_yaml(report.space.raw),
         reasons=[(r.state, r.trials, r.example) for r in reasons(report.records)],
         most_reasons=MOST_REASONS,
         effort=spent,
@@ -123,7 +127,6 @@ def _question(report: Report) -> list[tuple[str, str]]:
     free = f"{len(space.parameters)} parameters"
     free += f", {len(space.conditions)} of them under conditions" if space.conditions else ""
     classes = report.config.classes
-    plan = dataclasses.asdict(report.config.plan) if report.config.plan else {}
     more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
     engine = f"{space.sampler.kind} proposals, {space.scheduler.kind} scheduling"
     engine = "freeze-thaw" if space.scheduler.kind == "freeze_thaw" else engine
@@ -138,9 +141,19 @@ def _question(report: Report) -> list[tuple[str, str]]:
         ("constraints", ", ".join(str(c) for c in space.constraints)),
         ("budget", ", ".join(spent)),
         ("search", f"{engine}, seed {summary.seed}"),
-        ("device", ", ".join(f"{v} {k}" if k != "device" else str(v) for k, v in plan.items())),
+        ("device", _device(report.config.plan) if report.config.plan else ""),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def _device(plan: ResourcePlan) -> str:
+    """Such as "cpu, 2 candidates at a time, each with 1 worker of 1 thread"."""
+    many = [
+        f"{count} {what}" if count == 1 else f"{count} {what}s"
+        for count, what in ((plan.concurrent, "candidate"), (plan.workers, "worker"), (plan.threads, "thread"))
+    ]
+    each = "with" if plan.concurrent == 1 else "each with"
+    return f"{plan.gpu or plan.device}, {many[0]} at a time, {each} {many[1]} of {many[2]}"
 
 
 def _front_table(report: Report) -> tuple[Row, list[Row]]:

@@ -154,6 +154,8 @@ def _run(arguments: list[str], debug: bool) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG and not debug:
+            return _say(f"{str(error.filename)[:60]}...: no file can have a name that long; give a shorter one", 2)
         if debug or error.errno not in FULL:
             return _fault(error, debug)
         where = f"{error.filename}: " if error.filename else ""

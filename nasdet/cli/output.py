@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,8 +27,9 @@ def print_json(value: dict[str, Any]) -> None:
     click.echo(json.dumps(_finite(value), indent=1))
 
 
-def print_study(summary: Summary, as_json: bool, **more: Any) -> None:
-    """The summary of a study, as JSON with the keys `more` added, or as the front with what to do next."""
+def print_study(summary: Summary, as_json: bool, *, found: Sequence[str] = (), **more: Any) -> None:
+    """The summary of a study, as JSON with the keys `more` added, or as the front with what was found, in sentences,
+    and what to do next."""
     if as_json:
         print_json({**summary.to_json(), **more})
         return
@@ -44,7 +46,7 @@ def print_study(summary: Summary, as_json: bool, **more: Any) -> None:
         return
     _print_front(console, summary)
     console.print(f"hypervolume {summary.hypervolume:.4g} to reference point {_point(summary)}")
-    for line in doubts(summary):
+    for line in (*doubts(summary), *found):
         console.print(escape(line), soft_wrap=True)
     _print_failure(console, summary)
     folder = escape(shlex.quote(summary.folder))

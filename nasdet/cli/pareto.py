@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,7 +42,8 @@ def command(study: str | None, plot: Path | None, table: Path | None, as_json: b
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(error.filename)) from error
     correlation = score_correlation(records, store.objectives)
-    print_study(summary, as_json, **({"scores": correlation} if correlation else {}))
+    more: dict[str, Any] = {"scores": correlation} if correlation else {}
+    print_study(summary, as_json, **more)
     if correlation and not as_json:
         click.echo(f"\norder of {correlation['trials']} candidates by {correlation['objective']}, Kendall's tau:")
         for p in correlation["predictors"]:

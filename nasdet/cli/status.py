@@ -34,7 +34,9 @@ def command(study: str | None, profile: bool, as_json: bool) -> None:
     owner = owner_of(store.dir)
     more: dict[str, Any] = {"owner": dataclasses.asdict(owner) if owner else None}
     seconds = _profile(store) if profile else {}
-    print_study(summarise(store), as_json, **more, **({"profile": seconds} if profile else {}))
+    if profile:
+        more["profile"] = seconds
+    print_study(summarise(store), as_json, **more)
     if not as_json:
         if owner is not None:
             click.echo(f"running: {owner}")

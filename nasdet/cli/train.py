@@ -139,18 +139,21 @@ def print_study_and_train(summary: Summary, as_json: bool, *, until: float | Non
         as_json: print one object with the key `trained`.
         until: see `train_winner`.
     """
+    from nasdet.analysis.findings import findings
     from nasdet.cli.output import print_study
     from nasdet.search import StudyStore
 
     folder = Path(summary.folder)
-    if not StudyStore.open(folder).config.train:
-        print_study(summary, as_json)
+    store = StudyStore.open(folder)
+    found = findings(store.records(), store.space)
+    if not store.config.train:
+        print_study(summary, as_json, found=found)
         return
     from nasdet.api.study import train_found
     from nasdet.driver.study.options import interrupted
 
     if not as_json:
-        print_study(summary, as_json)
+        print_study(summary, as_json, found=found)
     click.echo("training in full; Ctrl-C keeps the last epoch", err=True)
     try:
         trained = train_found(folder, None, until=until)

@@ -211,8 +211,11 @@ def _read_tiff(path: Path) -> tuple[Pixels, int]:
 
 
 def check_tiff_pages(tiff: Any) -> None:
-    """Raise `ValueError` if the pages of an open TIFF file lead in a circle, which tifffile follows without end."""
+    """Raise `ValueError` if the pages of an open TIFF file lead in a circle, which tifffile follows without end, or the
+    first one says that a part of it is larger than the file, for which memory would be taken."""
     handle, form = tiff.filehandle, tiff.tiff
+    if max(tiff.pages[0].databytecounts, default=0) > handle.size:
+        raise ValueError("it says that it has more bytes than the file")
     order: Literal["little", "big"] = "little" if form.byteorder == "<" else "big"
     seen: set[int] = set()
     offset: int = tiff.pages[0].offset

@@ -18,6 +18,7 @@ from nasdet.data.defects import DefectLog
 from nasdet.data.files import composed, list_images, read_lines, split_of
 from nasdet.data.images import is_image
 from nasdet.errors import InputError
+from nasdet.files import exists
 
 _FOUND_BY = {"part": "the last parts of their paths", "name": "their names alone"}
 
@@ -49,20 +50,13 @@ def find_below(stated: str, folders: Iterable[Path]) -> Path | None:
 
 def _inside(folder: Path, parts: Sequence[str]) -> Path | None:
     """The path `parts` below a folder; the case of letters and how they are composed may differ."""
-    if _exists(folder.joinpath(*parts)):
+    if exists(folder.joinpath(*parts)):
         return folder.joinpath(*parts)
     path: Path | None = folder
     for part in parts:
         alike = [p for p in sorted(path.iterdir()) if _key(p.name) == _key(part)] if path and path.is_dir() else []
         path = next((p for p in alike if p.name == part), alike[0] if alike else None)
     return path
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that is too long, or holds a NUL
-        return False
 
 
 def _key(name: str) -> str:
@@ -140,7 +134,7 @@ class SplitReader:
     def _as_written(self, line: str, beside: Path) -> Path | None:
         parts = path_parts(line)
         paths = (folder.joinpath(*parts) for folder in (*self._folders, beside))
-        return next((path for path in paths if _exists(path) and path.is_file()), None)
+        return next((path for path in paths if exists(path) and path.is_file()), None)
 
     def _by_last_parts(self, line: str, how: Counter[str]) -> Path | None:
         if not self._known:

@@ -273,9 +273,16 @@ def _json(path: Path) -> Any:
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise _broken(path, f"has more than {LARGEST_JSON >> 20} MB")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise _broken(path, f"is not JSON ({error})") from None
+
+
+def _integer(text: str) -> int:
+    """One that is a float, too. Raises OverflowError: it is beyond them."""
+    value = int(text)
+    float(value)
+    return value
 
 
 def _read_spec(path: Path, kind: type[S]) -> S:

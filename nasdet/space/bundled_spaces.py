@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from nasdet.errors import InputError
+from nasdet.files import exists
 
 _FOLDERS = (Path(__file__).parents[2] / "search_spaces", Path(sys.prefix) / "share" / "nasdet" / "search_spaces")
 
@@ -29,7 +30,7 @@ def find_space(name: str | Path, *, beside: Path | None = None, where: str = "")
     """
     path = Path(name).expanduser()
     local = path if beside is None else beside / path
-    if local.exists():
+    if exists(local):
         return local
     bundled = bundled_spaces()
     if path.name == str(name) and path.suffix in ("", ".yaml") and path.stem in bundled:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.errors import InputError, nearest
+from nasdet.files import exists
 from nasdet.space.bundled_spaces import find_space
 from nasdet.space.overrides import apply_override, flat, merge, read_with_ancestors, without
 from nasdet.space.parameter_paths import FROM_DATA, known_paths
@@ -74,7 +75,7 @@ def _parse(document: Document, *, default_name: str, folder: Path | None, functi
     order = parents_first(file)
     raw = {"name": file.name or default_name, **document.data}
     data = file.data
-    if data.source and folder is not None and (folder / data.source).exists():
+    if data.source and folder is not None and exists(folder / data.source):
         source = str((folder / data.source).resolve())
         data = data.model_copy(update={"source": source})
         raw["data"] = {**raw["data"], "source": source}

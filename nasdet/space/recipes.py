@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasdet.errors import InputError, nearest
+from nasdet.files import exists
 from nasdet.space.overrides import read_with_ancestors
 from nasdet.space.schema import Section
 from nasdet.space.schema_errors import read_schema
@@ -86,7 +87,7 @@ def _find(name: Any, beside: Path | None, where: str) -> Path:
     local = path if beside is None else beside / path
     if str(name) in recipe_names():
         return _FOLDER / f"{name}.yaml"
-    if local.is_file():
+    if exists(local) and local.is_file():
         return local
     known = nearest(str(name), recipe_names()).removesuffix("?")
     remedy = f"{known}, or give a YAML file that extends one of them"

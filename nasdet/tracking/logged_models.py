@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,11 +58,12 @@ def sync_models(
         if trial not in kept:
             command = f"nasdet export {shlex.quote(str(study_dir))} --pick {trial} --out DIR --register NAME"
             tags = {KEY_TAG: key, **EXTERNAL, TRIAL_TAG: trial, "mlflow.note.content": f"`{command}`"}
-            _make(client, experiment_id, f"{study_dir.name}-{trial}", run_id, tags)
+            _make(client, experiment_id, f"{study_dir.name}-{trial}", run_id, tags, study_dir / "logs" / "model")
 
 
-def _make(client: MlflowClient, experiment_id: str, name: str, run_id: str, tags: dict[str, str]) -> None:
-    """A logged model with its run's parameters and last metrics."""
+def _make(client: MlflowClient, experiment_id: str, name: str, run_id: str, tags: dict[str, str], folder: Path) -> None:
+    """A logged model with its run's parameters and last metrics. `folder` is used meanwhile: in the study and not among
+    temporary files, where a killed process would leave it for good."""
     from mlflow.entities import Metric
     from mlflow.models.utils import get_external_mlflow_model_spec
 
@@ -79,7 +80,8 @@ def _make(client: MlflowClient, experiment_id: str, name: str, run_id: str, tags
     last = run.data.to_proto().metrics
     metrics = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model.model_id) for m in last]
     client.log_batch(run_id, metrics=metrics)
-    with tempfile.TemporaryDirectory(prefix="nasdet-model-") as folder:
-        get_external_mlflow_model_spec(model).save(str(Path(folder, "MLmodel")))
-        client.log_model_artifacts(model.model_id, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    get_external_mlflow_model_spec(model).save(str(folder / "MLmodel"))
+    client.log_model_artifacts(model.model_id, str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
     client.finalize_logged_model(model.model_id, "READY")

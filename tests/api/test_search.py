@@ -84,6 +84,7 @@ def test_a_callback_that_fails_ends_nothing() -> None:
     ("space", "changes", "message"),
     [
         ("detnot", {}, "no search space 'detnot'"),
+        ("x" * 300, {}, "no search space 'xxx"),
         ("detnet", {"time_limit": "soon"}, "time_limit: 'soon' is not a duration"),
         ("detnet", {"time_limit": -1}, "time_limit: -1 is not above 0"),
         ("detnet", {"workers": "many"}, "--workers: 'many' is no number of at least 1"),

@@ -16,6 +16,11 @@ from nasdet.cli.main import _run
     [
         (OSError(errno.ENOSPC, "No space left on device", "out/x.json"), "out/x.json: cannot be written (No space", 2),
         (OSError(errno.EROFS, "Read-only file system"), "cannot be written (Read-only file system); what was", 2),
+        (
+            OSError(errno.ENAMETOOLONG, "File name too long", "y" * 300),
+            f"{'y' * 60}...: no file can have a name that",
+            2,
+        ),
         (OSError(errno.ENOENT, "No such file", "y"), "FileNotFoundError: [Errno 2] No such file: 'y' (a fault of", 1),
         (BrokenPipeError(), "", 0),
     ],

@@ -131,7 +131,7 @@ def test_the_report_answers_the_pointer(study: StudyStore) -> None:
         x, y = browser.place(f"{FRONT_POINTS}[1]")
         browser.move(x, y)
         card = browser.wait("!pop.hidden && pop.innerText")
-        assert card.startswith(front[1]["trial"]) and "norm = " in card and "ap over epochs" in card
+        assert card.startswith(front[1].trial) and "norm = " in card and "ap over epochs" in card
         keep(browser, "report")
         assert browser.evaluate("document.getElementById('card-1').getBoundingClientRect().top > innerHeight")
         browser.click(x, y)

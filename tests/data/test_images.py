@@ -294,6 +294,19 @@ def test_large_images_of_one_colour_are_read_if_they_are_not_absurd(tmp_path: Pa
     assert read_image(tmp_path / "a.png").shape == (5000, 5000, 1)
 
 
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_tiff_with_a_part_larger_than_the_file(tmp_path: Path, tile: tuple[int, int] | None) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, pixels(20, 30, 3), photometric="rgb", tile=tile, compression="zlib")
+    assert read_image(path).shape == (20, 30, 3)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tag = tiff.pages[0].tags["TileByteCounts" if tile else "StripByteCounts"]
+        tag.overwrite(np.full(tag.count, 25_669_142 if tag.dtype_name in ("LONG", "LONG8") else 65_535))
+    for read in (read_image, open_scene):
+        with pytest.raises(InputError, match="more bytes than the file"):
+            read(path)
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -139,6 +139,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (edit("spec.json", lambda s: s["head"].update(width=24)), "the spec's network needs"),
     (edit("spec.json", lambda s: s["neck"].update(kind="fpm")), "unknown neck 'fpm'"),
     (edit("recipe.json", lambda r: r.update(epochs=0)), "recipe.json epochs: "),
+    (lambda f: (f / "metrics.json").write_text(f'{{"ap": 1{"0" * 400}}}'), "metrics.json is not JSON"),
     (lambda f: (f / "metrics.json").write_text("[]"), "metrics.json is not the card of a bundle"),
     (lambda f: (f / "classes.json").write_text('["one"]'), "classes.json names 1 classes, the spec has 3"),
     (lambda f: (f / "classes.json").write_text('{"a": 1}'), "classes.json is not a list of names"),

@@ -110,6 +110,7 @@ def test_the_recipe_of_a_bundle_can_be_loaded(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("extends: dsd\n", r"my.yaml:1: extends: no recipe 'dsd'; did you mean 'dsod', or give a YAML file"),
+        (f"extends: {'x' * 300}\n", r"my.yaml:1: extends: no recipe 'xxx"),
         ("extends: my.yaml\n", "the files extend each other: my.yaml -> my.yaml"),
         ("recipe:\n  drops: [0.5, 0.4]\n", "my.yaml:2: recipe.drops: drops must be rising shares"),
         ("receipt: {}\n", r"my.yaml:1: receipt: unknown key; did you mean 'recipe'\?"),

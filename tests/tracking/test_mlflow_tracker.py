@@ -168,6 +168,7 @@ def test_members_of_the_front_are_models(study: Any, made: Path) -> None:
     assert (values["ap"], values["latency_ms"], values["rank"]) == (0.5, 10.0, 0.0)
     assert f"nasdet export {made} --pick t0000" in best.tags["mlflow.note.content"]
     assert [p.name for p in Path(best.artifact_location).iterdir()] == ["MLmodel"]
+    assert not (made / "logs" / "model").exists()
     assert len(client.get_metric_history(trials["t0000"].info.run_id, "latency_ms")) == 1
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
+from nasdet.analysis.findings import findings
 from nasdet.analysis.front_history import compare_curves
 from nasdet.analysis.report.content import Pictures, Report
-from nasdet.analysis.report.page import page
+from nasdet.analysis.report.page import _device, page
 from nasdet.search import StudyStore, open_study, summarise
 from nasdet.search.records.baseline import ready_baseline
+from nasdet.space.yaml_document import dump_yaml
+from nasdet.study_config import ResourcePlan
 from tests.analysis.made_study import NASTY, made_study
 
 
@@ -32,6 +35,9 @@ def test_everything_is_on_the_page(study: StudyStore, text: str) -> None:
     assert f"<h4>{best.trial}: best AP</h4>" in text
     assert f'<p class="v">ap {best.values["ap"]:.3g}, latency_ms {best.values["latency_ms"]:.3g} ms</p>' in text
     assert f"The best ap is <b>{best.values['ap']:.3g}</b> ({best.trial})." in text
+    found = findings(study.records(), study.space)
+    assert found and all(f"<li>{escape(sentence)}</li>" in text for sentence in found)
+    assert f"<pre>{escape(dump_yaml(study.space.raw))}</pre>" in text
     assert text.count("data:image/jpeg;base64") == 2 and 'class="net"' in text and 'class="curve"' in text
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?:', text)
 
@@ -73,3 +79,10 @@ def test_members_that_cannot_be_told_apart_are_hollow(tmp_path: Path) -> None:
     assert unclear and unclear <= {r.trial for r in report.view.front}
     text = page(report)
     assert "circle-open" in text and f"Not told apart on these images: {', '.join(sorted(unclear))}" in text
+
+
+def test_the_device_is_said_in_words() -> None:
+    assert _device(ResourcePlan("cpu", 1, 2, 1)) == "cpu, 2 candidates at a time, each with 1 worker of 1 thread"
+    assert (
+        _device(ResourcePlan("cuda", 8, 1, 4, gpu="A100")) == "A100, 1 candidate at a time, with 8 workers of 4 threads"
+    )
