@@ -178,15 +178,18 @@ def loss_is_nan(search: Search) -> float:
                 continue
             end(pids[:1], signal.SIGSTOP)
             path = search.study / "trials" / job["trial"] / "checkpoint.pt"
-            with contextlib.suppress(OSError, RuntimeError):  # the job has ended; an earlier fault has truncated it
+            try:
                 state = torch.load(path, weights_only=True)
-                for tensor in state["detector"].values():
-                    if tensor.is_floating_point():
-                        tensor.fill_(float("nan"))
-                torch.save(state, path)
-                damaged.add(job["trial"])
+            except (OSError, RuntimeError):  # the job has ended; an earlier fault has truncated it
+                end(pids[:1], signal.SIGCONT)
+                continue
+            for tensor in state["detector"].values():
+                if tensor.is_floating_point():
+                    tensor.fill_(float("nan"))
+            torch.save(state, path)
+            damaged.add(job["trial"])
             end(pids[:1])
-            return bool(damaged)
+            return True
         return False
 
     wait_for(lambda: damage() or search.events(since, "failed"), PATIENCE, "a trial trains on")
