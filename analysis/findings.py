@@ -23,6 +23,8 @@ TOP = 5
 """Candidates trained in full that count as the best, as in `nasdet.analysis.importance`."""
 STILL = 0.02
 """Relative gain between the last two results from which a candidate counts as still gaining."""
+SMALL = 0.6
+"""Share of the AP of medium objects below which that of small ones is worth a sentence."""
 LATE, EARLY = 0.75, 0.5
 """Shares of the results after and before which the place of the best one means something."""
 FEW = 4
@@ -144,6 +146,12 @@ def _next(trained: Sequence[TrialRecord], space: SearchSpace) -> Iterator[str]:
             yield f"{best.trial}, the best, still gained {gain:.2g} {span}: a longer training is likely to gain more."
         else:
             yield f"{best.trial}, the best, gained no more than {max(gain, 0.0):.2g} {span}: longer adds little."
+    small, medium = best.values.get("ap_s", -1.0), best.values.get("ap_m", -1.0)
+    if 0 <= small < SMALL * medium:
+        yield (
+            f"Objects below 32 x 32 pixels are found worst, ap_s {small:.3g} against ap_m {medium:.3g}: a larger input, "
+            "a finer level (neck.min_stride) or tiles may help."
+        )
     complete = [record for record in trained if record.state == "complete"]
     if len(complete) < FEW:
         return

@@ -92,6 +92,14 @@ def test_whether_a_longer_search_would_help(space: SearchSpace, best_place: int,
     assert findings(made, space)[-1] == sentence
 
 
+@pytest.mark.parametrize(("small", "told"), [(0.2, True), (0.4, False), (-1.0, False)])
+def test_small_objects_that_are_found_worst(space: SearchSpace, small: float, told: bool) -> None:
+    made = trial(0, {}, 0.4, 0.5)
+    found = findings([made.replace(values={**made.values, "ap_s": small, "ap_m": 0.5})], space)
+    sentence = "Objects below 32 x 32 pixels are found worst, ap_s 0.2 against ap_m 0.5: a larger input, "
+    assert any(line.startswith(sentence) for line in found) == told
+
+
 def test_nothing_measured_and_nothing_in_full(space: SearchSpace) -> None:
     assert findings([trial(0, {})], space) == []
     found = findings([trial(0, {}, 0.1)], space)
