@@ -149,8 +149,8 @@ def _next(trained: Sequence[TrialRecord], space: SearchSpace) -> Iterator[str]:
     small, medium = best.values.get("ap_s", -1.0), best.values.get("ap_m", -1.0)
     if 0 <= small < SMALL * medium:
         yield (
-            f"Objects below 32 x 32 pixels are found worst, ap_s {small:.3g} against ap_m {medium:.3g}: a larger input, "
-            "a finer level (neck.min_stride) or tiles may help."
+            f"Objects below 32 x 32 pixels are found worst, ap_s {small:.3g} against ap_m {medium:.3g}: a larger "
+            "input, a finer level (neck.min_stride) or tiles may help."
         )
     complete = [record for record in trained if record.state == "complete"]
     if len(complete) < FEW:
