@@ -145,7 +145,7 @@ def print_study_and_train(summary: Summary, as_json: bool, *, until: float | Non
 
     folder = Path(summary.folder)
     store = StudyStore.open(folder)
-    found = findings(store.records(), store.space)
+    found = [] if as_json else findings(store.records(), store.space)
     if not store.config.train:
         print_study(summary, as_json, found=found)
         return
