@@ -177,10 +177,13 @@ def loss_is_nan(search: Search) -> float:
             if job is None or not job["start"]:
                 continue
             end(pids[:1], signal.SIGSTOP)
+            time.sleep(1)  # the driver takes what the worker sent before
             path = search.study / "trials" / job["trial"] / "checkpoint.pt"
             try:
                 state = torch.load(path, weights_only=True)
-            except (OSError, RuntimeError):  # the job has ended; an earlier fault has truncated it
+            except (OSError, RuntimeError):  # an earlier fault has truncated it
+                state = {"epoch": job["stop"]}
+            if search.job_of(group) != job or state["epoch"] >= job["stop"]:  # no epoch of it is left to train
                 end(pids[:1], signal.SIGCONT)
                 continue
             for tensor in state["detector"].values():
