@@ -12,15 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import queue
-import subprocess
-import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+from benchmarks.equal_time import Entry, train_side_by_side
 from nasdet.data import Dataset, open_data
 from nasdet.driver.auto_space.auto import auto_space, start_candidate
 from nasdet.driver.auto_space.start_space import Start
@@ -31,36 +26,6 @@ def derived(data: Dataset, minutes: float) -> str:
     """The point that is derived for a search of half the time, and a training of the time."""
     point = auto_space(data, time_limit=30 * minutes, training=60 * minutes).raw["points"][0]
     return f"{point['input.size']}:{point.get('neck.min_stride', 8)}:{point['backbone.width']}"
-
-
-def prepare(point: str, data: Dataset, folder: Path, batch: int) -> float:
-    """Write specification and recipe of a point; returns its 1e9 multiply-adds."""
-    size, stride, width = map(int, point.split(":"))
-    spec, recipe = start_candidate(data, Start(size, stride, width, batch=batch))
-    folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps(spec.to_json()))
-    (folder / "recipe.json").write_text(json.dumps(recipe.to_json()))
-    return count_costs(spec).gflops
-
-
-def train(point: str, source: str, folder: Path, minutes: float, seed: int, split: str, core: int) -> dict[str, Any]:
-    """Train and judge one point on one core."""
-
-    def run(*arguments: object) -> dict[str, Any]:
-        command = [sys.executable, "-m", "nasdet", *map(str, arguments), "--data", source, "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )  # fmt: skip
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
-
-    out = folder / f"seed{seed}"
-    trained = run("train", folder / "spec.json", "--out", out, "--time-limit", f"{minutes}m", "--seed", seed)
-    judged = run("eval", out, "--split", split)
-    result = {"point": point, "seed": seed, "epochs": trained["epochs"], "ap": judged["ap"], "ap50": judged["ap50"]}
-    print(result, file=sys.stderr, flush=True)
-    return result
 
 
 def main() -> None:
@@ -76,23 +41,15 @@ def main() -> None:
     data = open_data(source)
     points = list(dict.fromkeys([derived(data, options.minutes), *options.points]))
     split = "test" if "test" in data.info.splits else "val"
-    cores: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for core in os.sched_getaffinity(0):
-        cores.put(core)
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(cores.qsize()) as pool:
-        folders = {point: Path(temporary, point.replace(":", "-")) for point in points}
-        gflops = {point: prepare(point, data, folder, options.batch) for point, folder in folders.items()}
-
-        def on_a_core(task: tuple[int, str]) -> dict[str, Any]:
-            seed, point = task
-            core = cores.get()
-            try:
-                return train(point, source, folders[point], options.minutes, seed, split, core)
-            finally:
-                cores.put(core)
-
-        tasks = [(seed, point) for seed in range(options.seeds) for point in points]
-        rows = [{**row, "gflops": gflops[row["point"]]} for row in pool.map(on_a_core, tasks)]
+    gflops, entries = {}, []
+    for point in points:
+        size, stride, width = map(int, point.split(":"))
+        spec, recipe = start_candidate(data, Start(size, stride, width, batch=options.batch))
+        gflops[point] = count_costs(spec).gflops
+        entries += [Entry(point, source, spec, recipe, seed, split) for seed in range(options.seeds)]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = train_side_by_side(entries, Path(folder), options.minutes)
+    rows = [{**row, "gflops": gflops[row["name"]]} for row in rows]
     result = {"data": source, "split": split, "minutes": options.minutes, "derived": points[0], "points": rows}
     print(json.dumps(result) if options.json else json.dumps(result, indent=1))
 

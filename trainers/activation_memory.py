@@ -16,8 +16,8 @@ RESERVE = 0.2
 MOST_PER_PIXEL = 32 * 1024
 """More bytes than any preset keeps per pixel of the input (float32); where these would fit nothing is counted, since
 counting takes as long as a few steps of a small network."""
-_STATES = {"sgd": 1, "adamw": 2, "lamb": 2}
-"""Values per parameter that the optimiser keeps."""
+_STATES = {"sgd": 1, "adamw": 2, "lamb": 2, "muon": 2}
+"""Values per parameter that the optimiser keeps, or somewhat fewer."""
 
 
 def set_training_memory(training: Training, ranks: Ranks, images: int) -> None:

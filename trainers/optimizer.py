@@ -7,12 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.optim import Lamb
+from timm.optim import Lamb, Muon
 from torch import nn
 
 from nasdet.errors import TrialFailure
 from nasdet.space.specs import Recipe
 from nasdet.trainers.schedule import scaled_lr
+
+BETAS = (0.9, 0.999)
+"""Of AdamW, also for what muon does not train."""
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -41,5 +44,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "lamb":
         lamb: torch.optim.Optimizer = Lamb(groups, lr, max_grad_norm=None)  # the loop clips, by `clip_norm`
         return lamb
+    if recipe.optimizer == "muon":
+        groups[1]["use_fallback"] = True  # adamw, also for tables of positions, which are matrices by shape alone
+        muon: torch.optim.Optimizer = Muon(groups, lr, momentum=recipe.momentum, nesterov=recipe.nesterov, betas=BETAS)
+        return muon
     fused = all(p.is_floating_point() for p in parameters)
-    return torch.optim.AdamW(groups, lr, fused=fused)
+    return torch.optim.AdamW(groups, lr, betas=BETAS, fused=fused)

@@ -13,7 +13,7 @@ DECAY_SHARE = 0.2
 
 
 def scaled_lr(recipe: Recipe) -> float:
-    """Peak learning rate: linear in the batch for sgd (Goyal et al.; MegDet), square root for adamw and lamb (You et
+    """Peak learning rate: linear in the batch for sgd (Goyal et al.; MegDet), square root for the others (You et
     al., LAMB)."""
     ratio = recipe.batch_size / REFERENCE_BATCH
     return recipe.base_lr * (ratio if recipe.optimizer == "sgd" else math.sqrt(ratio))

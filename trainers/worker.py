@@ -60,10 +60,12 @@ class Runner:
         self.ranks = Ranks(rank_device)
         self._link = link
         self.data: Dataset = open_data(
-            config.source, seed=config.data_seed, cache_root=Path(config.cache_root), max_bad=config.max_bad
+            config.source,
+            seed=config.data_seed,
+            cache_root=Path(config.cache_root),
+            max_bad=config.max_bad,
+            tile=config.tiling,
         )
-        if config.tiling:
-            self.data = self.data.tiled(config.tiling)
         self._warm: tuple[str, Training] | None = None
         self._ended = time.perf_counter()
 
@@ -234,7 +236,11 @@ class Runner:
         alone = functools.partial(self._link.alone, patience)
         quiet: Quiet = alone if config.latency_alone else contextlib.nullcontext
         self._link.expect(len(specs) * patience)
-        latencies = {name: cached_latency(spec, cache, quiet, **target) for name, spec in specs.items()}
+        latencies = {
+            name: self.data.tiles_per_image(spec.input.height, spec.input.width)
+            * cached_latency(spec, cache, quiet, **target)
+            for name, spec in specs.items()
+        }
         self._link.expect(SECONDS_TO_MEASURE * len(job.scores))
         scores = {f"score_{name}": score(name, DetectorSpec.model_validate(job.spec)) for name in job.scores}
         return {**latencies, **{name: value for name, value in scores.items() if math.isfinite(value)}}

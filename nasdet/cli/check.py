@@ -43,7 +43,8 @@ def command(
         from nasdet.data import open_data
         from nasdet.data.narrow_boxes import TrainingBoxes
 
-        dataset = open_data(source, seed=loaded.data.seed, max_bad=loaded.data.max_bad)
+        stated = loaded.data
+        dataset = open_data(source, seed=stated.seed, max_bad=stated.max_bad, tile=stated.tile)
         info, boxes = dataset.info, TrainingBoxes.of(dataset)
     result = check_space(loaded, info, samples, seed, boxes)
     click.echo(json.dumps(result)) if as_json else _print(result)

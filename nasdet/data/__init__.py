@@ -10,7 +10,7 @@ from nasdet.data.cache import CachedSplit, fit_image, fitted_size
 from nasdet.data.dataset import Dataset, default_cache_root, open_data
 from nasdet.data.images import UnreadableImage, read_image
 from nasdet.data.records import DatasetInfo, Defect, ImageRecord, Target
-from nasdet.data.tiles import Tiling
+from nasdet.space.tiling import Tiling
 
 if TYPE_CHECKING:
     from nasdet.data.loader import Batch, TrainBatches, eval_loader, no_masks, train_loader

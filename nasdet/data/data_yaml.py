@@ -40,8 +40,8 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from nasdet.data.files import read_text
 from nasdet.data.splits import SHARES
-from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError, nearest
+from nasdet.space.tiling import Tiling
 from nasdet.space.yaml_document import refuse_deep
 
 Part = str | list[str]

@@ -29,8 +29,8 @@ from nasdet.data.progress import ReadingProgress
 from nasdet.data.records import SPLITS, DatasetInfo, ImageRecord, RawData, RawImage
 from nasdet.data.splits import shares_text, split_by_content
 from nasdet.data.tile_records import cut_records
-from nasdet.data.tiles import Tiling
 from nasdet.errors import InputError
+from nasdet.space.tiling import Tiling
 
 DIGITS = "digits"
 _VAL_SHARE = 0.15
@@ -115,6 +115,11 @@ class Dataset:
         cut.info = dataclasses.replace(info, splits=counts)
         return cut
 
+    def tiles_per_image(self, height: int, width: int) -> float:
+        """Mean number of tiles that a validation image is cut into for a canvas of `height` x `width`; 1 where images
+        are seen whole."""
+        return len(self._for_canvas("val", height, width)) / len(self.images("val"))
+
     def in_class_order(self, classes: Sequence[str]) -> Dataset:
         """The same data set with labels in this order of its classes; itself if it has other classes."""
         own = self.info.classes
@@ -137,7 +142,14 @@ def default_cache_root() -> Path:
     return Path(home).expanduser().absolute() / "cache" if home else Path.home() / ".cache" / "nasdet"
 
 
-def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = None, max_bad: float = 0.05) -> Dataset:
+def open_data(
+    source: str | Path,
+    *,
+    seed: int = 0,
+    cache_root: Path | None = None,
+    max_bad: float = 0.05,
+    tile: Tiling | None = None,
+) -> Dataset:
     """Open and check a data set.
 
     Args:
@@ -146,6 +158,7 @@ def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = No
         seed: of the split where no files name one, and of the built-in set.
         cache_root: where decoded images are kept; default `$NASDET_HOME/cache`, else `~/.cache/nasdet`.
         max_bad: largest share of bad annotations, and of bad images, that is accepted; a data YAML's own goes first.
+        tile: how images are cut into tiles; a data YAML's own goes first.
 
     Raises:
         InputError: for everything that is wrong with it.
@@ -159,7 +172,9 @@ def open_data(source: str | Path, *, seed: int = 0, cache_root: Path | None = No
     if resolved.file.max_bad is not None:
         max_bad = resolved.file.max_bad
     with _collector_paused():
-        return _open(resolved, str(source), seed, cache_root, max_bad)
+        dataset = _open(resolved, str(source), seed, cache_root, max_bad)
+        tile = resolved.file.tile or tile
+        return dataset.tiled(tile) if tile else dataset
 
 
 @contextlib.contextmanager
@@ -199,8 +214,7 @@ def _open(source: DataSource, stated: str, seed: int, cache_root: Path, max_bad:
         fingerprint=_fingerprint(raw.classes, splits), defects=log.defects(), notes=tuple(raw.notes),
         masks=any(r.masks for r in records),
     )  # fmt: skip
-    dataset = Dataset(info, splits, cache_root, alpha)
-    return dataset.tiled(source.file.tile) if source.file.tile else dataset
+    return Dataset(info, splits, cache_root, alpha)
 
 
 def _checked(images: Sequence[RawImage], scans: dict[Path, Scan], log: DefectLog) -> list[ImageRecord]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.data.dataset import Dataset
-from nasdet.data.tiles import Tiling
+from nasdet.space.tiling import Tiling
 
 LEAST_CELLS = 0.5
 """Width of a box in cells of the finest level below which it is too narrow."""

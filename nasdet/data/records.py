@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nasdet.data.masks import Mask, Patch
-from nasdet.data.tiles import Tile, Tiling
+from nasdet.data.tiles import Tile
+from nasdet.space.tiling import Tiling
 
 Boxes = npt.NDArray[np.float32]
 AnyBoxes = npt.NDArray[np.floating]

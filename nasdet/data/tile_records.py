@@ -14,7 +14,8 @@ import numpy as np
 
 from nasdet.data.annotation_checks import SMALLEST_SIDE
 from nasdet.data.records import ImageRecord
-from nasdet.data.tiles import Tile, Tiling, grid
+from nasdet.data.tiles import Tile, grid
+from nasdet.space.tiling import Tiling
 
 SHOWN = 0.5
 """Share of an object's box that a tile must show to learn it."""

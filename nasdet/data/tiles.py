@@ -8,41 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+
+from nasdet.space.tiling import Tiling
 
 CUT = 1 / 8
 """Share of the overlap: a box that ends nearer to its tile's edge than this may have been cut by it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Tiling:
-    """How images are cut. A tile has the aspect of the detector's canvas, onto which it is resized."""
-
-    size: Annotated[int, Field(ge=16)]
-    """Pixels of a tile's longer side."""
-    overlap: Annotated[int, Field(ge=0)] | None = None
-    """Least pixels that neighbours share, at most half of `size`; None: a quarter of it."""
-    empty: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Largest share of tiles without an object among the training tiles."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError: the overlap is more than half of a tile."""
-        if 2 * self.shared > self.size:
-            raise ValueError(f"overlap {self.overlap} is more than half of size {self.size}")
-
-    @property
-    def shared(self) -> int:
-        """The overlap in pixels."""
-        return self.size // 4 if self.overlap is None else self.overlap
-
-    def sides(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of a tile for a canvas of `height` x `width`."""
-        scale = self.size / max(height, width)
-        return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _data(store: StudyStore, moved: str | None) -> Dataset:
     """The study's data set, or the same at another place."""
     stated = store.space.data
     try:
-        return open_data(moved or store.config.data, seed=stated.seed, max_bad=stated.max_bad)
+        return open_data(moved or store.config.data, seed=stated.seed, max_bad=stated.max_bad, tile=stated.tile)
     except InputError as error:
         if moved or Path(store.config.data).exists():
             raise

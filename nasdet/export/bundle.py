@@ -203,8 +203,7 @@ def open_bundle_data(source: str, card: Mapping[str, Any]) -> Dataset:
 
     known = str(Path(source).absolute()) if os.path.exists(source) else source  # noqa: PTH110 (takes any text)
     stated = {name: card[key] for key, name in (("data_seed", "seed"), ("max_bad", "max_bad")) if key in card}
-    dataset, tiling = open_data(known, **stated), tiling_of(card)
-    return dataset.tiled(tiling) if tiling and not dataset.info.tiling else dataset
+    return open_data(known, tile=tiling_of(card), **stated)
 
 
 def read_bundle(path: str | Path) -> Bundle:

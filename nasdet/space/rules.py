@@ -226,7 +226,7 @@ def little_data(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding
 
 @_rule("MegDet; linear scaling rule", "note")
 def lr_scaling(spec: DetectorSpec, recipe: Recipe, context: Context) -> Finding | None:
-    """The learning rate follows the batch: linearly for SGD, by the square root for AdamW and LAMB."""
+    """The learning rate follows the batch: linearly for SGD, by the square root for the others."""
     ratio = recipe.batch_size / 16
     if ratio == 1:
         return None

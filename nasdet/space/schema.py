@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from nasdet.space.domains import Choice, Domain, Integer, Json, Real
+from nasdet.space.tiling import Tiling
 
 OBJECTIVES: dict[str, Literal["max", "min"]] = {
     "ap": "max",
@@ -67,6 +68,8 @@ class DataConfig(Section):
     """Seed of the built-in set and of the split where there are no split files."""
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of bad annotations that are skipped with a count; more stops the run."""
+    tile: Tiling | None = None
+    """Cuts images into overlapping tiles (docs/data.md); a data YAML that says `tile:` goes first."""
 
 
 class ObjectiveEntry(Section):

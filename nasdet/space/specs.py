@@ -142,9 +142,11 @@ class Recipe(Spec):
 
     epochs: Positive = 12
     """Full length of the training; the schedule is laid over it."""
-    optimizer: Literal["adamw", "sgd", "lamb"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "lamb", "muon"] = "adamw"
+    """muon: kernels and matrices move by the orthogonalised momentum (Jordan et al. 2024), scaled so that the learning
+    rate of adamw serves (Liu et al. 2025, arXiv 2502.16982); all else, and depthwise kernels, by adamw."""
     base_lr: Annotated[float, Field(gt=0)] = 1e-3
-    """Learning rate at 16 images per step; scaled by batch/16 for sgd, by its square root for adamw and lamb."""
+    """Learning rate at 16 images per step; scaled by batch/16 for sgd, by its square root for the others."""
     batch_size: Positive = 16
     """Images per optimiser step over all workers."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
@@ -152,9 +154,9 @@ class Recipe(Spec):
     decay_norms: bool = False
     """Whether norm and bias parameters decay as well, as in Caffe's solvers."""
     momentum: Probability = 0.9
-    """Of sgd; the betas of adamw and lamb are (0.9, 0.999)."""
+    """Of sgd and muon; the betas of adamw and lamb are (0.9, 0.999)."""
     nesterov: bool = True
-    """Nesterov's momentum for sgd; most published detection recipes use the plain one."""
+    """Nesterov's momentum for sgd and muon; most published detection recipes use the plain one."""
     schedule: Literal["wsd", "cosine", "multistep", "step"] = "wsd"
     """wsd: warm-up, constant, linear decay to `floor` over the last fifth; cosine: down to `floor`; multistep: times
     `gamma` at each of `drops`; step: a tenth at 2/3 and 8/9."""

@@ -34,6 +34,7 @@ RUNS = {
     "many_workers --groups 4 --reports 60 --only full": ("full",),
     "soak --trials 9": ("trials", "seconds", "busy_share", "starts", "overhead_seconds", "processes", "growing"),
     "large_data --images 60 --boxes 300": ("coco", "yolo"),
+    "recipe_parts --minutes 0.1 optimizer=muon": ("minutes", "trainings", "gains"),
     "start_points --minutes 0.1": ("data", "split", "minutes", "derived", "points"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }

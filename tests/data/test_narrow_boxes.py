@@ -9,7 +9,7 @@ import pytest
 
 from nasdet.data.narrow_boxes import TrainingBoxes, narrow_advice
 from nasdet.data.summary import describe
-from nasdet.data.tiles import Tiling
+from nasdet.space.tiling import Tiling
 
 SIZES = (256, 320, 512, 640, 1024)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasdet.data.tiles import CUT, Tile, Tiling, grid
+from nasdet.data.tiles import CUT, Tile, grid
+from nasdet.space.tiling import Tiling
 
 
 @pytest.mark.parametrize(("height", "width"), [(2000, 3000), (512, 513), (700, 100), (5000, 512), (10, 10)])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nasdet.data import Tiling
+from nasdet.data import Tiling, open_data
 from nasdet.errors import InputError
 from nasdet.export import Bundle, is_bundle, read_bundle, write_bundle
 from nasdet.export.bundle import TILE, check_free, open_bundle_data
 from nasdet.export.model_card import model_card
 from nasdet.models import Detector
 from nasdet.space.specs import Recipe
+from tests.scenes import write_scenes
 
 
 def test_round_trip(bundle: Bundle, detector: Detector) -> None:
@@ -32,15 +32,13 @@ def test_round_trip(bundle: Bundle, detector: Detector) -> None:
     assert [p.name for p in bundle.path.parent.iterdir()] == ["bundle"], "no temporary folder is left"
 
 
-def test_tiles_that_the_data_ask_for_come_before_those_of_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Data(SimpleNamespace):
-        def tiled(self, tiling: Tiling) -> Data:
-            return Data(info=SimpleNamespace(tiling=tiling))
-
-    for own, expected in ((None, Tiling(64, 8)), (Tiling(48, 16), Tiling(48, 16))):
-        data = Data(info=SimpleNamespace(tiling=own))
-        monkeypatch.setattr("nasdet.data.open_data", lambda *_, data=data, **__: data)
-        assert open_bundle_data("digits", {TILE: {"size": 64, "overlap": 8}}).info.tiling == expected
+def test_tiles_that_the_data_ask_for_come_before_those_of_the_bundle(tmp_path: Path) -> None:
+    digits, card = open_data("digits"), {TILE: {"size": 64, "overlap": 8}}
+    scenes = write_scenes(tmp_path / "scenes", digits, side=2, scenes={"train": 1, "val": 1})
+    own = tmp_path / "own.yaml"
+    own.write_text(f"root: {scenes}\ntile: {{size: 48, overlap: 16}}\n")
+    assert open_bundle_data(str(scenes), card).info.tiling == Tiling(64, 8)
+    assert open_bundle_data(str(own), card).info.tiling == Tiling(48, 16)
 
 
 def test_the_card_has_metrics_and_commands(bundle: Bundle) -> None:

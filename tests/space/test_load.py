@@ -244,7 +244,7 @@ WRONG = {
     ),
     "fixed and refused": (
         HEAD + "fixed: {recipe: {optimizer: lion}}\n",
-        ":4: fixed.recipe.optimizer: 'lion' is refused: input should be 'adamw', 'sgd' or 'lamb'",
+        ":4: fixed.recipe.optimizer: 'lion' is refused: input should be 'adamw', 'sgd', 'lamb' or 'muon'",
     ),
     "fixed and searched": (
         HEAD + "fixed: {norm: {kind: gn}}\n",

@@ -41,7 +41,7 @@ def test_reports_the_ratio_of_positives_to_negatives(digits: Dataset) -> None:
     assert 0 < means["positive_ratio"] == pytest.approx(means["positives"] / means["negatives"], rel=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb", "muon"])
 def test_resume_is_exact(digits: Dataset, tmp_path: Path, optimizer: str) -> None:
     recipe = tiny_recipe(optimizer=optimizer, epochs=4, batch_size=10, data_share=0.25)
     whole = start(recipe, kind="bn")

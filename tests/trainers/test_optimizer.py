@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from timm.optim import Lamb
+from timm.optim import Lamb, Muon
 
 from nasdet.errors import TrialFailure
 from nasdet.models import Targets, build_detector
@@ -16,7 +16,7 @@ from nasdet.trainers.schedule import lr_factor, scaled_lr
 from tests.trainers.conftest import tiny_spec
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "muon"])
 def test_no_decay_on_norm_and_bias(name: str) -> None:
     model = build_detector(tiny_spec())
     optimizer = make_optimizer(model, Recipe(optimizer=name, weight_decay=0.1))
@@ -34,7 +34,7 @@ def test_frozen_parameters_are_refused() -> None:
         make_optimizer(model, Recipe())
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "muon"])
 def test_norms_decay_where_the_recipe_says_so(name: str) -> None:
     model = build_detector(tiny_spec())
     decayed, free = make_optimizer(model, Recipe(optimizer=name, decay_norms=True)).param_groups
@@ -59,6 +59,42 @@ def test_tables_of_positions_never_decay(decay_norms: bool) -> None:
 def test_momentum_is_nesterov_unless_plain(changes: dict[str, Any], expected: bool) -> None:
     optimizer = make_optimizer(torch.nn.Linear(2, 2), Recipe(optimizer="sgd", **changes))
     assert optimizer.defaults["nesterov"] is expected
+
+
+def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adamw() -> None:
+    layers = (torch.nn.Conv2d(8, 16, 3), torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.BatchNorm2d(8))
+    model = torch.nn.ModuleDict(zip(("conv", "depthwise", "norm"), layers, strict=True))
+    recipe = Recipe(optimizer="muon", base_lr=1e-3, batch_size=16, weight_decay=0.0)
+    optimizer = make_optimizer(model, recipe)
+    assert isinstance(optimizer, Muon)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.randn(p.shape)
+    optimizer.step()
+    moved = {name: p.detach() - before[name] for name, p in model.named_parameters()}
+    step = moved["conv.weight"].flatten(1)
+    values = torch.linalg.svdvals(step) / (0.2 * 72**0.5 * recipe.base_lr)  # rows 16, columns 8 * 9 = 72
+    assert values.min() > 0.5 and values.max() < 1.5  # all directions alike, as Newton-Schulz leaves them
+    for name in (
+        "depthwise.weight",
+        "conv.bias",
+        "norm.weight",
+    ):  # adam's first step: the sign of the gradient
+        sizes = moved[name].abs()
+        assert sizes.min() == pytest.approx(float(sizes.max()), rel=0.01) and sizes.min() > 0, name
+
+
+def test_muon_leaves_tables_of_positions_to_adamw() -> None:
+    spec = tiny_spec().model_copy(
+        update={"backbone": VitSpec(embed_dim=24, depth=2, heads=3, patch=8, position="both")}
+    )
+    model = build_detector(spec)
+    optimizer = make_optimizer(model, Recipe(optimizer="muon"))
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    tables = [p for name, p in model.named_parameters() if name.rpartition(".")[2] in ("pos_embed", "table")]
+    assert tables and not any(optimizer.state[p]["use_muon"] for p in tables)
 
 
 def test_lamb_takes_the_peak_rate_and_leaves_clipping_to_the_loop() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 
 from nasdet.data import Dataset
 from nasdet.driver.auto_space.data_facts import DataFacts
-from nasdet.driver.auto_space.derive import Derived, Time, derive
+from nasdet.driver.auto_space.derive import FINE, MOST_INPUT, Derived, Time, derive, size_for
 from nasdet.driver.auto_space.start_space import Start, space_around
 from nasdet.driver.check import images_per_second
 from nasdet.driver.planner import resolve
@@ -16,8 +17,13 @@ from nasdet.models import count_costs
 from nasdet.space import build_specs, parse_space
 from nasdet.space.schema import Resources
 from nasdet.space.specs import DetectorSpec, Recipe
+from nasdet.space.tiling import Tiling
 from nasdet.torch_settings import torch_threads
 
+LEAST_TILE = 512
+"""Pixels of the smallest tile."""
+OVERLAPS = 4
+"""A tile's side in those of what it shares with its neighbour."""
 _STEP = 0.8
 """Share of a training's time that is forward and backward passes; the rest is data, optimiser and evaluation."""
 
@@ -40,6 +46,9 @@ def auto_space(
     Raises:
         InputError: the machine does not have the resources.
     """
+    tile = tiles_for(dataset)
+    if tile:
+        dataset = dataset.tiled(tile)
     plan = resolve((resources or Resources()).model_copy(update={"workers": 1}), [this_machine()])
     data, cost = DataFacts.of(dataset), functools.cache(functools.partial(_gflops, dataset))
     probe, _ = start_candidate(dataset, Start(256, 8, 24))
@@ -47,6 +56,16 @@ def auto_space(
         images = images_per_second(probe, cost(256, 8, 24), plan.device)
     rate = _STEP * images * cost(256, 8, 24)
     return derive(data, Time(time_limit, plan.concurrent, rate, training), cost)
+
+
+def tiles_for(dataset: Dataset) -> Tiling | None:
+    """The tiles that images are cut into which are so large that no input shows their small objects; None: they are
+    seen whole, or cut already. A tile is so large that nine tenths of the objects fit into what neighbours share."""
+    data = DataFacts.of(dataset)
+    if dataset.info.tiling or size_for(data.small, FINE) <= MOST_INPUT:
+        return None
+    size = max(LEAST_TILE, 32 * math.ceil(OVERLAPS * data.large * data.long_side / 32))
+    return Tiling(size) if size < data.long_side / 2 else None
 
 
 def _gflops(dataset: Dataset, size: int, stride: int, width: int) -> float:

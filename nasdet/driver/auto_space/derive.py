@@ -19,6 +19,8 @@ FULL_TRAININGS = 8
 """Full trainings that the time has room for on each worker group."""
 CELLS = 2.0
 """Cells of the finest level that the side of a small object should have."""
+COARSE, FINE = 8, 4
+"""Strides of the finest level between which is chosen."""
 ENLARGED = 1.5
 """How far images may be enlarged for that."""
 LEAST_INPUT, MOST_INPUT = 256, 1280
@@ -92,6 +94,8 @@ def derive(data: DataFacts, time: Time, cost: Cost) -> Derived:
     start = Start(size, stride, width, not data.characters, batch, epochs)
     raw = space_around(start)
     raw["data"] = {"source": data.source}
+    if data.tile:
+        raw["data"]["tile"] = {"size": data.tile.size, "overlap": data.tile.shared}
     raw["constraints"] = [f"gflops <= {ROOM * gflops:.3g}"]
     raw["budget"] |= {"time_limit": round(time.search), "seed": 0}
     return Derived(raw, _reasons(data, time, start, wanted, gflops))
@@ -101,7 +105,7 @@ def _finest_stride(data: DataFacts) -> tuple[int, int]:
     """Stride of the finest level, and the input size that shows small objects well at it: the coarser stride where
     images are large enough for it, else the finer one."""
     own = min(MOST_INPUT, _multiple(data.long_side))
-    stride = 8 if size_for(data.small, 8) <= own else 4
+    stride = COARSE if size_for(data.small, COARSE) <= own else FINE
     most = min(MOST_INPUT, _multiple(own * ENLARGED))
     return stride, max(min(own, LEAST_INPUT), min(size_for(data.small, stride), most))
 
@@ -128,22 +132,23 @@ def _multiple(pixels: float, how: Callable[[float], int] = round) -> int:
 
 def _reasons(data: DataFacts, time: Time, start: Start, wanted: int, gflops: float) -> dict[str, str]:
     side, images = data.small * data.long_side, start.epochs * data.train
-    shown = data.small * start.size
+    shown, kind = data.small * start.size, "tiles" if data.tile else "images"
     size = (
-        f"a tenth of the boxes are smaller than {side:.0f} px in images of {data.long_side} px, {shown:.0f} px on an "
+        f"a tenth of the boxes are smaller than {side:.0f} px in {kind} of {data.long_side} px, {shown:.0f} px on an "
         f"input of {start.size}: {shown / start.stride:.1f} cells of stride {start.stride}"
     )
     if start.size < wanted:
         size += f"; {wanted} would show them well, but the time is too short for it"
-    fine = "small objects need it" if start.stride == 4 else "small objects are large enough for it"
+    fine = "small objects need it" if start.stride == FINE else "small objects are large enough for it"
+    images_or_tiles = f"tiles of {data.tile.size} px, which show small objects" if data.tile else "images"
     rare = f"; fewer than {FEW_BOXES} boxes have {', '.join(data.rare)}" if data.rare else ""
     trainings = time.search * time.groups * time.rate / (images * gflops)
     return {
-        "data": f"{data.train} training images, {data.boxes:.1f} boxes each{rare}",
+        "data": f"{data.train} training {images_or_tiles}, {data.boxes:.1f} boxes each{rare}",
         "fixed.recipe.augment.hflip": (
             "a mirrored image is as likely" if start.flips else "flips turn letters and digits into others"
         ),
-        ("space" if start.stride == 4 else "fixed")
+        ("space" if start.stride == FINE else "fixed")
         + ".neck.min_stride": f"finest level, stride {start.stride}: {fine}",
         "space.input.size": size,
         "space.backbone.width": (

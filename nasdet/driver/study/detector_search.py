@@ -86,7 +86,8 @@ def resume_detector_search(store: StudyStore, display: Display) -> Summary:
 def open_study_data(source: str, space: SearchSpace) -> Dataset:
     """The study's data set; a folder given relative to the working directory is meant absolutely from here on."""
     known = str(Path(source).absolute()) if Path(source).exists() else source
-    return open_data(known, seed=space.data.seed, cache_root=default_cache_root(), max_bad=space.data.max_bad)
+    stated = space.data
+    return open_data(known, seed=stated.seed, cache_root=default_cache_root(), max_bad=stated.max_bad, tile=stated.tile)
 
 
 def _run(store: StudyStore, dataset: Dataset, display: Display) -> Summary:

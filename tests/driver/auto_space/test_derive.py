@@ -12,16 +12,18 @@ import pytest
 
 from nasdet.data import open_data
 from nasdet.driver.auto_space.annotated_yaml import annotated_yaml
-from nasdet.driver.auto_space.auto import auto_space
+from nasdet.driver.auto_space.auto import auto_space, tiles_for
 from nasdet.driver.auto_space.data_facts import DataFacts
 from nasdet.driver.auto_space.derive import CELLS, LEAST_INPUT, WIDTHS, Derived, Time, derive, size_for
 from nasdet.driver.auto_space.start_space import is_auto
 from nasdet.models import count_costs
-from nasdet.space import build_specs, load_space, parse_space
+from nasdet.space import SearchSpace, build_specs, load_space, parse_space
+from nasdet.space.tiling import Tiling
+from tests.scenes import write_scenes
 
-CELLS_OF_BLOOD = DataFacts("blood", 200, 80, 640, 0.126, 0.16, 13.7, False, ())
-VEHICLES = dataclasses.replace(CELLS_OF_BLOOD, source="drone", small=0.018, median=0.03, rare=("bus", "lorry"))
-DIGITS = DataFacts("digits", 600, 150, 96, 0.19, 0.29, 2.5, True, ())
+CELLS_OF_BLOOD = DataFacts("blood", 200, 640, 0.126, 0.2, 13.7, None, False, ())
+VEHICLES = dataclasses.replace(CELLS_OF_BLOOD, source="drone", small=0.018, large=0.1, rare=("bus", "lorry"))
+DIGITS = DataFacts("digits", 600, 96, 0.19, 0.4, 2.5, None, True, ())
 HOUR = Time(search=3600, groups=2, rate=15.0)
 
 
@@ -116,12 +118,28 @@ def test_the_file_gives_the_same_space_with_its_reasons(tmp_path: Path) -> None:
 def test_figures_of_the_digits() -> None:
     data = open_data("digits")
     facts = DataFacts.of(data)
-    assert (facts.train, facts.val, facts.long_side, facts.characters) == (600, 150, 96, True)
+    assert (facts.train, facts.long_side, facts.characters) == (600, 96, True)
     boxes = np.concatenate([record.boxes for record in data.images("train")])
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])) / 96
-    assert (sides < facts.small).mean() <= 0.1 <= (sides <= facts.small).mean() + 1e-3
-    assert (sides < facts.median).mean() <= 0.5 <= (sides <= facts.median).mean() + 1e-3
+    assert (sides < facts.small - 1e-6).mean() <= 0.1 <= (sides <= facts.small).mean() + 1e-3
     assert facts.boxes == pytest.approx(len(boxes) / 600) and facts.rare == ()
+
+
+def test_scenes_whose_objects_no_input_shows_are_cut_into_tiles(tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path / "scenes", open_data("digits"), side=36, scenes={"train": 1, "val": 1})
+    whole = open_data(scenes)
+    derived = auto_space(whole, time_limit=600)
+    assert derived.raw["data"]["tile"] == {"size": 512, "overlap": 128}
+    assert "tiles of 512 px" in derived.reasons["data"] and "in tiles of 512 px" in derived.reasons["space.input.size"]
+    assert load_space_text(tmp_path / "auto.yaml", annotated_yaml(derived)).data.tile == Tiling(512, 128)
+    cut = whole.tiled(Tiling(512))
+    assert cut.tiles_per_image(256, 256) == 81 and whole.tiles_per_image(256, 256) == 1  # 9 x 9 at steps of 384
+    assert tiles_for(cut) is None and tiles_for(open_data("digits")) is None
+
+
+def load_space_text(file: Path, text: str) -> SearchSpace:
+    file.write_text(text)
+    return load_space(file)
 
 
 def test_the_digits_on_this_machine() -> None:
