@@ -122,7 +122,7 @@ def _loader(training: Training, split: CachedSplit, ranks: Ranks) -> TrainBatche
     recipe, batch = training.recipe, batch_per_rank(training, ranks)
     return train_loader(
         split.share(recipe.data_share),
-        augment=recipe.augment,
+        augment=recipe.augment.at(training.epoch / recipe.epochs),
         batch_size=batch,
         epoch=training.epoch,
         seed=training.seed,

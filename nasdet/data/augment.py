@@ -1,4 +1,4 @@
-"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup, erasing.
+"""One training sample: large-scale jitter, crop, flips, colour, mosaic, mixup, copy-paste, erasing.
 
 All random numbers come from one generator in a fixed order, so that a sample depends on its seed alone.
 """
@@ -9,6 +9,7 @@ import numpy as np
 
 from nasdet.data.cache import CachedSplit
 from nasdet.data.colour_jitter import Jitter, draw_jitter
+from nasdet.data.copy_paste import paste
 from nasdet.data.geometry import Region, View, draw
 from nasdet.data.random_erasing import draw_region, erase
 from nasdet.data.records import Objects, Pixels
@@ -50,14 +51,18 @@ def sample(
 
     Args:
         split: cached images.
-        index: of the image in the split; mosaic and mixup choose further ones.
+        index: of the image in the split; mosaic, mixup and copy-paste choose further ones.
         augment: which augmentations and how strong.
         rng: source of all random numbers.
         canvas: changed in place.
         masks: whether objects have masks as well, which takes time; the random numbers are the same with and without.
     """
     fill = canvas[0, 0].copy()
+    empty = canvas.copy() if augment.copy_paste else canvas
     objects = _mixed(split, index, augment, rng, canvas, masks)
+    if augment.copy_paste and rng.random() < augment.copy_paste:
+        found = _scene(split, int(rng.integers(len(split))), augment, rng, empty, masks)
+        objects = paste(canvas, objects, empty, found, rng)
     if augment.erase and rng.random() < augment.erase:
         objects = erase(canvas, fill, draw_region(rng, split.height, split.width), objects)
     return objects

@@ -113,6 +113,18 @@ class AugmentSpec(Spec):
     """Share of images composed from four."""
     mixup: Probability = 0.0
     """Share of images blended with another, boxes united."""
+    copy_paste: Probability = 0.0
+    """Share of images onto which objects of another are copied, by their masks where the head learns them, else by
+    their boxes."""
+    plain_from: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training from which on there is no mosaic, mixup, copy-paste or erasing, so that the network ends on
+    images as they are (YOLOX); 1: never."""
+
+    def at(self, share: float) -> Self:
+        """What is left of it after this share of the training."""
+        if share < self.plain_from:
+            return self
+        return self.model_copy(update={"mosaic": 0.0, "mixup": 0.0, "copy_paste": 0.0, "erase": 0.0})
 
     @field_validator("scale")
     @classmethod

@@ -35,6 +35,7 @@ RUNS = {
     "soak --trials 9": ("trials", "seconds", "busy_share", "starts", "overhead_seconds", "processes", "growing"),
     "large_data --images 60 --boxes 300": ("coco", "yolo"),
     "recipe_parts --minutes 0.1 optimizer=muon": ("minutes", "trainings", "gains"),
+    "scene_search --side 1200 --minutes 1": ("boxes", "tile", "search_mb", "predict_mb", "trained"),
     "start_points --minutes 0.1": ("data", "split", "minutes", "derived", "points"),
     "trial_overhead --trials 3": ("naive_seconds", "nasdet_seconds", "ratio"),
 }

@@ -146,6 +146,28 @@ def test_erasing_covers_a_rectangle_with_the_mean(drawn: Drawn) -> None:
     np.testing.assert_array_equal(drawn(2, strength=0.0, erase=1.0)[0], erased)
 
 
+def test_copied_objects_come_from_another_image_and_are_learnt(drawn: Drawn) -> None:
+    plain, boxes = drawn(2, strength=0.0)
+    pasted, more = drawn(2, strength=0.0, copy_paste=1.0)
+    new = [box for box in more if not (box == boxes).all(1).any()]
+    assert new
+    changed = (pasted != plain).any(2)
+    for left, top, right, bottom in np.array(new).round().astype(int):
+        assert changed[top:bottom, left:right].any()
+        changed[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = False
+    assert not changed.any()
+    np.testing.assert_array_equal(drawn(2, strength=0.0, copy_paste=1.0)[0], pasted)
+
+
+def test_the_last_part_of_a_training_shows_images_as_they_are() -> None:
+    parts = {"mosaic": 0.5, "mixup": 0.2, "copy_paste": 0.3, "erase": 0.1}
+    augment = AugmentSpec(strength=0.4, plain_from=0.8, **parts)
+    assert augment.at(0.79) is augment
+    last = augment.at(0.8)
+    assert {key: getattr(last, key) for key in parts} == dict.fromkeys(parts, 0.0) and last.strength == 0.4
+    assert AugmentSpec(**parts).at(0.999).mosaic == 0.5
+
+
 def test_trivial_takes_the_place_of_the_colour_jitter(drawn: Drawn) -> None:
     plain, boxes = drawn(0, strength=0.0)
     images = {drawn(seed, strength=0.0, colour=1.0, trivial=True)[0].tobytes() for seed in range(12)}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from nasdet.data import Batch, Dataset, train_loader
+from nasdet.data import Batch, Dataset, TrainBatches, train_loader
 from nasdet.errors import TrialFailure
-from nasdet.space.specs import Recipe
+from nasdet.space.specs import AugmentSpec, Recipe
 from nasdet.trainers import loop
 from nasdet.trainers.loop import parallel, train_epoch
 from nasdet.trainers.ranks import Ranks
@@ -181,3 +181,17 @@ def test_small_images_come_first(digits: Dataset) -> None:
         points.append(round(means["positives"] + means["negatives"], 2))
         assert means["positives"] > 0
     assert points == [8**2 + 4**2, 8**2 + 4**2, 16**2 + 8**2]  # strides 4 and 8 of 32 and of 64 pixels
+
+
+def test_strong_augmentation_ends_where_the_recipe_says(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def noted(*arguments: Any, augment: AugmentSpec, **more: Any) -> TrainBatches:
+        seen.append(augment.mosaic)
+        return train_loader(*arguments, augment=augment, **more)
+
+    monkeypatch.setattr(loop, "train_loader", noted)
+    training = start(tiny_recipe(epochs=4, augment={"mosaic": 1.0, "plain_from": 0.5}))
+    for _ in range(4):
+        epoch(training, digits)
+    assert seen == [1.0, 1.0, 0.0, 0.0]
