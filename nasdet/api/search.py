@@ -219,8 +219,7 @@ def _derived(
     data: str | None, seconds: float | None, changes: Sequence[str], train: bool, goes_on: Path | None
 ) -> SearchSpace | Mapping[str, Any]:
     """The space that follows from the data, or the one of the study that goes on."""
-    from nasdet.data import default_cache_root, open_data
-    from nasdet.driver.auto_space.auto import auto_space
+    from nasdet.driver.auto_space.auto import space_for
 
     if goes_on is not None and (goes_on / SPACE).exists():
         return load_space(goes_on / SPACE)
@@ -229,8 +228,5 @@ def _derived(
     wanted = parse_space(
         space_around(Start(size=96, stride=8, width=16)), overrides=[c for c in changes if c.startswith("resources.")]
     )
-    whole = seconds or DEFAULT_SECONDS
-    search, training = split_time(whole) if train else (whole, None)
-    dataset = open_data(data, cache_root=default_cache_root())
-    derived = auto_space(dataset, time_limit=search, training=training, resources=wanted.resources)
+    derived = space_for(data, seconds=seconds, train=train, resources=wanted.resources)
     return {"description": derived.summary, **derived.raw}

@@ -25,20 +25,14 @@ def command(data: str, out: Path | None, time_limit: str, train: bool) -> None:
       nasdet search my.yaml --data ./my_images
     """
     from nasdet.api.arguments import seconds_of
-    from nasdet.data import default_cache_root, open_data
     from nasdet.driver.auto_space.annotated_yaml import annotated_yaml
-    from nasdet.driver.auto_space.auto import auto_space
-    from nasdet.driver.study.options import split_time
+    from nasdet.driver.auto_space.auto import space_for
     from nasdet.errors import InputError
     from nasdet.export.bundle import writing
 
     if out is not None and out.exists():
         raise InputError("exists already", where=str(out), remedy="name another --out")
-    seconds = seconds_of(time_limit, "--time-limit")
-    assert seconds is not None
-    search, training = split_time(seconds) if train else (seconds, None)
-    dataset = open_data(data, cache_root=default_cache_root())
-    text = annotated_yaml(auto_space(dataset, time_limit=search, training=training))
+    text = annotated_yaml(space_for(data, seconds=seconds_of(time_limit, "--time-limit"), train=train))
     if out is None:
         click.echo(text, nl=False)
         return

@@ -6,13 +6,14 @@ import functools
 import math
 import random
 
-from nasdet.data import Dataset
+from nasdet.data import Dataset, default_cache_root, open_data
 from nasdet.driver.auto_space.data_facts import DataFacts
 from nasdet.driver.auto_space.derive import FINE, MOST_INPUT, Derived, Time, derive, size_for
 from nasdet.driver.auto_space.start_space import Start, space_around
 from nasdet.driver.check import images_per_second
 from nasdet.driver.planner import resolve
 from nasdet.driver.resources import this_machine
+from nasdet.driver.study.options import DEFAULT_SECONDS, split_time
 from nasdet.models import count_costs
 from nasdet.space import build_specs, parse_space
 from nasdet.space.schema import Resources
@@ -26,6 +27,15 @@ OVERLAPS = 4
 """A tile's side in those of what it shares with its neighbour."""
 _STEP = 0.8
 """Share of a training's time that is forward and backward passes; the rest is data, optimiser and evaluation."""
+
+
+def space_for(source: str, *, seconds: float | None, train: bool, resources: Resources | None = None) -> Derived:
+    """The space for the data at `source`, for a search of so many seconds, or, if what it finds is to be trained, for
+    both in that time; None: an hour."""
+    whole = seconds or DEFAULT_SECONDS
+    search, training = split_time(whole) if train else (whole, None)
+    dataset = open_data(source, cache_root=default_cache_root())
+    return auto_space(dataset, time_limit=search, training=training, resources=resources)
 
 
 def auto_space(

@@ -88,17 +88,57 @@ def derive(data: DataFacts, time: Time, cost: Cost) -> Derived:
     stride, wanted = _finest_stride(data)
     size, width = _size_and_width(data, time, stride, wanted, cost)
     gflops = cost(size, stride, width)
-    epochs = round(min(IMAGES[1], time.rate * time.candidate / gflops) / data.train)
+    seen = time.rate * time.candidate / gflops
+    if time.training is not None and seen < _least_images(data):
+        return _without_search(data, time, stride, wanted, cost)
+    epochs = round(min(IMAGES[1], seen) / data.train)
     epochs = min(EPOCHS[1], max(EPOCHS[0], epochs))
-    batch = max((b for b in BATCHES if epochs * data.train / b >= STEPS), default=BATCHES[0])
-    start = Start(size, stride, width, not data.characters, batch, epochs)
+    start = Start(size, stride, width, not data.characters, _batch(epochs * data.train), epochs)
+    raw = _raw(data, time, start, gflops)
+    return Derived(raw, _reasons(data, time, start, wanted, gflops))
+
+
+def _without_search(data: DataFacts, time: Time, stride: int, wanted: int, cost: Cost) -> Derived:
+    """The space of a search that ends after an epoch of its start point, which the whole time then trains."""
+    seconds = time.search + (time.training or 0.0)
+    size, width = _size_and_width(data, dataclasses.replace(time, training=seconds), stride, wanted, cost)
+    gflops = cost(size, stride, width)
+    images = time.rate * seconds / gflops
+    start = Start(size, stride, width, not data.characters, _batch(images), epochs=1)
+    raw = _raw(data, time, start, gflops)
+    raw["budget"]["trials"] = 1
+    candidate = time.rate * time.candidate / gflops
+    reasons = _reasons(data, time, start, wanted, gflops) | {
+        "space.backbone.width": (
+            f"around {start.width} channels: in all of the time a training sees about {images:.0f} images at "
+            f"{gflops:.2g} GMACs each ({time.rate:.3g} GMACs/s here, training included)"
+        ),
+        "space.recipe.batch_size": f"around {start.batch}: {images / start.batch:.0f} steps in the training",
+        "budget": (
+            f"no search: a candidate would see {candidate:.0f} images, fewer than the {_least_images(data)} by which "
+            "candidates can be told apart; the start point is trained for all of the time"
+        ),
+    }
+    return Derived(raw, reasons)
+
+
+def _least_images(data: DataFacts) -> int:
+    """Images that a candidate must see in full for its result to say something."""
+    return max(IMAGES[0], EPOCHS[0] * data.train)
+
+
+def _batch(images: float) -> int:
+    return max((b for b in BATCHES if images / b >= STEPS), default=BATCHES[0])
+
+
+def _raw(data: DataFacts, time: Time, start: Start, gflops: float) -> dict[str, Any]:
     raw = space_around(start)
     raw["data"] = {"source": data.source}
     if data.tile:
         raw["data"]["tile"] = {"size": data.tile.size, "overlap": data.tile.shared}
     raw["constraints"] = [f"gflops <= {ROOM * gflops:.3g}"]
     raw["budget"] |= {"time_limit": round(time.search), "seed": 0}
-    return Derived(raw, _reasons(data, time, start, wanted, gflops))
+    return raw
 
 
 def _finest_stride(data: DataFacts) -> tuple[int, int]:
@@ -118,9 +158,10 @@ def size_for(side: float, stride: int) -> int:
 
 def _size_and_width(data: DataFacts, time: Time, stride: int, wanted: int, cost: Cost) -> tuple[int, int]:
     """Of what the time allows, the best compromise between the wanted input size and the usual width."""
-    most = time.rate * time.candidate / max(IMAGES[0], EPOCHS[0] * data.train)
-    if time.training is not None:
-        most = min(most, time.rate * time.training / LAST_IMAGES)
+    if time.training is None:
+        most = time.rate * time.candidate / _least_images(data)
+    else:
+        most = time.rate * time.training / LAST_IMAGES
     choices = [(size, width) for size in range(min(96, wanted), wanted + 1, 32) for width in WIDTHS]
     affordable = [choice for choice in choices if cost(choice[0], stride, choice[1]) <= most] or choices[:1]
     return max(affordable, key=lambda choice: choice[0] / wanted * (choice[1] / USUAL_WIDTH) ** 0.5)

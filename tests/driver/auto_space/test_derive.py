@@ -79,10 +79,20 @@ def test_where_the_time_is_short_it_is_smaller_and_says_so() -> None:
 
 
 def test_the_training_of_the_winner_bounds_the_size_too() -> None:
-    alone, followed = (derive(VEHICLES, dataclasses.replace(HOUR, training=t), cost) for t in (None, 300.0))
+    alone, followed = (derive(VEHICLES, dataclasses.replace(HOUR, training=t), cost) for t in (None, 700.0))
+    assert "trials" not in followed.raw["budget"]
     assert first_point(followed)["input.size"] * first_point(followed)["backbone.width"] < (
         first_point(alone)["input.size"] * first_point(alone)["backbone.width"]
     )
+
+
+def test_where_candidates_could_not_be_told_apart_nothing_is_searched() -> None:
+    derived = derive(VEHICLES, Time(search=200, groups=1, rate=15.0, training=400), cost)
+    assert derived.raw["budget"]["trials"] == 1 and parse_space(derived.raw).rungs() == (1,)
+    assert "no search" in derived.summary.lower()
+    longer = derive(VEHICLES, Time(search=0, groups=1, rate=15.0, training=600), cost)
+    keys = ("input.size", "backbone.width", "recipe.batch_size")
+    assert {k: first_point(derived)[k] for k in keys} == {k: first_point(longer)[k] for k in keys}
 
 
 def test_a_slow_machine_gets_the_smallest_start() -> None:
