@@ -64,11 +64,13 @@ def evaluate(
     resamples: Path | None = None,
     on_batch: Callable[[], None] = lambda: None,
     on_predicted: Callable[[], None] = lambda: None,
+    classes: bool = False,
 ) -> dict[str, float]:
     """The COCO figures of `evaluation.METRICS` (with masks: `mask_` figures too) and `images_per_second`, the same on
     every rank; each image is seen in all `transforms`, of which a search uses the plain one. With a folder for
     `resamples`, what AP would be on resampled images is left there, and the figures' intervals stand beside them
     (`ap_low`, ...). `on_batch` is called after each batch of this rank, `on_predicted` before its figures are computed.
+    With `classes` the AP of each class is among the figures.
 
     Images that are cut into tiles are judged whole: what the tiles found is merged, and as each tile may find
     `MOST_BOXES`, that number times the tiles of the largest image are counted (`max_detections`).
@@ -86,7 +88,7 @@ def evaluate(
             predictions = merged_tiles(predictions, detector.spec.head.nms_iou)
             tiles = {"max_detections": MOST_BOXES * max(Counter(r.id for r in split.records).values())}
         most = tiles.get("max_detections", MOST_BOXES)
-        figures = coco_metrics(truth, predictions, most=most)
+        figures = coco_metrics(truth, predictions, most=most, classes=classes)
         if resamples is not None:
             drawn = resample(truth, predictions, most=most)
             write_resamples(resamples, drawn)

@@ -222,7 +222,8 @@ class Detector:
 
         Returns:
             `ap` (IoU 0.50 to 0.95), `ap50`, `ap75`, `ap_s`, `ap_m`, `ap_l`, `ar100`, all in 0..1 and -1 where there is
-            no object to judge by; `images`; `images_per_second`; from mask heads `mask_ap` and its like.
+            no object to judge by; `class_ap/NAME` of each class; `images`; `images_per_second`; from mask heads
+            `mask_ap` and its like.
 
         Raises:
             nasdet.errors.InputError: there is no such data set or split, or its classes or channels are others.

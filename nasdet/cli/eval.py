@@ -29,6 +29,8 @@ def command(
     With --tile, or where the data or the bundle asks for it, images are seen in overlapping tiles and judged whole;
     max_detections is then the number of boxes of an image and class that count, also for ar100.
 
+    The AP of each class follows, -1 where the split has none of it.
+
     Bundles with a mask head also print mask_ap and the other figures of masks, if the data has masks.
 
     \b
@@ -40,13 +42,17 @@ def command(
     from nasdet.api.detector import load
     from nasdet.cli.options import parse_numbers
     from nasdet.cli.output import print_json
-    from nasdet.evaluation import MASK
+    from nasdet.evaluation import CLASS, MASK
 
     sizes = parse_numbers(scales, "--scales")
     figures = load(bundle).evaluate(data, split, scales=sizes, flip=flip, tile=tile, overlap=overlap)
     keys = (*KEYS, *(key for key in figures if key.startswith(MASK) or key == "max_detections"))
+    classes = {key.removeprefix(CLASS): value for key, value in figures.items() if key.startswith(CLASS)}
     if as_json:
-        print_json({**{key: figures[key] for key in keys}, "scales": list(sizes), "flip": flip})
+        chosen = {key: figures[key] for key in keys}
+        print_json({**chosen, "scales": list(sizes), "flip": flip, "classes": classes})
         return
     for key in keys:
         click.echo(f"{key:<18} {figures[key]:.4f}" if key not in COUNTS else f"{key:<18} {figures[key]:.0f}")
+    for name, value in classes.items():
+        click.echo(f"{'ap ' + name:<18} {value:.4f}")

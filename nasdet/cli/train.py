@@ -169,4 +169,9 @@ def print_study_and_train(summary: Summary, as_json: bool, *, until: float | Non
     click.echo(
         f"{trained['trial']} trained in full, {trained['val']['epochs']} epochs: {'; '.join(figures)} -> {bundle}{onnx}"
     )
+    if weak := trained["weakest"]:
+        click.echo(
+            f"{weak['name']} is found worst, AP {weak['ap']:.3f} where the median of all classes is "
+            f"{weak['median_ap']:.3f}, with {weak['boxes']} boxes to train on: more images of it may gain most"
+        )
     click.echo(f"next: nasdet predict {bundle} IMAGES --out found")

@@ -33,6 +33,8 @@ METRICS: dict[str, str] = {
 }
 MASK = "mask_"
 """What the names of the same figures of masks begin with: `mask_ap`, `mask_ap50`, ..."""
+CLASS = "class_ap/"
+"""What stands before the name of a class in the name of its AP."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,9 @@ class Predictions:
         ]
 
 
-def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most: int = MOST_BOXES) -> dict[str, float]:
+def coco_metrics(
+    ground_truth: dict[str, Any], predictions: Predictions, *, most: int = MOST_BOXES, classes: bool = False
+) -> dict[str, float]:
     """The 12 COCO figures of boxes in 0..1, by the names of `METRICS`; -1 where the ground truth has no such box.
 
     If predictions and ground truth have masks, the same figures of masks follow under names that begin with `MASK`.
@@ -95,10 +99,11 @@ def coco_metrics(ground_truth: dict[str, Any], predictions: Predictions, *, most
         predictions: detections of the same images.
         most: best boxes of each image and class that count in all figures but `ar1` and `ar10`; COCO's 100, unless
             images are scenes of many more objects.
+        classes: the AP of each class as well, under names that begin with `CLASS`; -1 for a class without an object.
     """
     if not ground_truth["annotations"]:
         return dict.fromkeys(METRICS, -1.0)
-    figures = _figures(ground_truth, predictions.to_coco_array(), "bbox", most)
+    figures = _figures(ground_truth, predictions.to_coco_array(), "bbox", most, classes=classes)
     if predictions.masks is not None and any("segmentation" in a for a in ground_truth["annotations"]):
         own = _figures(mask_truth(ground_truth), predictions.to_coco_masks(), "segm", most)
         figures |= {MASK + name: value for name, value in own.items()}
@@ -116,10 +121,15 @@ def _ignored(annotation: dict[str, Any]) -> dict[str, Any]:
     return {**annotation, "iscrowd": 1, "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
 
 
-def _figures(ground_truth: dict[str, Any], results: Any, kind: str, most: int) -> dict[str, float]:
-    """The figures of `METRICS` of COCO results for `kind`, bbox or segm."""
+def _figures(
+    ground_truth: dict[str, Any], results: Any, kind: str, most: int, *, classes: bool = False
+) -> dict[str, float]:
+    """The figures of `METRICS` of COCO results for `kind`, bbox or segm, and of each class if asked for."""
     run = match(ground_truth, results, kind, most=most)
     run.accumulate()
     run.summary_lines()  # computes the figures as summarize() does, but prints nothing
-    figures = run.report()["metrics"]
-    return {name: float(figures[theirs]) for name, theirs in METRICS.items()}
+    report = run.report()
+    figures = {name: float(report["metrics"][theirs]) for name, theirs in METRICS.items()}
+    if classes:
+        figures |= {CLASS + name: float(own["AP"]) for name, own in report["per_class"].items()}
+    return figures

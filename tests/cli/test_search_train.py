@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import nasdet
 from nasdet.cli.resume import command as resume_command
 from nasdet.cli.search import command
+from nasdet.data import open_data
 from nasdet.driver.inference import evaluate
 from nasdet.driver.resources import Node
 from nasdet.driver.study import resume, winner
@@ -79,7 +80,12 @@ def test_nothing_was_trained(stored: StudyStore) -> None:
 
 
 def test_the_command_says_what_came_of_it(stored: StudyStore, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = {"ap": 0.25, "ap50": 0.5}  # the detector is judged in the test above
+    figures = {
+        "ap": 0.25,
+        "ap50": 0.5,
+        "class_ap/1": 0.4,
+        "class_ap/2": 0.1,
+    }  # the detector is judged in the test above
     monkeypatch.setattr(winner, "evaluate_bundle", lambda *_: figures)
     monkeypatch.setattr(winner, "_add_onnx", lambda *_: True)
     stored.save_config(train="best", finished=True)
@@ -87,12 +93,23 @@ def test_the_command_says_what_came_of_it(stored: StudyStore, short: None, monke
     asked = ["detnet", "--time-limit", "3s", "--train", "--pick", "best"]
     told = CliRunner().invoke(command, asked, catch_exceptions=False)
     lines = told.stdout.splitlines()
-    assert lines[-2].startswith("t0 trained in full, ") and "AP 0.2500, AP50 0.5000 on test -> " in lines[-2]
+    assert lines[-3].startswith("t0 trained in full, ") and "AP 0.2500, AP50 0.5000 on test -> " in lines[-3]
+    assert lines[-2].startswith("2 is found worst, AP 0.100 where the median of all classes is 0.250, with ")
     assert lines[-1] == f"next: nasdet predict {stored.dir / TRAINED} IMAGES --out found"
     report = json.loads(CliRunner().invoke(command, [*asked, "--json"], catch_exceptions=False).stdout)
     assert report["study"] == "made-1" and report["trained"]["trial"] == "t0"
     goes_on = CliRunner().invoke(resume_command, [str(stored.dir)], catch_exceptions=False).stdout.splitlines()
-    assert goes_on[-2:] == lines[-2:]
+    assert goes_on[-3:] == lines[-3:]
+
+
+def test_the_class_that_is_found_worst_is_named() -> None:
+    digits = open_data("digits")
+    even = {f"class_ap/{n}": 0.5 for n in range(10)}
+    assert winner.weakest_class({"ap": 0.5, **even}, digits) is None
+    weakest = winner.weakest_class({**even, "class_ap/3": 0.1, "class_ap/4": -1.0}, digits)
+    boxes = sum((record.labels == 3).sum() for record in digits.images("train"))
+    assert weakest == {"name": "3", "ap": 0.1, "median_ap": 0.5, "boxes": boxes}
+    assert winner.weakest_class({"ap": 0.5, "class_ap/0": 0.5}, digits) is None
 
 
 def test_an_interrupted_training_says_how_to_go_on(stored: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from benchmarks.eval_speed import by_pycocotools, scene
 from nasdet.data import open_data
-from nasdet.evaluation import MASK, METRICS, Predictions, coco_metrics, mask_truth
+from nasdet.evaluation import CLASS, MASK, METRICS, Predictions, coco_metrics, mask_truth
 
 ANNOTATIONS = "annotations/instances_train_source_ids.json"
 """Those images of coco60 whose polygons are known."""
@@ -27,6 +27,21 @@ def test_equals_pycocotools(seed: int) -> None:
     ours = np.array(list(coco_metrics(truth, found).values()))
     np.testing.assert_allclose(ours, by_pycocotools(truth, found), atol=1e-9)
     assert 0.05 < ours[0] < 0.9
+
+
+def test_the_ap_of_each_class_is_that_of_the_class_alone() -> None:
+    truth, found = scene(1)
+    figures = coco_metrics(truth, found, classes=True)
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    assert list(figures) == [*METRICS, *(CLASS + name for name in names.values())]
+    seen = []
+    for number, name in names.items():
+        own = [a for a in truth["annotations"] if a["category_id"] == number]
+        alone = found.taken(np.flatnonzero(found.labels == number - 1))
+        expected = by_pycocotools({**truth, "annotations": own}, alone)[0] if own else -1.0
+        assert figures[CLASS + name] == pytest.approx(expected, abs=1e-9)
+        seen += [expected] * bool(own)
+    assert figures["ap"] == pytest.approx(np.mean(seen), abs=1e-9)
 
 
 def test_nothing_found_is_zero() -> None:

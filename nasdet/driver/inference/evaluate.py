@@ -28,7 +28,8 @@ def best_device() -> torch.device:
 def evaluate_bundle(
     bundle: Bundle, dataset: Dataset, split: str, transforms: Transforms = PLAIN, device: str | None = None
 ) -> dict[str, float]:
-    """The COCO figures of a bundle on a split, `images` and `images_per_second`; each image in all `transforms`.
+    """The COCO figures of a bundle on a split, the AP of each class (`evaluation.CLASS` and its name), `images` and
+    `images_per_second`; each image in all `transforms`.
 
     Args:
         bundle: the detector.
@@ -44,7 +45,8 @@ def evaluate_bundle(
     count = len(dataset.images(split))
     chosen = torch.device(device or best_device())
     with torch_threads(cpu_count()):
-        figures = evaluate(bundle.load_detector(str(chosen)), dataset, split, Ranks(chosen), transforms)
+        detector = bundle.load_detector(str(chosen))
+        figures = evaluate(detector, dataset, split, Ranks(chosen), transforms, classes=True)
     return {**figures, "images": count}
 
 

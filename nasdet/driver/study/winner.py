@@ -3,7 +3,9 @@ search gets a third of the time, because the training gains from every further m
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from nasdet.driver.study.options import DEFAULT_SECONDS, SEARCH_SHARE, seconds_f
 from nasdet.driver.training.request import TrainingOptions, read_source
 from nasdet.driver.training.train import Report, train_detector
 from nasdet.errors import InputError
+from nasdet.evaluation import CLASS
 from nasdet.export import is_bundle, read_bundle
 from nasdet.export.bundle import LAST, TRAINING, open_bundle_data
 from nasdet.export.export_onnx import NOT_EXPORTED, add_onnx_files, check_onnx_extra
@@ -21,6 +24,8 @@ from nasdet.search import StudyStore
 
 PICKED, TRAINED = "picked", "trained"
 """Folders in the study: the trial that was picked, as a bundle, and that bundle trained in full."""
+WEAK = 0.6
+"""Share of the median AP of all classes below which a class is far worse than most."""
 LEAST_SECONDS = 30.0
 """Of a training, however late the search has ended."""
 
@@ -39,7 +44,7 @@ def train_winner(
 
     Returns:
         `bundle`, `trial`, `val` (what `train_detector` returns), `test` (figures on the test split; None: there is
-        none), `onnx` (whether the files were written).
+        none), `onnx` (whether the files were written), `weakest` (see `weakest_class`).
 
     Raises:
         InputError: no trial fits.
@@ -54,16 +59,35 @@ def train_winner(
     limit = None if resume else _seconds(store, until)
     options = TrainingOptions(time_limit=limit, address=store.config.address)
     figures = train_detector(source, dataset, trained, options, resume=resume, report=report, redirect=redirect)
-    test = None
-    if "test" in dataset.info.splits:
-        test = evaluate_bundle(read_bundle(trained), dataset, "test")
+    has_test = "test" in dataset.info.splits
+    judged = evaluate_bundle(read_bundle(trained), dataset, "test" if has_test else "val")
     return {
         "bundle": str(trained),
         "trial": source.card["trial"],
         "val": figures,
-        "test": test,
+        "test": judged if has_test else None,
         "onnx": _add_onnx(trained, dataset),
+        "weakest": weakest_class(judged, dataset),
     }
+
+
+def weakest_class(figures: Mapping[str, float], dataset: Dataset) -> dict[str, Any] | None:
+    """The class that is found far worse than most: `name`, `ap`, `median_ap` of all classes and `boxes` of it to train
+    on; None: no class is.
+
+    Args:
+        figures: of `evaluate_bundle`.
+        dataset: that was trained on.
+    """
+    ap = {key.removeprefix(CLASS): value for key, value in figures.items() if key.startswith(CLASS) and value >= 0}
+    if len(ap) < 2:
+        return None
+    name, median = min(ap, key=lambda name: ap[name]), statistics.median(ap.values())
+    if ap[name] >= WEAK * median:
+        return None
+    label = dataset.info.classes.index(name)
+    boxes = sum(int((record.labels[~record.crowd] == label).sum()) for record in dataset.images("train"))
+    return {"name": name, "ap": ap[name], "median_ap": median, "boxes": boxes}
 
 
 def _seconds(store: StudyStore, until: float | None) -> float:
