@@ -14,7 +14,7 @@ import torch
 from nasdet.data import Dataset
 from nasdet.errors import InputError
 from nasdet.evaluation import MASK
-from nasdet.export import write_bundle
+from nasdet.export import read_bundle, write_bundle
 from nasdet.export.bundle import LAST, TRAINING
 from nasdet.space.specs import DetectorSpec, Recipe
 from nasdet.trainers.driver_link import SECONDS_TO_DECODE, SECONDS_TO_JUDGE, Link
@@ -47,6 +47,8 @@ class FullJob:
     """Origin of the architecture, for the bundle's card."""
     time_limit: float | None = None
     """Seconds, of all runs of this training together."""
+    teacher: str = ""
+    """Bundle of a detector that teaches this one; empty: none does."""
     trial: str = "full"
 
     @property
@@ -101,6 +103,8 @@ class FullTraining:
             self.training = Training.start(spec, recipe, seed=job.seed, device=device, resumed=resumed)
             if resumed:
                 self._load(job.folder / LAST)
+            if job.teacher:
+                self.training.teacher = read_bundle(job.teacher).load_detector(str(device))
             link.expect(SECONDS_TO_DECODE)
             self._split = data.cached("train", spec.input.height, spec.input.width)
             data.cached("val", spec.input.height, spec.input.width)

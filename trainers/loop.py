@@ -139,7 +139,11 @@ def backward(training: Training, model: nn.Module, batch: Batch, *, synchronise:
     """Forward and backward of one micro-batch; gradients are averaged over workers if `synchronise`."""
     device, recipe = training.device, training.recipe
     batch = rescaled_batch(batch.to(device, non_blocking=True), recipe.scale_of(training.epoch))
-    targets = Targets(batch.boxes, batch.labels, batch.masks)
+    lesson = None
+    if training.teacher is not None:
+        with autocast(recipe.precision, device):
+            lesson = training.teacher.lesson(batch.images)
+    targets = Targets(batch.boxes, batch.labels, batch.masks, lesson)
     hold = not synchronise and isinstance(model, DistributedDataParallel)
     with model.no_sync() if hold else nullcontext():  # type: ignore[operator]
         with autocast(recipe.precision, device):

@@ -63,6 +63,8 @@ class Training:
     average: AveragedWeights | None
     epoch: int = 0
     step: int = 0
+    teacher: Detector | None = None
+    """A trained detector, in evaluation mode, of which this one learns as well; no part of a checkpoint."""
     recompute: bool | None = None
     """Whether activations are computed again for the gradient; None: not decided yet (`trainers.activation_memory`)."""
 

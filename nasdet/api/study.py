@@ -185,7 +185,7 @@ class Study:
             nasdet.errors.InputError: it was not asked to, or that training has not been evaluated yet.
         """
         from nasdet.api.detector import load
-        from nasdet.driver.study.winner import TRAINED
+        from nasdet.driver.study.options import TRAINED
         from nasdet.export import is_bundle
 
         folder = self.path / TRAINED

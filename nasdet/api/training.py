@@ -34,6 +34,7 @@ def train(
     workers: int | None = None,
     seed: int | None = None,
     init: str | None = None,
+    teacher: str | Path | None = None,
     resume: bool = False,
     address: str | None = None,
     on_epoch_end: OnEpochEnd | None = None,
@@ -57,6 +58,7 @@ def train(
         workers: processes that train together (DDP); left out: 1, in this process. More are started on Ray.
         seed: of weights, order and augmentation; left out: 0.
         init: "random", a checkpoint file, a bundle, or "timm:NAME"; left out: as the recipe says, else random.
+        teacher: bundle of a detector, trained on the same data, of which this one learns as well (the head tal only).
         resume: go on with the training in `out`.
         address: Ray cluster to train on; left out: this machine.
         on_epoch_end: called with the name of the folder `out`, the epoch (from 1) and the epoch's values: `loss` and
@@ -85,7 +87,9 @@ def train(
     source = source_of(what)
     dataset = data if isinstance(data, Dataset) else open_bundle_data(str(data), source.card)
     seconds = seconds_of(time_limit, "time_limit")
-    options = TrainingOptions(epochs, seconds, workers, seed, address, recipe, init)
+    options = TrainingOptions(
+        epochs, seconds, workers, seed, address, recipe, init, None if teacher is None else Path(teacher)
+    )
     folder, shown, stream = Path(out), TrainingProgress(), stream_of(progress)
     is_broken = False
 

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 @click.option(
     "--init", metavar="random|FILE|timm:NAME", help="What the weights start from  [default: of the recipe, else random]"
 )
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="A detector trained on these data, which teaches.",
+)
 @click.option("--time-limit", metavar="TIME", help="Train as many epochs as fit: 20m, 1h30m.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes (DDP)  [default: 1]")
 @click.option("--seed", type=int, help="Of weights, order and augmentation  [default: 0]")
@@ -45,6 +51,7 @@ def command(
     epochs: int | None,
     recipe: str | None,
     init: str | None,
+    teacher: Path | None,
     time_limit: str | None,
     workers: int | None,
     seed: int | None,
@@ -57,12 +64,16 @@ def command(
     For comparison, --init loads a checkpoint first: .safetensors, .pth, .pt, a bundle, or timm's weights where they lie
     in the local cache (nothing is downloaded); OUT/training/init.json lists what matched and what did not.
 
+    With --teacher the detector also learns what a larger one, trained from scratch on the same data, says of each
+    image: its scores, and its distributions of box sides.
+
     \b
     Example:
       nasdet train best --data digits --out best-full --epochs 60
       nasdet train best --data ./my_images --out best-full --time-limit 2h --workers 2
       nasdet train best --data ./my_images --out best-lsj --recipe lsj_100 --epochs 50
       nasdet train best --data ./my_images --out best-mae --init mae_vit_base.pth
+      nasdet train fast --data ./my_images --out fast-taught --teacher best-full
 
     \b
     Recipes of the literature (docs/training.md), and any YAML that extends one:
@@ -81,7 +92,9 @@ def command(
     if epochs is not None and time_limit is not None:
         raise InputError("--epochs and --time-limit exclude each other", remedy="give one of them")
     named = load_recipe(recipe, where="--recipe") if recipe is not None else None
-    options = TrainingOptions(epochs, seconds_of(time_limit, "--time-limit"), workers, seed, address, named, init)
+    options = TrainingOptions(
+        epochs, seconds_of(time_limit, "--time-limit"), workers, seed, address, named, init, teacher
+    )
     loaded = read_source(source)
     dataset = open_bundle_data(data, loaded.card)
     with contextlib.closing(TrainingProgress()) as shown:

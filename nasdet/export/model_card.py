@@ -43,7 +43,7 @@ def model_card(spec: DetectorSpec, recipe: Recipe, classes: Sequence[str], card:
     title = f"# {card.get('trial') or out.name}: a detector of {len(classes)} classes on {card.get('data', 'own data')}"
     parts = [
         title,
-        f"Trained with nasdet from {card.get('init') or _initialisation(recipe)}.",
+        f"Trained with nasdet from {card.get('init') or _initialisation(recipe)}{_taught(card)}.",
         _origin(card),
         _metrics(card.get("values", {})),
         "## Input and output\n\n" + _shapes(spec, classes),
@@ -56,6 +56,10 @@ def model_card(spec: DetectorSpec, recipe: Recipe, classes: Sequence[str], card:
 
 def _initialisation(recipe: Recipe) -> str:
     return "random initialisation" if recipe.init == "random" else f"weights of {recipe.init}"
+
+
+def _taught(card: Mapping[str, Any]) -> str:
+    return f", taught by the detector in {card['teacher']}" if card.get("teacher") else ""
 
 
 def _origin(card: Mapping[str, Any]) -> str:

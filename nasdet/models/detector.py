@@ -17,6 +17,8 @@ from nasdet.models.activation_checkpointing import set_recompute
 from nasdet.models.backbones import BACKBONES
 from nasdet.models.convolutions import avoid_strided_pointwise, standardize_weights
 from nasdet.models.heads import HEADS, Candidates, Detections, Targets
+from nasdet.models.heads.base import Lesson
+from nasdet.models.heads.task_aligned import TaskAlignedHead
 from nasdet.models.layers import Layers
 from nasdet.models.necks import NECKS
 from nasdet.models.weight_init import initialise
@@ -92,6 +94,13 @@ class Detector(nn.Module):
     def wants_masks(self) -> bool:
         """Whether the head learns masks: it then reads `Targets.masks` in its losses and gives `Detections.masks`."""
         return self.head.wants_masks
+
+    @torch.no_grad()
+    def lesson(self, images: Tensor) -> Lesson:
+        """What another detector can learn from this one about images (B, C, H, W) in stored units. Only task-aligned
+        heads have it."""
+        assert isinstance(self.head, TaskAlignedHead)
+        return self.head.lesson(self.features(images))
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth of the backbone's blocks: 0 at the first, rising linearly to `rate` at the last."""

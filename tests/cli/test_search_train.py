@@ -17,8 +17,8 @@ from nasdet.data import open_data
 from nasdet.driver.inference import evaluate
 from nasdet.driver.resources import Node
 from nasdet.driver.study import resume, winner
-from nasdet.driver.study.options import split_time
-from nasdet.driver.study.winner import TRAINED, train_winner
+from nasdet.driver.study.options import PICKED, TRAINED, ResumeOptions, split_time
+from nasdet.driver.study.winner import train_winner
 from nasdet.driver.training import train
 from nasdet.errors import InputError, NasdetError
 from nasdet.export import read_bundle
@@ -77,6 +77,15 @@ def test_nothing_was_trained(stored: StudyStore) -> None:
     with pytest.raises(InputError, match="latency_ms<1"):
         train_winner(stored, nothing)
     assert not (stored.dir / TRAINED).exists()
+
+
+def test_a_job_that_is_tried_again_may_ask_for_the_training(stored: StudyStore) -> None:
+    stored.save_config(finished=True)
+    resume.resume_search(stored.dir, ResumeOptions(train="knee"))
+    assert StudyStore.open(stored.dir).config.train == "knee"
+    (stored.dir / PICKED).mkdir()  # the training has begun
+    resume.resume_search(stored.dir, ResumeOptions(train="best"))
+    assert StudyStore.open(stored.dir).config.train == "knee"
 
 
 def test_the_command_says_what_came_of_it(stored: StudyStore, short: None, monkeypatch: pytest.MonkeyPatch) -> None:

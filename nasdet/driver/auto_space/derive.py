@@ -30,12 +30,14 @@ WIDTHS = (16, 24, 32, 40, 48, 64)
 USUAL_WIDTH = 32
 IMAGES = (2_000, 8_000)
 """Fewest and most images that a candidate's full training should see."""
-LAST_IMAGES = 15_000
-"""Images that the training of the winner must at least have time for."""
+IMAGES_PER_GMAC = 10_000
+"""Images for each 1e9 multiply-adds of the network at which a training of given length ends best, on four data sets
+(docs/log.md): twice the time is for 1.4 times the network and 1.4 times the images."""
 EPOCHS = (3, 60)
 """Fewest and most epochs of a candidate."""
 STEPS = 1_000
-"""Optimiser steps that a candidate's training should have; small data sets get small batches for it."""
+"""Optimiser steps that a candidate's training should have, and twice as many the only one; small data sets get small
+batches for it."""
 BATCHES = (4, 8, 16, 32)
 
 Cost = Callable[[int, int, int], float]
@@ -104,7 +106,7 @@ def _without_search(data: DataFacts, time: Time, stride: int, wanted: int, cost:
     size, width = _size_and_width(data, dataclasses.replace(time, training=seconds), stride, wanted, cost)
     gflops = cost(size, stride, width)
     images = time.rate * seconds / gflops
-    start = Start(size, stride, width, not data.characters, _batch(images), epochs=1)
+    start = Start(size, stride, width, not data.characters, _batch(images / 2), epochs=1)
     raw = _raw(data, time, start, gflops)
     raw["budget"]["trials"] = 1
     candidate = time.rate * time.candidate / gflops
@@ -158,10 +160,9 @@ def size_for(side: float, stride: int) -> int:
 
 def _size_and_width(data: DataFacts, time: Time, stride: int, wanted: int, cost: Cost) -> tuple[int, int]:
     """Of what the time allows, the best compromise between the wanted input size and the usual width."""
+    most = math.sqrt(time.rate * (time.training or time.search) / IMAGES_PER_GMAC)
     if time.training is None:
-        most = time.rate * time.candidate / _least_images(data)
-    else:
-        most = time.rate * time.training / LAST_IMAGES
+        most = min(most, time.rate * time.candidate / _least_images(data))
     choices = [(size, width) for size in range(min(96, wanted), wanted + 1, 32) for width in WIDTHS]
     affordable = [choice for choice in choices if cost(choice[0], stride, choice[1]) <= most] or choices[:1]
     return max(affordable, key=lambda choice: choice[0] / wanted * (choice[1] / USUAL_WIDTH) ** 0.5)

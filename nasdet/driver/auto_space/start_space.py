@@ -44,7 +44,7 @@ def space_around(start: Start) -> dict[str, Any]:
             "input": {"shape": "auto"},
             "backbone": {"first_stride": 4, "stages": [{}, {"stride": 2}, {"stride": 2}, {}]},
             **({} if fine else {"neck": {"min_stride": 8}}),
-            "recipe": {"optimizer": "adamw", "augment": {"hflip": start.flips}},
+            "recipe": {"optimizer": "muon", "augment": {"hflip": start.flips}},
         },
         "space": {
             "input.size": _choice(*sizes),

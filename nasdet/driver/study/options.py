@@ -17,6 +17,8 @@ MAX_FAILURES_IN_A_ROW = 5
 
 DEFAULT_SECONDS = 3600.0
 """Of a search whose space follows from the data, without a time limit."""
+PICKED, TRAINED = "picked", "trained"
+"""Folders in the study: the trial that was picked, as a bundle, and that bundle trained in full."""
 SEARCH_SHARE = 1 / 3
 """Of the time limit, where the winner is trained in the rest."""
 
@@ -83,6 +85,8 @@ class ResumeOptions:
     """Ray cluster on which it goes on."""
     storage: str | None = None
     """Where the Optuna storage is now."""
+    train: str = ""
+    """Which trial is trained in full afterwards, unless one has been picked already."""
 
 
 AS_BEFORE = ResumeOptions()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasdet.driver.ray_address import check_address
-from nasdet.driver.study.options import AS_BEFORE, TERMINAL, Display, ResumeOptions, SearchOptions
+from nasdet.driver.study.options import AS_BEFORE, PICKED, TERMINAL, Display, ResumeOptions, SearchOptions
 from nasdet.errors import InputError
 from nasdet.search import StudyStore
 from nasdet.search.records.baseline import find_baseline
@@ -93,6 +93,8 @@ def _save(store: StudyStore, options: ResumeOptions, place: ConfigChanges) -> No
         store.save_config(repeat_front=options.repeat_front)
     if options.baseline and not store.config.baseline:
         store.save_config(baseline=True)
+    if options.train and not (store.dir / PICKED).exists():
+        store.save_config(train=options.train)
     if options.more and (baseline := find_baseline(store.dir)):
         baseline.save_config(finished=False)  # it gets what the search will have spent
 
@@ -190,6 +192,7 @@ def as_resume(
         data=None if objective or source == config.data else source,
         address=options.address,
         storage=options.storage,
+        train=options.train,
     )
 
 

@@ -12,7 +12,14 @@ from typing import Any
 from nasdet.data import Dataset
 from nasdet.driver.export_trial import export_trial
 from nasdet.driver.inference.evaluate import evaluate_bundle
-from nasdet.driver.study.options import DEFAULT_SECONDS, SEARCH_SHARE, seconds_for_the_end, split_time
+from nasdet.driver.study.options import (
+    DEFAULT_SECONDS,
+    PICKED,
+    SEARCH_SHARE,
+    TRAINED,
+    seconds_for_the_end,
+    split_time,
+)
 from nasdet.driver.training.request import TrainingOptions, read_source
 from nasdet.driver.training.train import Report, train_detector
 from nasdet.errors import InputError
@@ -22,8 +29,6 @@ from nasdet.export.bundle import LAST, TRAINING, open_bundle_data
 from nasdet.export.export_onnx import NOT_EXPORTED, add_onnx_files, check_onnx_extra
 from nasdet.search import StudyStore
 
-PICKED, TRAINED = "picked", "trained"
-"""Folders in the study: the trial that was picked, as a bundle, and that bundle trained in full."""
 WEAK = 0.6
 """Share of the median AP of all classes below which a class is far worse than most."""
 LEAST_SECONDS = 30.0

@@ -46,6 +46,8 @@ class TrainingOptions:
     """Replaces the source's; None: the source's, or on resume what was named then."""
     init: str | None = None
     """Replaces the recipe's `init`; None: as the recipe says, or on resume as then."""
+    teacher: Path | None = None
+    """Bundle of a detector that teaches; None: none does, or on resume the one that did."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +146,10 @@ def new_request(
     loaded = None if recipe.init == RANDOM else load_weights(build_detector(spec), recipe.init)
     if loaded is not None:
         origin["init"] = f"weights of {loaded.source} ({loaded.summary})"
+    teacher = ""
+    if options.teacher is not None:
+        teacher = _teacher(options.teacher, spec, dataset)
+        origin["teacher"] = teacher
     job = FullJob(
         spec=spec.to_json(),
         recipe=recipe.model_copy(update={"epochs": epochs}).to_json(),
@@ -151,9 +157,28 @@ def new_request(
         out=str(out),
         card={"data_seed": 0, **source.card, "data": dataset.info.source, **tile_card(dataset), **origin},
         time_limit=options.time_limit,
+        teacher=teacher,
     )
     name = named.name if named else ""
     return TrainingRequest(job, options.workers or 1, options.address, dataset.info.fingerprint, name), loaded
+
+
+def _teacher(path: Path, spec: DetectorSpec, dataset: Dataset) -> str:
+    """The absolute path of a bundle that can teach a detector of this specification on these data."""
+    bundle, where = read_bundle(path), f"--teacher {path}"
+    if (tuple(bundle.classes), bundle.spec.input.channels) != (dataset.info.classes, dataset.info.channels):
+        what = "it was trained on other classes or channels than the data have"
+        raise InputError(what, where=where, remedy="give one that was trained on the same data")
+    kinds = {bundle.spec.head.kind, spec.head.kind}
+    if kinds != {"tal"}:
+        what = f"only detectors with the head tal can teach and be taught, and these have {' and '.join(sorted(kinds))}"
+        raise InputError(what, where=where, remedy="give another one, or leave it out")
+    with torch.device("meta"):
+        theirs, own = (build_detector(each).strides for each in (bundle.spec, spec))
+    if not {*theirs} & {*own}:
+        what = f"no level of it (strides {list(theirs)}) has the stride of one here ({list(own)})"
+        raise InputError(what, where=where, remedy="give another one, or leave it out")
+    return str(path.absolute())
 
 
 def _with_init(recipe: Recipe, init: str | None) -> Recipe:
@@ -188,6 +213,9 @@ def resumed_request(source: Source, dataset: Dataset, out: Path, options: Traini
     if given != (DetectorSpec.model_validate(job.spec), started):
         what = "the training in it was started with another architecture or recipe"
         raise InputError(what, where=str(out), remedy="give the same SPEC or BUNDLE, and --recipe if any, as then")
+    if options.teacher is not None and str(options.teacher.absolute()) != job.teacher:
+        told = f"by {job.teacher}" if job.teacher else "without a teacher"
+        raise InputError(f"the training was started {told}", where="--teacher", remedy="leave it out")
     if options.seed not in (None, job.seed):
         raise InputError(f"the training was started with seed {job.seed}", where="--seed", remedy="leave it out")
     length = _new_length(job, options, history)

@@ -19,8 +19,19 @@ IGNORED_SHARE = 0.5
 """Share of its area: an anchor, proposal or default box of which more lies in a region to ignore is no negative."""
 
 
+class Lesson(NamedTuple):
+    """What a trained detector with a task-aligned head says of the images of a batch, without gradient."""
+
+    scores: Tensor
+    """(B, A, K) in 0..1."""
+    sides: Tensor
+    """(B, A, 4 * bins) logits."""
+    strides: Tensor
+    """(A,) pixels, of each point."""
+
+
 class Targets(NamedTuple):
-    """Ground truth of a batch, padded to the same number of boxes."""
+    """Ground truth of a batch, padded to the same number of boxes, and what a teacher says of it."""
 
     boxes: Tensor
     """(B, M, 4) xyxy canvas pixels."""
@@ -29,6 +40,8 @@ class Targets(NamedTuple):
     masks: Tensor | None = None
     """(B, M, H, W) bool canvas pixels, for heads that want them. Empty where padded, and where an object has no mask to
     learn from but its box."""
+    lesson: Lesson | None = None
+    """For task-aligned heads; None: there is no teacher."""
 
 
 class Candidates(NamedTuple):
@@ -97,9 +110,10 @@ def upcast_half(x: Tensor) -> Tensor:
 
 def at_least_one(targets: Targets, dtype: torch.dtype) -> Targets:
     """Targets with boxes in `dtype` and at least one column: if the batch has no box (M = 0), one of padding."""
-    boxes, labels, masks = targets
+    boxes, labels, masks = targets.boxes, targets.labels, targets.masks
     boxes = boxes.to(dtype)
     if boxes.shape[1]:
-        return Targets(boxes, labels, masks)
+        return targets._replace(boxes=boxes)
     boxes, labels = boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), PADDING)
-    return Targets(boxes, labels, None if masks is None else masks.new_zeros(len(masks), 1, *masks.shape[2:]))
+    masks = None if masks is None else masks.new_zeros(len(masks), 1, *masks.shape[2:])
+    return Targets(boxes, labels, masks, targets.lesson)

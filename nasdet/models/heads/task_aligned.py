@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from nasdet.models.boxes import make_points, to_boxes
 from nasdet.models.heads.assigner import TaskAlignedAssigner
-from nasdet.models.heads.base import Candidates, HeadModule, Targets, no_autocast, upcast_half
+from nasdet.models.heads.base import Candidates, HeadModule, Lesson, Targets, no_autocast, upcast_half
 from nasdet.models.heads.losses import distribution_focal_loss, giou_loss, quality_focal_loss, worker_mean
+from nasdet.models.heads.teaching import score_lesson, side_lesson
 from nasdet.models.heads.towers import Tower, level_sizes, prior_bias
 from nasdet.models.layers import Layers
 from nasdet.space.heads import TaskAlignedSpec
@@ -61,11 +62,11 @@ class TaskAlignedHead(HeadModule):
             return Candidates(self._boxes(dense), dense.logits.sigmoid())
 
     def loss(self, features: Sequence[Tensor], targets: Targets, size: tuple[int, int]) -> dict[str, Tensor]:
-        """Scalars "loss", its parts "cls", "box", "dfl" (weighted, with bins), and of points per image "positives" and
-        "negatives", which learn that there is no box.
+        """Scalars "loss", its parts "cls", "box", "dfl" (with bins) and "taught" (with a teacher), all weighted, and of
+        points per image "positives" and "negatives", which learn that there is no box.
 
-        All are divided by the sum of target scores over all workers, so that the mean over workers of the gradients is
-        that of the whole batch.
+        All are divided by a sum over all workers, of the target scores or of the teacher's, so that the mean over
+        workers of the gradients is that of the whole batch.
         """
         dense: Dense = self(features)
         with no_autocast(dense.points.device):
@@ -91,11 +92,25 @@ class TaskAlignedHead(HeadModule):
         if self.spec.bins > 1:
             bins = upcast_half(sides).unflatten(-1, (4, self.spec.bins))
             parts["dfl"] = DFL_WEIGHT * distribution_focal_loss(bins, points, strides, found) / norm
+        if targets.lesson is not None:
+            parts["taught"] = self._taught(dense, targets.lesson)
         total = torch.stack(list(parts.values())).sum()
         positives = torch.tensor(len(found.image) / len(dense.logits), device=total.device)
         negatives = (found.negatives.sum() - found.negatives[found.image, found.point].sum()) / len(dense.logits)
         counts = {"positives": positives, "negatives": negatives}
         return {"loss": total, **{k: v.detach() for k, v in parts.items()}, **counts}
+
+    def lesson(self, features: Sequence[Tensor]) -> Lesson:
+        """What another head of this kind can learn from this one."""
+        dense: Dense = self(features)
+        return Lesson(dense.logits.sigmoid(), dense.sides, dense.strides)
+
+    def _taught(self, dense: Dense, lesson: Lesson) -> Tensor:
+        """The loss of differing from the teacher: ()."""
+        loss = CLS_WEIGHT * score_lesson(dense.logits, dense.strides, lesson)
+        if self.spec.bins > 1 and lesson.sides.shape[-1] == dense.sides.shape[-1]:
+            loss = loss + DFL_WEIGHT * side_lesson(dense.sides, dense.strides, self.spec.bins, lesson)
+        return loss
 
     def _boxes(self, dense: Dense) -> Tensor:
         """Boxes (B, A, 4) xyxy of every point."""

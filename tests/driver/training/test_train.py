@@ -19,12 +19,14 @@ from nasdet.driver.training import train as driver
 from nasdet.driver.training.request import Source, TrainingOptions
 from nasdet.driver.training.train import train_detector
 from nasdet.errors import InputError, NasdetError
-from nasdet.export import read_bundle
+from nasdet.export import read_bundle, write_bundle
 from nasdet.export.bundle import open_bundle_data
 from nasdet.models import build_detector
 from nasdet.models.heads import TaskAlignedHead
 from nasdet.models.pretrained import InitReport
 from nasdet.space import load_recipe, recipe_names
+from nasdet.space.heads import FcosSpec
+from nasdet.space.necks import PyramidSpec
 from nasdet.space.specs import InputSpec
 from nasdet.trainers import full_training as full
 from nasdet.trainers.full_training import History
@@ -32,7 +34,7 @@ from nasdet.trainers.job_server import Event
 from nasdet.trainers.messages import Reply
 from nasdet.trainers.training_state import read_checkpoint
 from tests.driver.conftest import Inbox
-from tests.trainers.conftest import tiny_recipe, tiny_spec
+from tests.trainers.conftest import few_digits, tiny_recipe, tiny_spec
 
 SOURCE = Source(tiny_spec(), tiny_recipe(), {})
 OUT = Path("out")
@@ -246,6 +248,44 @@ def test_from_a_checkpoint_with_the_list_of_what_was_loaded(checkpoint: Path, mo
     assert f"from weights of {kept['source']} ({said[0].summary})" in (OUT / "README.md").read_text()
     with pytest.raises(InputError, match=r"--init: the training was started from .*mae\.pth; leave it out"):
         train(resume=True, init="random")
+
+
+def teacher(*levels: int, classes: tuple[str, ...] = ()) -> Path:
+    """A bundle of a wider neck, on the digits."""
+    spec = tiny_spec().model_copy(update={"neck": PyramidSpec(kind="fpn", levels=levels, width=24, depth=1)})
+    state, known = build_detector(spec).state_dict(), classes or open_data("digits").info.classes
+    out = Path("teacher")
+    write_bundle(out, spec=spec, recipe=tiny_recipe(), state_dict=state, classes=known, card={}, overwrite=True)
+    return out
+
+
+def test_a_teacher_is_learnt_from_also_after_an_interruption() -> None:
+    data, taught = str(few_digits()), teacher(-2, -1)
+    with pytest.raises(KeyboardInterrupt):
+        train(data=data, epochs=2, teacher=taught, report=interrupt)
+    with pytest.raises(InputError, match=r"--teacher: the training was started by .*teacher; leave it out"):
+        train(data=data, resume=True, teacher=Path("other"))
+    train(data=data, resume=True)
+    epochs = History.read(OUT / "training").epochs
+    assert len(epochs) == 2 and all(epoch["taught"] > 0 for epoch in epochs)
+    assert read_bundle(OUT).metrics["teacher"] == str(taught.absolute())
+    assert (
+        f"from random initialisation, taught by the detector in {taught.absolute()}." in (OUT / "README.md").read_text()
+    )
+
+
+def test_who_cannot_teach_is_refused() -> None:
+    with pytest.raises(InputError, match=r"--teacher teacher: it was trained on other classes or channels"):
+        train(teacher=teacher(-1, classes=tuple("abcdefghij")))
+    fcos = tiny_spec().model_copy(update={"head": FcosSpec(width=16, depth=1, classes=10)})
+    with pytest.raises(InputError, match=r"only detectors with the head tal .* these have fcos and tal"):
+        train(source=Source(fcos, tiny_recipe(), {}), teacher=teacher(-1))
+    fine = tiny_spec().model_copy(update={"neck": PyramidSpec(kind="fpn", levels=(-2,), width=16, depth=1)})
+    with pytest.raises(InputError, match=r"no level of it \(strides \[8\]\) has the stride of one here \(\[4\]\)"):
+        train(source=Source(fine, tiny_recipe(), {}), teacher=teacher(-1))
+    with pytest.raises(InputError, match="gone"):
+        train(teacher=Path("gone"))
+    assert not OUT.exists()
 
 
 def test_from_scratch_there_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:

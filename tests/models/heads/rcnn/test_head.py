@@ -121,7 +121,7 @@ def _theirs(both: nn.ModuleList, features: list[Tensor], targets: Targets | None
     if targets is not None:
         own = [
             {"boxes": b[t >= 0], "labels": t[t >= 0] + 1, "masks": m[t >= 0].to(torch.uint8)}
-            for b, t, m in zip(*targets, strict=True)
+            for b, t, m in zip(*targets[:3], strict=True)
         ]
     images = ImageList(torch.zeros(2, 3, SIZE, SIZE), [(SIZE, SIZE)] * 2)
     named = {str(i): x for i, x in enumerate(features)}
