@@ -32,14 +32,14 @@ FEW = 4
 
 
 def findings(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """The sentences, in the order of their subject; empty if nothing was measured.
+    """The sentences, in the order of their subject; empty if nothing was measured, or only one candidate was wanted.
 
     Args:
         records: of the study.
         space: what was searched.
     """
     trained = [record for record in records if record.rungs]
-    if not trained:
+    if not trained or space.budget.trials == 1:
         return []
     return [*_tried(trained, space), *_mattered(trained, space), *_next(trained, space)]
 

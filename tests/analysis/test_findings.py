@@ -102,6 +102,7 @@ def test_small_objects_that_are_found_worst(space: SearchSpace, small: float, to
 
 def test_nothing_measured_and_nothing_in_full(space: SearchSpace) -> None:
     assert findings([trial(0, {})], space) == []
+    assert findings([trial(0, {}, 0.1, 0.2)], space.with_budget(trials=1)) == []
     found = findings([trial(0, {}, 0.1)], space)
     assert found[-1] == "No candidate was trained in full: a longer --time-limit or a smaller --max-epochs helps."
 
