@@ -165,7 +165,12 @@ def _size_and_width(data: DataFacts, time: Time, stride: int, wanted: int, cost:
         most = min(most, time.rate * time.candidate / _least_images(data))
     choices = [(size, width) for size in range(min(96, wanted), wanted + 1, 32) for width in WIDTHS]
     affordable = [choice for choice in choices if cost(choice[0], stride, choice[1]) <= most] or choices[:1]
-    return max(affordable, key=lambda choice: choice[0] / wanted * (choice[1] / USUAL_WIDTH) ** 0.5)
+    return max(affordable, key=lambda choice: choice[0] / wanted * _worth(choice[1]))
+
+
+def _worth(width: int) -> float:
+    """Of a width, in that of the usual one: what is beyond it counts less than what lacks."""
+    return math.pow(width / USUAL_WIDTH, 0.5 if width < USUAL_WIDTH else 0.25)
 
 
 def _multiple(pixels: float, how: Callable[[float], int] = round) -> int:
