@@ -31,7 +31,7 @@ USUAL_WIDTH = 32
 IMAGES = (2_000, 8_000)
 """Fewest and most images that a candidate's full training should see."""
 IMAGES_PER_GMAC = 10_000
-"""Images for each 1e9 multiply-adds of the network at which a training of given length ends best, on four data sets
+"""Images for each 1e9 multiply-adds of the network at which a training of given length ended best, on two data sets
 (docs/log.md): twice the time is for 1.4 times the network and 1.4 times the images."""
 EPOCHS = (3, 60)
 """Fewest and most epochs of a candidate."""
