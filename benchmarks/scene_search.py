@@ -3,7 +3,7 @@
     python benchmarks/scene_search.py --json --data FOLDER                 a quarter of an hour
     python benchmarks/scene_search.py --json --side 1200 --minutes 1       the built-in digits
 
-Images of the data set are laid side by side in rows, turned and flipped, until they fill a scene: one of the training
+Images of the data set are laid side by side in rows, half of them flipped, until they fill a scene: one of the training
 images, one of the validation images and one of the test images. `nasdet search --data SCENES --train` then does
 everything, and `nasdet predict` finds the objects of the last scene. Printed are the figures of the test scene, how
 images were cut, the seconds of each command and the most memory of all its processes together (proportional set size).
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.simulated_cluster import below
 from nasdet.data import Dataset, ImageRecord, open_data, read_image
 
 
@@ -85,22 +86,10 @@ def run(command: list[str], folder: Path) -> tuple[dict[str, Any], float, float]
             with contextlib.suppress(subprocess.TimeoutExpired):
                 printed, _ = process.communicate(timeout=1)
                 break
-            most = max(most, sum(map(_megabytes, _family(process.pid))))
+            most = max(most, sum(map(_megabytes, (process.pid, *below(process.pid)))))
     if process.returncode:
         raise SystemExit(f"nasdet {' '.join(command)}: exit code {process.returncode}")
     return json.loads(printed), time.monotonic() - begin, most
-
-
-def _family(root: int) -> set[int]:
-    """A process and all below it."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
 
 
 def _megabytes(pid: int) -> float:

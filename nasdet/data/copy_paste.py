@@ -6,14 +6,13 @@ box, so that data sets of boxes gain too.
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
 
 from nasdet.data.geometry import CROWD, VISIBLE_SHARE
 from nasdet.data.masks import Bitmap
-from nasdet.data.records import Flags, Objects, Pixels
+from nasdet.data.records import Objects, Pixels
 
 SEEN = 0.5
 """Share of a neighbour's box that the pasted pixels must show for it to count as pasted too."""
@@ -44,7 +43,7 @@ def paste(canvas: Pixels, objects: Objects, other: Pixels, found: Objects, rng: 
     keep = (hidden <= 1 - VISIBLE_SHARE) | (objects.labels == CROWD)
     new = (shown >= SEEN) & (found.labels != CROWD)
     new[chosen] = True
-    return Objects.join([_those(objects, keep), _those(found, new)])
+    return Objects.join([objects.taken(keep), found.taken(new)])
 
 
 def _mark(pasted: Bitmap, objects: Objects, index: int) -> None:
@@ -66,8 +65,3 @@ def _pixels(objects: Objects, index: int) -> tuple[slice, slice]:
 def _shares(objects: Objects, pasted: Bitmap) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Share of each box that lies under pasted pixels."""
     return np.array([pasted[_pixels(objects, index)].mean() for index in range(len(objects.labels))])
-
-
-def _those(objects: Objects, keep: Flags) -> Objects:
-    masks = None if objects.masks is None else tuple(itertools.compress(objects.masks, keep))
-    return Objects(objects.boxes[keep], objects.labels[keep], masks)

@@ -6,7 +6,6 @@ need not find hidden objects.
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -43,5 +42,4 @@ def erase(canvas: Pixels, fill: Pixels, region: Region, objects: Objects) -> Obj
     covered = (high - low).clip(min=0).prod(1)
     whole = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     keep = (whole - covered >= VISIBLE_SHARE * whole) | (objects.labels == CROWD)
-    masks = None if objects.masks is None else tuple(itertools.compress(objects.masks, keep))
-    return Objects(boxes[keep], objects.labels[keep], masks)
+    return objects.taken(keep)

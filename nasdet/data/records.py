@@ -119,6 +119,11 @@ class Objects(NamedTuple):
     masks: tuple[Patch | None, ...] | None = None
     """One per box, None where the object has none; None if masks were not asked for."""
 
+    def taken(self, keep: Flags) -> Objects:
+        """The objects at `keep` (n,)."""
+        masks = None if self.masks is None else tuple(itertools.compress(self.masks, keep))
+        return Objects(self.boxes[keep], self.labels[keep], masks)
+
     @classmethod
     def join(cls, parts: Sequence[Objects]) -> Objects:
         """The objects of all parts of one canvas."""
